@@ -1,0 +1,90 @@
+# Commands of this checkout. `make` alone lists them; `make -C <folder> <target>` works from anywhere.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.made-from-lock
+# Another interpreter: make env PYTHON=/opt/python3.13/bin/python3
+PYTHON ?=
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test bench lint format lock servers clean
+.DELETE_ON_ERROR:
+
+help: ## list the commands
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
+
+env: $(STAMP) ## make .venv with everything in requirements.lock, and this project in it
+
+demo: env ## Airflow, a real Milvus and a sample migration on this machine
+	@$(BIN)/python -m demo
+
+test: env servers ## every test; PYTEST_ARGS="-k name" chooses some
+	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: env ## benchmarks; they print ratios
+	$(BIN)/python -m bench
+
+lint: env ## ruff (rules and format) and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: env ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: env ## make requirements.lock anew, with the newest versions that fit
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+		--output-file requirements.lock requirements-dev.txt
+	@if grep -nE 'https?://|--(index|extra-index|find-links)' requirements.lock; then \
+		echo 'requirements.lock must name no registry: see the lines above' >&2; exit 1; fi
+
+clean: ## remove .venv, caches, and Airflow's own folder of this checkout
+	rm -rf $(VENV) .airflow .mypy_cache .ruff_cache .pytest_cache .hypothesis build
+	rm -rf include/*.egg-info plugins/*.egg-info *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What tests find on the machine itself; without it they skip, and the summary says which.
+servers:
+	@command -v mariadbd >/dev/null || test -x /usr/sbin/mariadbd || \
+		echo 'note: no mariadbd here, so tests on MySQL metadata will be skipped (apt-get install mariadb-server)'
+	@command -v go >/dev/null || test -x /usr/local/go/bin/go || \
+		test -x "$${XDG_CACHE_HOME:-$$HOME/.cache}/milvus-airlift/bin/versitygw" || \
+		echo 'note: no Go here to build versitygw with, so tests on S3 will be skipped (https://go.dev/dl)'
+	@test "$$(uname -sm)" = 'Linux x86_64' || \
+		echo 'note: the embedded Milvus 2.3.5 exists for x86-64 Linux only, so tests on it will be skipped'
+
+# pip comes with Python and installs uv, by the hash in the lock; uv then makes the environment be
+# exactly the lock. Run again, it costs a second; nothing is done while lock and pyproject stand.
+$(STAMP): requirements.lock requirements.txt pyproject.toml
+	@set -eu; \
+	python='$(PYTHON)'; \
+	if [ -z "$$python" ]; then \
+		for name in python3.13 python3.12 python3.11 python3.14 python3 python; do \
+			if "$$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; then \
+				python=$$name; break; \
+			fi; \
+		done; \
+	fi; \
+	if [ -z "$$python" ]; then \
+		echo 'Python 3.11 to 3.14 is needed and none was found on the PATH.' >&2; \
+		echo 'Install one (Debian 12: apt-get install python3 python3-venv), or say where it is: make env PYTHON=/path/to/python3' >&2; \
+		exit 1; \
+	fi; \
+	if ! $(BIN)/python -c '' 2>/dev/null || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		if ! "$$python" -c 'import venv, ensurepip' 2>/dev/null; then \
+			version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+			echo "Python $$version is here, but its venv module is not. Debian and Ubuntu: apt-get install python$$version-venv" >&2; \
+			exit 1; \
+		fi; \
+		echo "making $(VENV) with $$("$$python" --version)"; \
+		"$$python" -m venv --clear $(VENV); \
+	fi; \
+	awk '/^uv==/ { found = 1 } found { print } found && !/\\$$/ { exit }' requirements.lock > $(VENV)/uv.txt; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $(VENV)/uv.txt; \
+	export VIRTUAL_ENV="$$PWD/$(VENV)"; \
+	$(BIN)/uv pip sync --require-hashes requirements.lock; \
+	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .; \
+	touch $(STAMP)

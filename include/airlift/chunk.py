@@ -1,0 +1,73 @@
+"""Chunks: the pieces that a collection is read in, and the manifest that says one is done."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+
+class Chunk(BaseModel):
+    """A piece of a collection that is read, converted and imported as a whole.
+
+    Attributes:
+        collection: the source collection's name.
+        partition: the partition that all its rows go to; "" is the default one.
+        rows: live rows in it, exact.
+        bytes: about how many bytes they take.
+        read: what the source needs to read it again (JSON).
+        id: unique in the migration; the same source and options give the same id.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    collection: str
+    partition: str
+    rows: int
+    bytes: int
+    read: dict[str, Any]
+
+
+def chunk_id(index: int, *content: object) -> str:
+    """The id of the `index`-th chunk of a collection: its place, and a hash of all that shapes it."""
+    digest = hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS))
+    return f"{index:06d}-{digest.hexdigest()[:12]}"
+
+
+class ChunkFile(BaseModel):
+    """A data file of a chunk: its name in the chunk's folder, and its bytes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    size: int
+
+
+class Manifest(BaseModel):
+    """What was written for a chunk; it is the last file written, so its presence means done.
+
+    Attributes:
+        rows_read: live rows that the source gave.
+        rows: rows in the data files.
+        bad_rows: rows that were set aside, in the collection's `bad_rows` folder.
+        fingerprint: of the rows in the data files, 16 hex digits; see `airlift.fingerprint`.
+        pk_min, pk_max: the range of primary keys, when they are kept and there are rows.
+        seconds: what the conversion took; `fingerprint_seconds` is the fingerprint's share.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    chunk: str
+    rows_read: int
+    rows: int
+    bad_rows: int
+    bytes: int
+    files: tuple[ChunkFile, ...]
+    fingerprint: str
+    pk_min: int | str | None = None
+    pk_max: int | str | None = None
+    seconds: float = 0.0
+    fingerprint_seconds: float = 0.0

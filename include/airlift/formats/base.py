@@ -1,0 +1,60 @@
+"""What a chunk file format must offer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, Protocol
+
+import pyarrow as pa
+
+from airlift.chunk import ChunkFile
+from airlift.schema import CollectionSchema
+from airlift.storage import Storage
+
+
+class ChunkWriter(Protocol):
+    """Writes one chunk's rows into its folder.
+
+    Batches must own their memory: a writer may keep them until `close`.
+    """
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Appends rows."""
+        ...
+
+    def close(self) -> list[ChunkFile]:
+        """Ends and publishes the files; returns them, in the order that an import names them."""
+        ...
+
+    def abandon(self) -> None:
+        """Removes what was written so far, after a failure."""
+        ...
+
+
+class ChunkFormat(Protocol):
+    """A file format that Milvus imports.
+
+    Attributes:
+        name: as the param `file_format` spells it.
+        needs_row_count: whether the number of rows must be known before the first is written.
+    """
+
+    name: ClassVar[str]
+    needs_row_count: ClassVar[bool]
+
+    @staticmethod
+    def unfit(schema: CollectionSchema) -> str | None:
+        """Why the format can't hold such rows; None when it can."""
+        ...
+
+    @staticmethod
+    def writer(folder: Storage, schema: CollectionSchema, rows: int) -> ChunkWriter:
+        """Starts a chunk of `rows` rows in its folder."""
+        ...
+
+    @staticmethod
+    def read(
+        folder: Storage, schema: CollectionSchema, batch_rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        """Reads a written chunk back."""
+        ...

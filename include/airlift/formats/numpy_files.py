@@ -1,0 +1,134 @@
+"""Chunks as NumPy files: one `<field>.npy` per field, as Milvus' bulk insert takes them.
+
+Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html, version 1.0, always
+C order (Milvus 2.3 reads a Fortran-order file as if it were C order, silently).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from airlift.chunk import ChunkFile
+from airlift.datatypes import TYPES
+from airlift.errors import AirliftError
+from airlift.formats.write_behind import WriteBehind
+from airlift.schema import CollectionSchema, Field
+from airlift.storage import Storage
+
+
+def _header(field: Field, rows: int) -> bytes:
+    """The `.npy` header of a field's file."""
+    dtype = np.dtype(TYPES[field.type].numpy)
+    shape: tuple[int, ...] = (rows,)
+    if field.is_vector:
+        shape = (rows, (field.width or 0) // dtype.itemsize)
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        buffer, {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    )
+    return buffer.getvalue()
+
+
+def _raw(column: pa.Array) -> memoryview:
+    """A fixed-width column's bytes, without copying where Arrow holds them so."""
+    if pa.types.is_fixed_size_list(column.type):
+        column = column.flatten()
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.uint8())
+    width = column.type.bit_width // 8
+    start = column.offset * width
+    return memoryview(column.buffers()[1])[start : start + len(column) * width]
+
+
+class NumpyWriter:
+    """Writes the `.npy` files of one chunk."""
+
+    def __init__(self, folder: Storage, schema: CollectionSchema, rows: int) -> None:
+        self._folder = folder
+        self._expected = rows
+        self._rows = 0
+        self._fields = schema.written
+        self._writers = WriteBehind([folder.open_output(f"{f.name}.npy") for f in self._fields])
+        for index, field in enumerate(self._fields):
+            self._writers.write(index, memoryview(_header(field, rows)))
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Appends rows."""
+        self._rows += batch.num_rows
+        for index, field in enumerate(self._fields):
+            self._writers.write(index, _raw(batch.column(field.name)))
+
+    def close(self) -> list[ChunkFile]:
+        """Publishes the files. Raises AirliftError when the rows are not as many as announced."""
+        if self._rows != self._expected:
+            raise AirliftError(
+                f"{self._folder.url}: {self._rows:,} rows came, the plan counted "
+                f"{self._expected:,}: the source changed since it was planned; run again with a "
+                "new migration_id"
+            )
+        sizes = self._writers.commit()
+        return [
+            ChunkFile(name=f"{field.name}.npy", size=size)
+            for field, size in zip(self._fields, sizes, strict=True)
+        ]
+
+    def abandon(self) -> None:
+        """Removes what was written so far, after a failure."""
+        self._writers.abandon()
+
+
+class NumpyFormat:
+    """See the module."""
+
+    name: ClassVar[str] = "numpy"
+    needs_row_count: ClassVar[bool] = True
+
+    @staticmethod
+    def unfit(schema: CollectionSchema) -> str | None:
+        """Why the format can't hold such rows; None when it can."""
+        unfit = [field.name for field in schema.written if field.width is None]
+        if unfit:
+            return f"numpy files hold fixed-width fields only, {unfit} are not"
+        return None
+
+    @staticmethod
+    def writer(folder: Storage, schema: CollectionSchema, rows: int) -> NumpyWriter:
+        """Starts a chunk of exactly `rows` rows."""
+        return NumpyWriter(folder, schema, rows)
+
+    @staticmethod
+    def read(
+        folder: Storage, schema: CollectionSchema, batch_rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        """Reads a written chunk back."""
+        streams = [folder.open_input(f"{field.name}.npy") for field in schema.written]
+        rows = 0
+        for stream in streams:
+            np.lib.format.read_magic(stream)
+            shape, _, _ = np.lib.format.read_array_header_1_0(stream)
+            rows = shape[0]
+        for start in range(0, rows, batch_rows):
+            count = min(batch_rows, rows - start)
+            columns = [
+                _column(field, stream.read_buffer(count * (field.width or 0)), count)
+                for field, stream in zip(schema.written, streams, strict=True)
+            ]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema.arrow)
+        for stream in streams:
+            stream.close()
+
+
+def _column(field: Field, data: pa.Buffer, count: int) -> pa.Array:
+    """An Arrow array over a field's raw bytes."""
+    kind = field.arrow.type
+    if pa.types.is_fixed_size_list(kind):
+        flat = pa.Array.from_buffers(kind.value_type, count * kind.list_size, [None, data])
+        return pa.FixedSizeListArray.from_arrays(flat, kind.list_size)
+    if pa.types.is_boolean(kind):
+        return pa.Array.from_buffers(pa.uint8(), count, [None, data]).cast(kind)
+    return pa.Array.from_buffers(kind, count, [None, data])

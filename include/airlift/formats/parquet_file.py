@@ -1,0 +1,127 @@
+"""Chunks as one Parquet file, for fields of any type.
+
+Vectors are written as Milvus' import reads them: a float vector as a list of floats, a binary
+vector as a list of uint8. Neither compressed nor dictionary-coded: vectors don't shrink.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from airlift.chunk import ChunkFile
+from airlift.schema import CollectionSchema
+from airlift.storage import Storage
+
+_NAME = "data.parquet"
+_ROW_GROUP_BYTES = 32 << 20
+
+
+def _file_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(kind.value_type)
+    if pa.types.is_fixed_size_binary(kind):
+        return pa.list_(pa.uint8())
+    return kind
+
+
+def _to_file(column: pa.Array) -> pa.Array:
+    kind = column.type
+    if pa.types.is_fixed_size_list(kind):
+        return column.cast(_file_type(kind))
+    if pa.types.is_fixed_size_binary(kind):
+        width = kind.byte_width
+        values = pa.Array.from_buffers(
+            pa.uint8(),
+            len(column) * width,
+            [None, column.buffers()[1]],
+            offset=column.offset * width,
+        )
+        offsets = np.arange(0, (len(column) + 1) * width, width, dtype=np.int32)
+        return pa.ListArray.from_arrays(pa.array(offsets), values)
+    return column
+
+
+def _from_file(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_fixed_size_binary(kind):
+        values = column.flatten()
+        start = values.offset
+        data = values.buffers()[1].slice(start, len(values))
+        return pa.Array.from_buffers(kind, len(column), [None, data])
+    return column.cast(kind)
+
+
+class ParquetWriter:
+    """Writes the Parquet file of one chunk."""
+
+    def __init__(self, folder: Storage, schema: CollectionSchema) -> None:
+        self._fields = schema.arrow
+        self._output = folder.open_output(_NAME)
+        self._schema = pa.schema(
+            [pa.field(f.name, _file_type(f.type), nullable=f.nullable) for f in self._fields]
+        )
+        self._writer = pq.ParquetWriter(
+            self._output,
+            self._schema,
+            compression="NONE",
+            use_dictionary=False,
+            write_statistics=False,
+        )
+        self._waiting: list[pa.RecordBatch] = []
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Appends rows; they are written as row groups of about 32 MiB."""
+        columns = [_to_file(batch.column(field.name)) for field in self._fields]
+        self._waiting.append(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+        if sum(waiting.nbytes for waiting in self._waiting) >= _ROW_GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            table = pa.Table.from_batches(self._waiting)
+            self._writer.write_table(table, row_group_size=table.num_rows)
+            self._waiting = []
+
+    def close(self) -> list[ChunkFile]:
+        """Ends and publishes the file."""
+        self._flush()
+        self._writer.close()
+        self._output.commit()
+        return [ChunkFile(name=_NAME, size=self._output.size)]
+
+    def abandon(self) -> None:
+        """Removes what was written so far, after a failure."""
+        self._output.abandon()
+
+
+class ParquetFormat:
+    """See the module."""
+
+    name: ClassVar[str] = "parquet"
+    needs_row_count: ClassVar[bool] = False
+
+    @staticmethod
+    def unfit(schema: CollectionSchema) -> str | None:
+        """Parquet holds every field."""
+        return None
+
+    @staticmethod
+    def writer(folder: Storage, schema: CollectionSchema, rows: int) -> ParquetWriter:
+        """Starts a chunk of any number of rows."""
+        return ParquetWriter(folder, schema)
+
+    @staticmethod
+    def read(
+        folder: Storage, schema: CollectionSchema, batch_rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        """Reads a written chunk back."""
+        with folder.open_input(_NAME) as stream:
+            for batch in pq.ParquetFile(stream).iter_batches(batch_rows):
+                columns = [
+                    _from_file(batch.column(field.name), field.type) for field in schema.arrow
+                ]
+                yield pa.RecordBatch.from_arrays(columns, schema=schema.arrow)

@@ -1,0 +1,110 @@
+"""One migration: its params, its source, its target and its staging folder.
+
+The steps in `airlift.steps` work on it; Airflow's operators, the tests and the benchmarks make it.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from types import TracebackType
+
+from airlift.connections import Connections
+from airlift.errors import AirliftError
+from airlift.names import is_valid
+from airlift.params import MigrationParams
+from airlift.sources.base import Source, source_class
+from airlift.staging import Staging
+from airlift.storage import Storage, open_storage
+from airlift.targets.capabilities import Capabilities, capabilities_of
+from airlift.targets.client import ensure_supported
+from airlift.targets.collections import TargetCollections
+
+log = logging.getLogger("airlift")
+
+
+class Migration:
+    """Opens what a step asks for, when it asks; use it as a context manager to close it again.
+
+    Args:
+        source: the source system's name, as the entry-point group `airlift.sources` has it.
+        params: the path's params.
+        migration_id: names the staging folder; letters, digits and `_`.
+        connections: looks connections up.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        params: MigrationParams,
+        migration_id: str,
+        connections: Connections,
+    ) -> None:
+        if not is_valid(f"m{migration_id}") or not migration_id:
+            raise AirliftError(
+                f"migration_id {migration_id!r}: use letters, digits and _ only, at most 64"
+            )
+        self.source_name = source
+        self.params = params
+        self.id = migration_id
+        self.connections = connections
+
+    def __enter__(self) -> Migration:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for opened in {"target", "server"} & self.__dict__.keys():
+            self.__dict__[opened].close()
+
+    @cached_property
+    def staging_root(self) -> Storage:
+        """The folder that `staging_url` names."""
+        params = self.params
+        connection = params.staging_conn_id and self.connections.storage(params.staging_conn_id)
+        return open_storage(params.staging_url, connection or None)
+
+    @cached_property
+    def staging(self) -> Staging:
+        """The migration's own folder."""
+        return Staging(self.staging_root.folder(self.id))
+
+    @cached_property
+    def source(self) -> Source:
+        """The source, reading from the copy in staging where there is one."""
+        source = source_class(self.source_name)(self.params, self.connections, self.staging.scratch)
+        if self.staging.folder.exists("copied.json"):
+            source.read_from(self.staging.copied_source)
+        return source
+
+    @cached_property
+    def server(self) -> TargetCollections:
+        """The target in the connection's own database, for what does not need the target's."""
+        return TargetCollections(self.connections.milvus(self.params.target_conn_id))
+
+    def database_exists(self) -> bool:
+        """Whether the target's database is there (the connection's own is)."""
+        wanted = self.params.target_database
+        return not wanted or wanted in self.server.databases()
+
+    @cached_property
+    def target(self) -> TargetCollections:
+        """The target's database."""
+        connection = self.connections.milvus(self.params.target_conn_id)
+        return TargetCollections(connection, self.params.target_database)
+
+    @cached_property
+    def capabilities(self) -> Capabilities:
+        """What the target can do. Raises AirliftError when it is too old."""
+        version = self.server.version()
+        ensure_supported(version)
+        found = capabilities_of(version)
+        if found is None:
+            raise AirliftError(
+                f"{version.name} is too old as a target: Milvus 2.2 or newer is needed"
+            )
+        return found

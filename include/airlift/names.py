@@ -1,0 +1,31 @@
+"""Names that Milvus accepts: `[A-Za-z_][A-Za-z0-9_]*`, at most 255 characters."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+
+MAX_LENGTH = 255
+_VALID = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def is_valid(name: str) -> bool:
+    """Whether Milvus takes the name for a collection, partition, field or alias."""
+    return len(name) <= MAX_LENGTH and _VALID.fullmatch(name) is not None
+
+
+def sanitized(name: str) -> str:
+    """The nearest name that Milvus takes: other characters become `_`, a leading digit gets one."""
+    changed = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    if not changed or changed[0].isdigit():
+        changed = "_" + changed
+    return changed[:MAX_LENGTH]
+
+
+def collisions(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+    """Targets that several sources would share, from (source, target) pairs."""
+    by_target: dict[str, list[str]] = defaultdict(list)
+    for source, target in pairs:
+        by_target[target].append(source)
+    return [(target, sources) for target, sources in by_target.items() if len(sources) > 1]

@@ -1,0 +1,259 @@
+"""The params of a migration: the one definition of the public face.
+
+The DAGs' Params, REST bodies and the README's table are made from these models. Sources add theirs
+in a subclass (see `airlift.sources`). A field's `section` is where the trigger form shows it.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from airlift.datatypes import DataType
+
+SOURCE, TARGET, MAPPING, MOVING, SAFETY = "Source", "Target", "Mapping", "Moving", "Safety"
+
+
+class WriteMode(StrEnum):
+    """How rows get into the target."""
+
+    AUTO = "auto"
+    BULK_INSERT = "bulk_insert"
+    INSERT = "insert"
+    UPSERT = "upsert"
+
+
+class FileFormat(StrEnum):
+    """The format of the chunk files in staging."""
+
+    AUTO = "auto"
+    NUMPY = "numpy"
+    PARQUET = "parquet"
+
+
+class Verify(StrEnum):
+    """How much is compared before a migration counts as done."""
+
+    COUNTS = "counts"
+    SAMPLE = "sample"
+    FULL = "full"
+
+
+class IfExists(StrEnum):
+    """What to do with a target collection that this migration did not make."""
+
+    FAIL = "fail"
+    APPEND = "append"
+    REPLACE = "replace"
+
+
+class OnMismatch(StrEnum):
+    """What to do with the target collection when verification fails."""
+
+    FAIL = "fail"
+    DROP = "drop"
+
+
+class OnBadRow(StrEnum):
+    """What to do with a row that the target can't take."""
+
+    FAIL = "fail"
+    SET_ASIDE = "set_aside"
+
+
+class FieldMapping(BaseModel):
+    """Edits one field."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    target: str = ""
+    type: DataType | None = None
+    max_length: int | None = Field(default=None, ge=1, le=65535)
+    description: str | None = None
+
+
+class CollectionMapping(BaseModel):
+    """Edits one collection. Fields that are not listed come along unchanged."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    target: str = ""
+    fields: tuple[FieldMapping, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    auto_id: bool = False
+    dynamic_field: bool | None = None
+    shards: int | None = Field(default=None, ge=1, le=64)
+    partitions: tuple[str, ...] | None = None
+    consistency_level: str | None = Field(
+        default=None, pattern="^(Strong|Session|Bounded|Eventually)$"
+    )
+    metric_type: str | None = None
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> CollectionMapping:
+        if self.include and self.exclude:
+            raise ValueError("give include or exclude, not both")
+        return self
+
+
+class IndexParams(BaseModel):
+    """An index definition for the vector fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    index_type: str
+    params: dict[str, Any] = {}
+
+
+_MAPPING_EXAMPLE = {
+    "my_table": {
+        "target": "my_collection",
+        "fields": [{"source": "vector", "target": "embedding"}],
+    }
+}
+
+
+def param(section: str, default: Any, description: str, **extra: Any) -> Any:
+    """A param with the section of the trigger form that it stands in."""
+    schema_extra = {"section": section, **extra.pop("json_schema_extra", {})}
+    return Field(default, description=description, json_schema_extra=schema_extra, **extra)
+
+
+class MigrationParams(BaseModel):
+    """The params that every path has."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    collections: tuple[str, ...] = param(
+        SOURCE, ("*",), "Names or patterns (`*`, `?`) of the source collections to move."
+    )
+
+    target_conn_id: str = param(
+        TARGET, "milvus_default", "Connection of type `milvus`: where the rows go."
+    )
+    target_database: str = param(
+        TARGET, "", "Database of the target; made when it does not exist. Empty: the connection's."
+    )
+    if_exists: IfExists = param(
+        TARGET,
+        IfExists.FAIL,
+        "What to do with a target collection that this migration did not make: `fail`, `append` to "
+        "it, or `replace` it (drop it and all its rows).",
+    )
+    cutover_alias: bool = param(
+        TARGET,
+        False,
+        "Write into `<name>__<migration id>` and let the alias `<name>` point there once verified.",
+    )
+    index: str | IndexParams = param(
+        TARGET,
+        "autoindex",
+        "`autoindex`, `source` (the source's own index, where Milvus has it), `none`, or a "
+        'definition such as `{"index_type": "HNSW", "params": {"M": 16, "efConstruction": 200}}`.',
+        json_schema_extra={"examples": ["autoindex", "none"]},
+    )
+    wait_for_index: bool = param(
+        TARGET,
+        True,
+        "Wait until the server has indexed every row. Off: it goes on building while the collection "
+        "is loaded and verified, and searches are slow until it has done.",
+    )
+    load: bool = param(TARGET, True, "Leave the collections loaded, ready for search.")
+
+    mapping: dict[str, CollectionMapping] = param(
+        MAPPING,
+        {},
+        "Per source collection: `target` name, `fields` (rename, retype), `include` / `exclude`, "
+        "`auto_id`, `dynamic_field`, `shards`, `partitions`, `consistency_level`, `metric_type`.",
+        json_schema_extra={"examples": [_MAPPING_EXAMPLE]},
+    )
+
+    staging_url: str = param(
+        MOVING,
+        ...,
+        "Folder for chunk files, as `s3://bucket/prefix` or `/path`. For a bulk insert the target "
+        "must be able to read it: its own bucket, or its data folder when it stores locally.",
+    )
+    staging_conn_id: str = param(
+        MOVING, "", "Connection of type `aws` for the staging bucket (also MinIO, OSS, COS)."
+    )
+    write_mode: WriteMode = param(
+        MOVING, WriteMode.AUTO, "`auto` picks bulk insert where the target has it, else insert."
+    )
+    file_format: FileFormat = param(
+        MOVING,
+        FileFormat.AUTO,
+        "`auto`: numpy where every field has a fixed width, else Parquet.",
+    )
+    chunk_mb: int = param(
+        MOVING,
+        2048,
+        "Megabytes of rows in a chunk. Milvus imports chunks one at a time: large is fast.",
+        ge=1,
+        le=15_000,
+    )
+    copy_source: str = param(
+        MOVING,
+        "auto",
+        "Copy the source's files into staging first: `auto` (when they lie on a disk that other "
+        "workers may not see), `always`, `never`.",
+        pattern="^(auto|always|never)$",
+        json_schema_extra={"enum": ["auto", "always", "never"]},
+    )
+    keep_staging: bool = param(
+        MOVING, False, "Keep the chunk files after success (reports and manifests always stay)."
+    )
+
+    migration_id: str = param(
+        SAFETY,
+        "",
+        "Name of the migration; give the name of an earlier run to resume it. Empty: made from the "
+        "run's id.",
+        pattern="^[A-Za-z0-9_]{0,64}$",
+    )
+    dry_run: bool = param(SAFETY, False, "Check, describe and plan, then stop with the report.")
+    verify: Verify = param(
+        SAFETY,
+        Verify.SAMPLE,
+        "`counts`; `sample` (counts, 1,000 rows compared, 20 searches); `full` (every row).",
+    )
+    on_mismatch: OnMismatch = param(
+        SAFETY,
+        OnMismatch.FAIL,
+        "When verification fails: `fail` keeps both sides, `drop` drops the target collection.",
+    )
+    on_bad_row: OnBadRow = param(
+        SAFETY,
+        OnBadRow.FAIL,
+        "A row that Milvus can't take (NaN, Inf): `fail`, or `set_aside` into staging.",
+    )
+    max_bad_rows: int = param(
+        SAFETY, 1000, "With `set_aside`: fail when a collection has more of them.", ge=0
+    )
+    allow_lossy: bool = param(
+        SAFETY, False, "Allow what can't be carried exactly; it is told in the report."
+    )
+
+    @field_validator("index")
+    @classmethod
+    def _known_index(cls, index: str | IndexParams) -> str | IndexParams:
+        if isinstance(index, str) and index not in ("autoindex", "source", "none"):
+            raise ValueError("expected autoindex, source, none, or an index definition")
+        return index
+
+    @field_validator("staging_url")
+    @classmethod
+    def _no_secret_in_url(cls, url: str) -> str:
+        return without_credentials(url)
+
+
+def without_credentials(url: str) -> str:
+    """Returns the URL; refuses one that carries a user or a password, which belong in a connection."""
+    if re.match(r"^[a-z0-9]+://[^/]*@", url):
+        raise ValueError("put the credentials into an Airflow connection, not into the URL")
+    return url

@@ -1,0 +1,107 @@
+"""The plan of a migration: chunks of every collection, grouped into batches."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from airlift.chunk import Chunk
+from airlift.mapping import MappedCollection
+
+BATCH_BYTES = 4 << 30
+"""A batch is one task; below this, a task's own cost would show."""
+
+
+class CollectionPlan(BaseModel):
+    """What is done with one collection.
+
+    Attributes:
+        mapped: source and target, and what the mapping makes of it.
+        file_format: of its chunk files.
+        rows: rows that the source holds, live and deleted.
+        deleted: those that it has deleted.
+        left_out: live rows that the options leave out (repeated ids, partitions not chosen).
+        repeated_keys: file in staging with the primary keys that several rows share; they can't be
+            told apart when rows are read back by key. Empty when there are none.
+        chunks: in the order in which they are read.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    mapped: MappedCollection
+    file_format: str
+    rows: int
+    deleted: int
+    left_out: int
+    repeated_keys: str = ""
+    notes: tuple[str, ...] = ()
+    chunks: tuple[Chunk, ...]
+
+    @property
+    def name(self) -> str:
+        """The target collection's name, which is also its folder's in staging."""
+        return self.mapped.target.name
+
+    @property
+    def planned_rows(self) -> int:
+        """Rows that the chunks hold."""
+        return sum(chunk.rows for chunk in self.chunks)
+
+
+class ChunkRef(BaseModel):
+    """Names a chunk: the target collection and the chunk's id."""
+
+    model_config = ConfigDict(frozen=True)
+
+    collection: str
+    chunk: str
+
+
+class Plan(BaseModel):
+    """The whole migration.
+
+    Attributes:
+        way: how rows get into the target; a key of `airlift.targets.WAYS`.
+        batches: chunks in groups; one task handles a group.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    migration_id: str
+    way: str
+    collections: tuple[CollectionPlan, ...]
+    batches: tuple[tuple[ChunkRef, ...], ...]
+
+    def collection(self, name: str) -> CollectionPlan:
+        """The plan of a target collection."""
+        return next(one for one in self.collections if one.name == name)
+
+    def batch(self, index: int) -> list[tuple[CollectionPlan, Chunk]]:
+        """The chunks of a batch, with their collections."""
+        found = []
+        for ref in self.batches[index]:
+            collection = self.collection(ref.collection)
+            chunk = next(chunk for chunk in collection.chunks if chunk.id == ref.chunk)
+            found.append((collection, chunk))
+        return found
+
+
+def group_chunks(
+    collections: list[CollectionPlan], max_batches: int
+) -> tuple[tuple[ChunkRef, ...], ...]:
+    """Groups chunks, in order, into at most `max_batches` batches of about equal bytes.
+
+    A batch holds at least BATCH_BYTES where there is so much, so that a task's own cost is small.
+    """
+    total = sum(chunk.bytes for one in collections for chunk in one.chunks)
+    size = max(BATCH_BYTES, -(-total // max_batches))
+    batches: list[list[ChunkRef]] = []
+    before = 0
+    for one in collections:
+        for chunk in one.chunks:
+            # A chunk belongs where its first byte falls, so there are never more than asked.
+            place = before // size
+            if not batches or place >= len(batches):
+                batches.append([])
+            batches[-1].append(ChunkRef(collection=one.name, chunk=chunk.id))
+            before += chunk.bytes
+    return tuple(tuple(batch) for batch in batches)

@@ -1,0 +1,146 @@
+"""The report of a migration: what moved, the counts at each step, and how it was verified."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from airlift.migration import Migration
+from airlift.plan import CollectionPlan
+from airlift.staging import Created
+from airlift.steps.verify import Verification, Verifications
+
+
+class StepTime(BaseModel):
+    """How long one task of a step took; `index` counts mapped tasks."""
+
+    model_config = ConfigDict(frozen=True)
+
+    step: str
+    index: int = -1
+    started: str
+    seconds: float
+
+
+class CollectionReport(BaseModel):
+    """One collection, from source to target."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    target: str
+    alias: str
+    fields: dict[str, str]
+    partitions: list[str]
+    notes: list[str]
+    file_format: str
+    chunks: int
+    rows_source: int
+    rows_deleted: int
+    rows_left_out: int
+    rows_planned: int
+    rows_set_aside: int = 0
+    rows_converted: int = 0
+    rows_imported: int = 0
+    rows_counted: int | None = None
+    bytes: int = 0
+    convert_seconds: float = 0.0
+    fingerprint_seconds: float = 0.0
+    jobs_adopted: int = 0
+    verification: Verification | None = None
+
+
+class Report(BaseModel):
+    """The whole migration. `state` is `planned` (a dry run) or `done`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    migration_id: str
+    state: str
+    written: str
+    path: str
+    source: str
+    target: str
+    database: str
+    way: str
+    staging: str
+    params: dict[str, Any]
+    collections: list[CollectionReport]
+    steps: list[StepTime]
+    seconds: float
+
+
+def build_report(migration: Migration, state: str) -> Report:
+    """Puts the report together from what staging holds."""
+    staging = migration.staging
+    plan = staging.plan()
+    verified = staging.read("verification.json", Verifications) if state == "done" else None
+    by_name = {one.collection: one for one in verified.collections} if verified else {}
+    steps = read_steps(migration)
+    source_address = migration.source.address()
+    return Report(
+        migration_id=migration.id,
+        state=state,
+        written=datetime.now(UTC).isoformat(timespec="seconds"),
+        path=migration.source_name,
+        source=source_address,
+        target=migration.server.version().name,
+        database=migration.target.database or "default",
+        way=plan.way,
+        staging=staging.folder.url,
+        params=migration.params.model_dump(mode="json"),
+        collections=[
+            _collection(migration, one, by_name.get(one.name)) for one in plan.collections
+        ],
+        steps=steps,
+        seconds=sum(step.seconds for step in steps),
+    )
+
+
+def _collection(
+    migration: Migration, plan: CollectionPlan, verification: Verification | None
+) -> CollectionReport:
+    staging = migration.staging
+    manifests = [staging.manifest(plan.name, chunk.id) for chunk in plan.chunks]
+    written = [manifest for manifest in manifests if manifest]
+    created = staging.read("created.json", Created)
+    records = [staging.current_import(plan.name, chunk.id) for chunk in plan.chunks if created]
+    imported = [record for record in records if record and record.done]
+    return CollectionReport(
+        source=plan.mapped.source,
+        target=plan.name,
+        alias=plan.mapped.alias,
+        fields=plan.mapped.fields,
+        partitions=list(plan.mapped.target.partitions),
+        notes=list(plan.notes),
+        file_format=plan.file_format,
+        chunks=len(plan.chunks),
+        rows_source=plan.rows,
+        rows_deleted=plan.deleted,
+        rows_left_out=plan.left_out,
+        rows_planned=plan.planned_rows,
+        rows_set_aside=sum(one.bad_rows for one in written),
+        rows_converted=sum(one.rows for one in written),
+        rows_imported=sum(one.rows for one in imported),
+        rows_counted=verification.counted if verification else None,
+        bytes=sum(one.bytes for one in (written or plan.chunks)),
+        convert_seconds=sum(one.seconds for one in written),
+        fingerprint_seconds=sum(one.fingerprint_seconds for one in written),
+        jobs_adopted=sum(one.adopted for one in imported),
+        verification=verification,
+    )
+
+
+def read_steps(migration: Migration) -> list[StepTime]:
+    """How long the tasks took so far, in the order in which they began."""
+    folder = migration.staging.folder
+    steps = [StepTime.model_validate_json(folder.read_bytes(name)) for name in folder.list("steps")]
+    return sorted(steps, key=lambda step: step.started)
+
+
+def write_step(migration: Migration, step: StepTime) -> None:
+    """Keeps how long a task took."""
+    suffix = "" if step.index < 0 else f"-{step.index:05d}"
+    migration.staging.write(f"steps/{step.step}{suffix}.json", step)

@@ -1,0 +1,222 @@
+"""Makes `report.html` from a report: one page without scripts, to be read, sent and printed.
+
+Here is worked out what is to be said: the verdict, which numbers agree, when tasks ran. The
+template `report_template.html` says how it looks. Every name in a report may come from a database
+and is escaped, and the page's Content-Security-Policy allows nothing but its own style sheet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined, Template
+
+from airlift.params import Verify
+from airlift.report import CollectionReport, Report
+from airlift.report_style import Timeline, duration_text, moment_text, size_text, value_text
+from airlift.steps.verify import Verification, partitions_before
+
+OVERVIEW_FROM = 4
+"""From so many collections on, a table of all of them comes first."""
+
+
+def render(report: Report) -> str:
+    """Returns the report as a self-contained HTML page."""
+    views = [CollectionView(one, report.state) for one in report.collections]
+    return _template().render(
+        report=report,
+        views=views,
+        overview=len(views) >= OVERVIEW_FROM,
+        differing=[(n, view.report.source) for n, view in enumerate(views, 1) if view.differs],
+        verdict=make_verdict(report, views),
+        total=Totals(views),
+        timeline=Timeline(report.steps),
+        version=_version(),
+    )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "number": lambda value: f"{value:,}",
+        "size": size_text,
+        "duration": duration_text,
+        "moment": moment_text,
+        "value": value_text,
+    }
+    text = files("airlift").joinpath("report_template.html").read_text(encoding="utf-8")
+    return environment.from_string(text)
+
+
+def _version() -> str:
+    try:
+        return version("milvus-airlift")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return ""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A number in the row of counts.
+
+    Attributes:
+        sign: what stands before it: nothing, "-", "+" or "=".
+        off_by: after "=", how far it is from what the numbers before it make; 0 is right.
+        known: whether it was counted at all.
+    """
+
+    sign: str
+    label: str
+    number: int
+    off_by: int = 0
+    known: bool = True
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Something that was compared.
+
+    Attributes:
+        agrees: None where the problems must be read to know.
+        prints: two fingerprints that must be the same.
+    """
+
+    what: str
+    found: str
+    agrees: bool | None
+    prints: tuple[str, str] | None = None
+
+
+class CollectionView:
+    """What the page says of one collection beyond the report's own numbers."""
+
+    def __init__(self, report: CollectionReport, state: str) -> None:
+        self.report = report
+        checked = report.verification
+        self.problems = checked.problems if checked else ()
+        self.before = partitions_before(checked.partitions) if checked else 0
+        self.links = self._links(state)
+        self.evidence = _evidence(checked) if checked else []
+        self.renamed = sum(source != target for source, target in report.fields.items())
+
+    @property
+    def unequal(self) -> int:
+        """How many of the things compared here are not as they must be."""
+        return sum(link.off_by != 0 for link in self.links) + sum(
+            one.agrees is False for one in self.evidence
+        )
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything tells that source and target are not the same."""
+        return bool(self.problems or self.unequal)
+
+    def _links(self, state: str) -> list[Link]:
+        one = self.report
+        left = one.rows_source - one.rows_deleted - one.rows_left_out
+        links = [
+            Link("", "at the source", one.rows_source),
+            Link("-", "deleted", one.rows_deleted),
+            Link("-", "left out", one.rows_left_out),
+            Link("=", "planned", one.rows_planned, one.rows_planned - left),
+        ]
+        if state == "planned":
+            return links
+        converted, imported = one.rows_converted, one.rows_imported
+        links += [
+            Link("-", "set aside", one.rows_set_aside),
+            Link("=", "converted", converted, converted - one.rows_planned + one.rows_set_aside),
+            Link("=", "imported", imported, imported - converted),
+        ]
+        if self.before:
+            links.append(Link("+", "there before", self.before))
+        if one.rows_counted is None:
+            return [*links, Link("=", "counted", 0, known=False)]
+        counted = one.rows_counted
+        return [*links, Link("=", "counted", counted, counted - imported - self.before)]
+
+
+def _evidence(one: Verification) -> list[Evidence]:
+    agree, parts = sum(part.agrees for part in one.partitions.values()), len(one.partitions)
+    where = "every partition" if agree == parts else f"{agree:,} of {parts:,} partitions"
+    read = f"the target counts {one.counted:,} rows; the numbers agree in {where}"
+    evidence = [Evidence("Row counts", read, agree == parts)]
+    said = None if one.problems else True
+    if one.sampled:
+        read = f"{one.sampled:,} rows read back by primary key and compared bit for bit"
+        evidence.append(Evidence("Sampled rows", read, said))
+    elif one.level is not Verify.COUNTS:
+        read = "none: the rows got new primary keys on the target, or there are none"
+        evidence.append(Evidence("Sampled rows", read, None))
+    if one.searched:
+        first = f"{one.found_first:,} of {one.searched:,} sampled vectors find themselves first"
+        evidence.append(Evidence("Searches", first, one.found_first == one.searched))
+    if one.compared or one.fingerprint_source:
+        prints = (one.fingerprint_source, one.fingerprint_target)
+        read = f"{one.compared:,} rows read back; the fingerprints of all values compared"
+        evidence.append(Evidence("Every row", read, prints[0] == prints[1], prints))
+    return evidence
+
+
+class Totals:
+    """The numbers of all collections together."""
+
+    def __init__(self, views: list[CollectionView]) -> None:
+        collections = [view.report for view in views]
+
+        def add(name: str) -> int:
+            return sum(getattr(one, name) or 0 for one in collections)
+
+        self.source, self.deleted = add("rows_source"), add("rows_deleted")
+        self.left_out = add("rows_left_out")
+        self.planned, self.set_aside = add("rows_planned"), add("rows_set_aside")
+        self.converted, self.imported = add("rows_converted"), add("rows_imported")
+        self.counted, self.bytes, self.chunks = add("rows_counted"), add("bytes"), add("chunks")
+        self.before = sum(view.before for view in views)
+        self.notes = sum(len(one.notes) for one in collections)
+        self.convert_seconds = sum(one.convert_seconds for one in collections)
+        self.fingerprint_seconds = sum(one.fingerprint_seconds for one in collections)
+
+    @property
+    def rows_a_second(self) -> float:
+        """Rows that one task converted in a second."""
+        return self.converted / self.convert_seconds if self.convert_seconds else 0.0
+
+    @property
+    def bytes_a_second(self) -> float:
+        """Bytes that one task converted in a second."""
+        return self.bytes / self.convert_seconds if self.convert_seconds else 0.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The headline; `tone` is one of good, warn, bad, plan."""
+
+    tone: str
+    mark: str
+    headline: str
+
+
+def make_verdict(report: Report, views: list[CollectionView]) -> Verdict:
+    """Says in a line how it came out, never better than the numbers are."""
+    if report.state == "planned":
+        return Verdict("plan", "i", "Dry run: nothing was written to the target")
+    if any(view.differs for view in views):
+        return Verdict("bad", "✗", "Source and target differ")
+    if report.state != "done":
+        return Verdict("warn", "!", f"Not finished: {report.state}")
+    if not views:
+        return Verdict("warn", "!", "There was nothing to move")
+    unchecked = sum(view.report.verification is None for view in views)
+    if unchecked:
+        return Verdict("warn", "!", f"Not verified: {unchecked:,} of {len(views):,} collections")
+    aside = sum(view.report.rows_set_aside for view in views)
+    if aside:
+        return Verdict("warn", "!", f"Every row arrived but {aside:,} that were set aside")
+    return Verdict("good", "✓", "Every row arrived")

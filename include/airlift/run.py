@@ -1,0 +1,101 @@
+"""Runs a whole migration in this process, step by step, without Airflow.
+
+The DAGs do the same with a task for each step; tests and benchmarks use this.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from airlift.migration import Migration
+from airlift.report import StepTime, write_step
+from airlift.steps.check import check
+from airlift.steps.convert import convert_batch
+from airlift.steps.copy_source import copy_files, files_to_copy, finish_copy
+from airlift.steps.create import create
+from airlift.steps.export_meta import export_meta
+from airlift.steps.import_chunks import BatchImport, write_batch
+from airlift.steps.index import build_indexes, load_collections, rows_to_index
+from airlift.steps.plan import make_plan
+from airlift.steps.publish import clean_staging, publish, write_report
+from airlift.steps.verify import verify
+from airlift.targets import IMPORT_WAYS
+from airlift.waiting import wait_for
+
+_SERVER_SECONDS = 24 * 3600.0
+
+
+class timed:
+    """Writes into staging how long a step took, when it succeeds."""
+
+    def __init__(self, migration: Migration, step: str, index: int = -1) -> None:
+        self._migration = migration
+        self._step = step
+        self._index = index
+
+    def __enter__(self) -> None:
+        self._started = datetime.now(UTC)
+        self._clock = time.monotonic()
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is None:
+            step = StepTime(
+                step=self._step,
+                index=self._index,
+                started=self._started.isoformat(timespec="milliseconds"),
+                seconds=time.monotonic() - self._clock,
+            )
+            write_step(self._migration, step)
+
+
+def run(migration: Migration, max_batches: int = 64) -> dict[str, Any]:
+    """Runs every step in order.
+
+    Returns:
+        What `publish` returns; for a dry run the report's address.
+    """
+    with timed(migration, "check"):
+        check(migration)
+    with timed(migration, "export_meta"):
+        export_meta(migration)
+    with timed(migration, "copy_source"):
+        files = files_to_copy(migration, workers_share_disk=True)
+        if files:
+            copy_files(migration, files)
+            finish_copy(migration, files)
+            migration.source.read_from(migration.staging.copied_source)
+    with timed(migration, "plan"):
+        plan = make_plan(migration, max_batches)
+    if migration.params.dry_run:
+        return {"report": write_report(migration, "planned")}
+    for index in range(len(plan.batches)):
+        with timed(migration, "convert", index):
+            convert_batch(migration, index)
+    with timed(migration, "create"):
+        create(migration)
+    for index in range(len(plan.batches)):
+        with timed(migration, "bulk_insert", index):
+            move_in(migration, index)
+    with timed(migration, "index"):
+        build_indexes(migration)
+        if migration.params.wait_for_index:
+            wait_for(lambda: rows_to_index(migration), lambda rows: rows == 0, _SERVER_SECONDS)
+    with timed(migration, "load"):
+        load_collections(migration)
+    with timed(migration, "verify"):
+        verify(migration)
+    published = publish(migration)
+    clean_staging(migration)
+    return published
+
+
+def move_in(migration: Migration, index: int) -> None:
+    """Gets a batch into the target and waits for it."""
+    if migration.staging.plan().way not in IMPORT_WAYS:
+        write_batch(migration, index)
+        return
+    batch = BatchImport(migration, index)
+    batch.submit()
+    wait_for(batch.finish, lambda running: running == 0, _SERVER_SECONDS, slowest=1.0)

@@ -1,0 +1,129 @@
+"""The source-neutral description of a collection.
+
+A source gives it, the mapping edits it, a target creates it. It is JSON (pydantic), so that it can
+stand in `meta.json` and `plan.json`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from airlift.datatypes import TYPES, DataType
+
+
+class Field(BaseModel):
+    """One field of a collection.
+
+    Attributes:
+        dim: dimension of a vector field (bits for a binary vector); 0 for scalars.
+        max_length: bytes of the longest VARCHAR value; 0 for other types.
+        metric_type: the metric that the source searches this vector field by.
+        index: the source's own index in Milvus' words (`index_type`, `params`); None where Milvus
+            has no counterpart.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    type: DataType
+    dim: int = 0
+    max_length: int = 0
+    nullable: bool = False
+    primary_key: bool = False
+    auto_id: bool = False
+    metric_type: str | None = None
+    index: dict[str, Any] | None = None
+    description: str = ""
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether the field holds vectors."""
+        return TYPES[self.type].is_vector
+
+    @property
+    def width(self) -> int | None:
+        """Bytes of one value, or None where values differ in length."""
+        width = TYPES[self.type].width
+        return width(self.dim) if width and not self.nullable else None
+
+    @property
+    def arrow(self) -> pa.Field:
+        """The field of the Arrow batches that carry it."""
+        return pa.field(self.name, TYPES[self.type].arrow(self.dim), nullable=self.nullable)
+
+
+class CollectionSchema(BaseModel):
+    """A collection: its fields, partitions and settings."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    fields: tuple[Field, ...]
+    partitions: tuple[str, ...] = ()
+    dynamic_field: bool = False
+    shards: int = 1
+    consistency_level: str = "Bounded"
+    description: str = ""
+
+    @property
+    def primary_key(self) -> Field:
+        """The primary key field."""
+        return next(field for field in self.fields if field.primary_key)
+
+    @property
+    def vectors(self) -> tuple[Field, ...]:
+        """The vector fields, in order."""
+        return tuple(field for field in self.fields if field.is_vector)
+
+    @property
+    def written(self) -> tuple[Field, ...]:
+        """The fields that are written: all but a primary key that the target makes."""
+        return tuple(field for field in self.fields if not field.auto_id)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one written row; a value of unknown length is counted as 64 bytes."""
+        return sum(64 if field.width is None else field.width for field in self.written)
+
+    @property
+    def arrow(self) -> pa.Schema:
+        """The Arrow schema of the written fields."""
+        return pa.schema([field.arrow for field in self.written])
+
+
+class SourceCollection(BaseModel):
+    """A collection as the source holds it.
+
+    Attributes:
+        rows: live rows and deleted ones.
+        deleted: rows that the source holds but has deleted.
+        left_out: live rows that the params tell to leave out (older rows of a repeated id). Known
+            once the collection is cut: `Source.cut` sets it.
+        repeated_keys: file in the source's scratch folder with the primary keys (`.npy`, sorted)
+            that several rows share and keep; "" when there are none. `Source.cut` sets it.
+        partition_rows: rows of each partition that must arrive ("" is the default partition).
+        notes: what the user should know, e.g. a metric that is carried as another.
+        detail: what the source itself needs later to read the collection (JSON).
+    """
+
+    collection_schema: CollectionSchema
+    rows: int
+    deleted: int = 0
+    left_out: int = 0
+    repeated_keys: str = ""
+    partition_rows: dict[str, int] = {}
+    notes: list[str] = []
+    detail: dict[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        """The collection's name at the source."""
+        return self.collection_schema.name
+
+    @property
+    def live(self) -> int:
+        """Rows that must arrive."""
+        return self.rows - self.deleted - self.left_out

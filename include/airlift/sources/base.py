@@ -1,0 +1,100 @@
+"""What a source system must offer; one module (or package) per source follows it.
+
+A source knows neither targets nor Airflow. It is found by its name through the entry-point group
+`airlift.sources`, so that others can add one in a distribution of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Protocol
+
+import pyarrow as pa
+
+from airlift.chunk import Chunk
+from airlift.connections import Connections
+from airlift.errors import AirliftError
+from airlift.params import MigrationParams
+from airlift.schema import SourceCollection
+from airlift.storage import Storage
+
+BATCH_BYTES = 4 << 20
+"""About how many bytes of rows a record batch holds."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file that the source reads: path relative to the source's folder, and bytes."""
+
+    path: str
+    size: int
+
+
+class Source(Protocol):
+    """A system that collections are moved from.
+
+    Attributes:
+        params_class: the pydantic model of the path's params.
+    """
+
+    params_class: ClassVar[type[MigrationParams]]
+
+    def __init__(self, params: Any, connections: Connections, scratch: Storage) -> None:
+        """Makes the source; connects to nothing yet.
+
+        Args:
+            params: an instance of `params_class`.
+            connections: looks connections up.
+            scratch: a folder in staging for what `cut` finds and `read` needs.
+        """
+
+    def check(self) -> list[str]:
+        """Connects and returns every reason why the source can't be read; empty when it can."""
+        ...
+
+    def describe(self) -> list[SourceCollection]:
+        """The chosen collections. Raises Refused when one of them can't be described."""
+        ...
+
+    def files(self, collections: list[SourceCollection]) -> list[SourceFile]:
+        """The files that the collections are read from; empty for a source that is a server."""
+        ...
+
+    def folder(self) -> Storage | None:
+        """The folder that the files lie in; None for a source that is a server."""
+        ...
+
+    def address(self) -> str:
+        """Where the source is, for the report; without credentials."""
+        ...
+
+    def read_from(self, folder: Storage) -> None:
+        """Reads the source's files from a copy of its folder."""
+        ...
+
+    def cut(self, collection: SourceCollection, chunk_bytes: int) -> list[Chunk]:
+        """Cuts a collection into chunks of about `chunk_bytes`.
+
+        Looks at all that can be wrong without reading every row, and raises Refused with all of it.
+        What it finds on the way it puts into `collection`: `left_out`, `partition_rows`, `notes`
+        and `detail`; the sum of the chunks' rows is `collection.live` afterwards.
+        """
+        ...
+
+    def read(self, chunk: Chunk) -> Iterator[pa.RecordBatch]:
+        """Yields a chunk's live rows, with the source's field names, in a fixed order."""
+        ...
+
+
+def source_class(name: str) -> type[Source]:
+    """The source of that name. Raises AirliftError when no distribution declares it."""
+    for entry in entry_points(group="airlift.sources"):
+        if entry.name == name:
+            loaded: type[Source] = entry.load()
+            return loaded
+    raise AirliftError(
+        f"no source named {name!r} is installed: run `make env`, or install the distribution that "
+        "declares it in the entry-point group airlift.sources"
+    )

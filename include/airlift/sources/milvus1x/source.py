@@ -1,0 +1,316 @@
+"""The source Milvus 0.9-1.x: its `tables` folder and its metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+from urllib.parse import unquote
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from airlift.chunk import Chunk
+from airlift.connections import Connections
+from airlift.datatypes import DataType
+from airlift.errors import AirliftError, Refused
+from airlift.params import MigrationParams
+from airlift.schema import CollectionSchema, Field, SourceCollection
+from airlift.sources.base import BATCH_BYTES, SourceFile
+from airlift.sources.milvus1x.choosing import choose, reasons_against
+from airlift.sources.milvus1x.cutting import (
+    Cutter,
+    PlacedSegment,
+    ReadPlan,
+    Repeats,
+    dead_rows,
+    find_repeats,
+)
+from airlift.sources.milvus1x.meta import BINARY_METRICS, Meta, Table
+from airlift.sources.milvus1x.meta_sql import read_meta_file, read_meta_mysql
+from airlift.sources.milvus1x.params import Milvus1xParams
+from airlift.sources.milvus1x.segment import SegmentFiles, look_at_segments
+from airlift.sources.milvus1x.segment_reader import SegmentReader, VectorKind
+from airlift.storage import Storage, open_storage
+
+_REPEATED = "repeated ids: "
+
+
+class Detail(BaseModel):
+    """What `SourceCollection.detail` holds; the segments are sorted, oldest first."""
+
+    model_config = ConfigDict(frozen=True)
+
+    dim: int
+    binary: bool
+    segments: tuple[PlacedSegment, ...]
+    repeated_ids: int = 0
+    repeated_rows: int = 0
+
+    @property
+    def kind(self) -> VectorKind:
+        """How the vectors lie on disk."""
+        return VectorKind.of(self.dim, self.binary)
+
+
+class Milvus1xSource:
+    """Reads the collections of Milvus 0.9-1.x from its files. See `airlift.sources.base.Source`."""
+
+    params_class: ClassVar[type[MigrationParams]] = Milvus1xParams
+
+    def __init__(self, params: Milvus1xParams, connections: Connections, scratch: Storage) -> None:
+        self._params = params
+        self._connections = connections
+        self._scratch = scratch
+        self._copy: Storage | None = None
+        self._original: Storage | None = None
+        self._known: Meta | None = None
+
+    def check(self) -> list[str]:
+        """Reads the metadata and looks for the tables; returns every reason against going on."""
+        tables: list[Table] = []
+        needs_files = True
+        try:
+            tables, reasons = self._chosen()
+            needs_files = any(part.segments for table in tables for part in table.partitions)
+        except Refused as error:
+            reasons = error.reasons
+        except AirliftError as error:
+            reasons = [str(error)]
+        try:
+            if not self._tables().list() and needs_files:
+                reasons.append(
+                    f"the tables folder {self._params.tables_url} is empty or does not exist; "
+                    "check tables_url: it is the folder that holds a folder for each collection"
+                )
+        except AirliftError as error:
+            reasons.append(str(error))
+        return reasons + [reason for table in tables for reason in self._against(table)]
+
+    def describe(self) -> list[SourceCollection]:
+        """The chosen collections, their rows counted from the files. Raises Refused."""
+        tables, reasons = self._chosen()
+        collections: list[SourceCollection] = []
+        for table in tables:
+            against = self._against(table) or self._described(table, collections)
+            reasons += against
+        if reasons:
+            raise Refused(reasons)
+        if collections:
+            collections[0].notes.extend(self._meta().notes)
+        return collections
+
+    def files(self, collections: list[SourceCollection]) -> list[SourceFile]:
+        """The three files of every segment."""
+        return [
+            SourceFile(path, size)
+            for collection in collections
+            for segment in Detail.model_validate(collection.detail).segments
+            for path, size in zip(segment.paths, segment.sizes, strict=True)
+        ]
+
+    def folder(self) -> Storage | None:
+        """The `tables` folder."""
+        return self._tables()
+
+    def address(self) -> str:
+        """The `tables` folder's address."""
+        return self._params.tables_url
+
+    def read_from(self, folder: Storage) -> None:
+        """Reads from a copy of the `tables` folder from now on."""
+        self._copy = folder
+
+    def cut(self, collection: SourceCollection, chunk_bytes: int) -> list[Chunk]:
+        """Cuts a collection; see `Source.cut`. Raises Refused for repeated ids that must fail."""
+        detail = Detail.model_validate(collection.detail)
+        self._unchanged(detail.segments)
+        repeats = self._repeats(collection.name, detail)
+        row_bytes = 8 + detail.kind.width
+        cutter = Cutter(
+            collection.name,
+            detail.segments,
+            repeats,
+            self._tables(),
+            self._scratch,
+            max(chunk_bytes // row_bytes, 1),
+            row_bytes,
+        )
+        partitions = ["", *collection.collection_schema.partitions]
+        chunks = cutter.chunks(partitions, detail.dim, detail.binary)
+        collection.left_out = sum(repeats.rows.values())
+        collection.repeated_keys = repeats.keys_file
+        rows = dict.fromkeys(partitions, 0)
+        for place, segment in enumerate(detail.segments):
+            rows[segment.partition] += cutter.live(place)
+        collection.partition_rows = rows
+        # Cutting again must not tell it twice.
+        collection.notes = [note for note in collection.notes if not note.startswith(_REPEATED)]
+        if repeats.note:
+            collection.notes.append(_REPEATED + repeats.note)
+        found = {
+            "repeated_ids": repeats.ids,
+            "repeated_rows": repeats.extra,
+        }
+        collection.detail = detail.model_copy(update=found).model_dump(mode="json")
+        return chunks
+
+    def read(self, chunk: Chunk) -> Iterator[pa.RecordBatch]:
+        """Yields batches of `id` and `vector`, over the very bytes that were read.
+
+        Raises:
+            AirliftError: a file is gone or was changed since the chunk was planned.
+        """
+        plan = ReadPlan.model_validate(chunk.read)
+        kind = VectorKind.of(plan.dim, plan.binary)
+        tables = self._tables()
+        self._unchanged(plan.spans)
+        schema = pa.schema([field.arrow for field in _fields(plan.dim, plan.binary, None)])
+        block = max(BATCH_BYTES // (8 + kind.width), 1)
+        for span in plan.spans:
+            dead = dead_rows(tables, self._scratch, span, span.left_out)
+            reader = SegmentReader(tables, span.table_id, span.segment, kind, dead)
+            rows = 0
+            for ids, vectors in reader.rows(span.start, span.stop, block):
+                rows += len(ids)
+                yield _batch(schema, ids, vectors)
+            if rows != span.live:
+                raise AirliftError(
+                    f"{tables.address(span.paths[0])}: expected {span.live:,} live rows from row "
+                    f"{span.start:,} to {span.stop:,}, found {rows:,}; run the migration again "
+                    "with a new migration_id"
+                )
+
+    def _tables(self) -> Storage:
+        if self._copy is not None:
+            return self._copy
+        if self._original is None:
+            self._original = self._storage(self._params.tables_url)
+        return self._original
+
+    def _storage(self, url: str) -> Storage:
+        conn_id = self._params.source_conn_id
+        return open_storage(url, self._connections.storage(conn_id) if conn_id else None)
+
+    def _meta(self) -> Meta:
+        if self._known is None:
+            if self._params.meta_conn_id:
+                self._known = read_meta_mysql(self._connections.sql(self._params.meta_conn_id))
+            else:
+                folder, slash, name = self._params.meta_url.rpartition("/")
+                if not name or not slash:
+                    raise AirliftError(
+                        f"meta_url {self._params.meta_url!r}: expected the whole address of a "
+                        "file, as s3://bucket/db/meta.sqlite or /var/lib/milvus/db/meta.sqlite"
+                    )
+                name = unquote(name) if folder.startswith("file:") else name
+                self._known = read_meta_file(self._storage(folder + slash), name)
+        return self._known
+
+    def _chosen(self) -> tuple[list[Table], list[str]]:
+        return choose(self._meta().tables, self._params.collections)
+
+    def _against(self, table: Table) -> list[str]:
+        return reasons_against(table, self._params.allow_lossy)
+
+    def _described(self, table: Table, collections: list[SourceCollection]) -> list[str]:
+        """Appends the table's description, or returns the reasons why its files can't be read."""
+        binary = table.metric in BINARY_METRICS
+        placed = sorted(
+            ((at, part.tag) for part in table.partitions for at in part.segments),
+            key=lambda pair: pair[0].order,
+        )
+        kind = VectorKind.of(table.dim, binary)
+        files, reasons = look_at_segments(self._tables(), [at for at, _ in placed], kind)
+        if reasons:
+            return [f"collection {table.name!r}: {reason}" for reason in reasons]
+        segments = tuple(
+            PlacedSegment(**found.model_dump(), partition=tag)
+            for found, (_, tag) in zip(files, placed, strict=True)
+        )
+        detail = Detail(dim=table.dim, binary=binary, segments=segments)
+        tags = [partition.tag for partition in table.partitions]
+        rows = dict.fromkeys(tags, 0)
+        for segment in segments:
+            rows[segment.partition] += segment.live
+        metric = "JACCARD" if table.metric == "TANIMOTO" else table.metric
+        collections.append(
+            SourceCollection(
+                collection_schema=CollectionSchema(
+                    name=table.name,
+                    fields=_fields(table.dim, binary, metric),
+                    partitions=tuple(tag for tag in tags if tag),
+                ),
+                rows=sum(segment.rows for segment in segments),
+                deleted=sum(segment.deleted for segment in segments),
+                partition_rows=rows,
+                notes=[*table.notes, *_notes(table, segments)],
+                detail=detail.model_dump(mode="json"),
+            )
+        )
+        return []
+
+    def _unchanged(self, segments: Sequence[SegmentFiles]) -> None:
+        """Raises AirliftError when a file is not as it was when the collection was described."""
+        tables = self._tables()
+        paths = [path for segment in segments for path in segment.paths]
+        sizes = [size for segment in segments for size in segment.sizes]
+        times = [time for segment in segments for time in segment.changed]
+        for path, size, time, stat in zip(paths, sizes, times, tables.stats(paths), strict=True):
+            # A copy has its own times.
+            if stat and stat.size == size and (self._copy or stat.mtime_ns == time):
+                continue
+            found = f"{stat.size:,} bytes" if stat else "nothing"
+            raise AirliftError(
+                f"{tables.address(path)} was changed since the migration was planned: expected "
+                f"{size:,} bytes, found {found}; stop Milvus 1.x, then run the migration again "
+                "with a new migration_id"
+            )
+
+    def _repeats(self, name: str, detail: Detail) -> Repeats:
+        mapping = self._params.mapping.get(name)
+        if mapping and mapping.auto_id:
+            return Repeats()  # the target makes new ids
+        return find_repeats(
+            name,
+            detail.segments,
+            detail.kind,
+            self._tables(),
+            self._scratch,
+            self._params.on_duplicate_id,
+        )
+
+
+def _fields(dim: int, binary: bool, metric: str | None) -> tuple[Field, ...]:
+    vector = DataType.BINARY_VECTOR if binary else DataType.FLOAT_VECTOR
+    return (
+        Field(name="id", type=DataType.INT64, primary_key=True),
+        Field(name="vector", type=vector, dim=dim, metric_type=metric),
+    )
+
+
+def _notes(table: Table, segments: Sequence[PlacedSegment]) -> list[str]:
+    notes = []
+    if table.metric == "TANIMOTO":
+        notes.append(
+            "TANIMOTO is carried as JACCARD: results come in the same order, with other distances"
+        )
+    if bare := sum(1 for segment in segments if segment.rows and not segment.sizes[2]):
+        notes.append(f"{bare:,} segments have a deleted_docs of 0 bytes: read as no deleted rows")
+    return notes
+
+
+def _batch(
+    schema: pa.Schema, ids: np.ndarray[Any, Any], vectors: np.ndarray[Any, Any]
+) -> pa.RecordBatch:
+    """A batch over the arrays' own memory."""
+    rows = len(ids)
+    keys = pa.Array.from_buffers(pa.int64(), rows, [None, pa.py_buffer(ids)])
+    vector = schema.field("vector").type
+    data = pa.py_buffer(vectors)
+    if pa.types.is_fixed_size_list(vector):
+        values = pa.Array.from_buffers(vector.value_type, vectors.size, [None, data])
+        column = pa.Array.from_buffers(vector, rows, [None], children=[values])
+    else:
+        column = pa.Array.from_buffers(vector, rows, [None, data])
+    return pa.RecordBatch.from_arrays([keys, column], schema=schema)

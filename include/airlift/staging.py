@@ -1,0 +1,182 @@
+"""The staging folder of one migration: what is known, planned, written and imported.
+
+    <staging_url>/<migration_id>/
+        meta.json                        the source's collections
+        plan.json                        chunks and batches
+        created.json                     the collections that this migration made on the target
+        report.json, report.html
+        scratch/                         what the source found while planning
+        source/                          copied source files
+        <collection>/<chunk id>/         data files, sample.parquet, then manifest.json
+        <collection>/<chunk id>/import.json
+        <collection>/bad_rows/<chunk id>.parquet
+
+Staging, not Airflow's database, is what a resumed migration goes by.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from airlift.chunk import Manifest
+from airlift.errors import AirliftError
+from airlift.plan import Plan
+from airlift.schema import SourceCollection
+from airlift.storage import Storage
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Meta(BaseModel):
+    """`meta.json`: the source's collections."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    collections: tuple[SourceCollection, ...]
+
+
+class ImportRecord(BaseModel):
+    """`import.json`: how far a chunk got on the target.
+
+    Attributes:
+        collection_id: the target collection's id; a collection dropped and made anew has another,
+            and what was imported into the old one does not count.
+        job: the import job's id; empty for an insert.
+        done: whether all rows are in.
+        rows: rows that the target says it took.
+        adopted: whether the job was found on the target rather than submitted by this record.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    collection_id: str
+    job: str = ""
+    done: bool = False
+    rows: int = 0
+    adopted: bool = False
+    started: str = ""
+    seconds: float = 0.0
+
+
+class CreatedCollection(BaseModel):
+    """A target collection as this migration made or found it.
+
+    Attributes:
+        rows_before: rows per partition that it held before (`if_exists: append`), "" the default.
+        made: whether this migration made it; only then may it be dropped on a mismatch.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    collection_id: str
+    made: bool
+    rows_before: dict[str, int] = {}
+
+
+class Created(BaseModel):
+    """`created.json`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    database: str
+    database_made: bool = False
+    collections: tuple[CreatedCollection, ...] = ()
+
+    def find(self, name: str) -> CreatedCollection | None:
+        """The record of a collection, if there is one."""
+        return next((one for one in self.collections if one.name == name), None)
+
+
+class Staging:
+    """Reads and writes a migration's staging folder.
+
+    Args:
+        folder: `<staging_url>/<migration_id>`.
+    """
+
+    def __init__(self, folder: Storage) -> None:
+        self.folder = folder
+
+    @property
+    def scratch(self) -> Storage:
+        """Where the source keeps what it found while planning."""
+        return self.folder.folder("scratch")
+
+    @property
+    def copied_source(self) -> Storage:
+        """Where source files are copied to."""
+        return self.folder.folder("source")
+
+    def chunk_folder(self, collection: str, chunk: str) -> Storage:
+        """The folder of a chunk's files."""
+        return self.folder.folder(f"{collection}/{chunk}")
+
+    def read(self, name: str, model: type[Model]) -> Model | None:
+        """A JSON file of the folder; None when there is none yet."""
+        if not self.folder.exists(name):
+            return None
+        try:
+            return model.model_validate_json(self.folder.read_bytes(name))
+        except ValidationError as error:
+            raise AirliftError(
+                f"{self.folder.address(name)} was not written by this version: {error}; use a new "
+                "migration_id"
+            ) from error
+
+    def write(self, name: str, value: BaseModel) -> None:
+        """Writes a JSON file of the folder."""
+        self.folder.write_bytes(name, value.model_dump_json(indent=2).encode())
+
+    def meta(self) -> Meta:
+        """The source's collections, once they are described."""
+        return self._needed(self.read("meta.json", Meta), "meta.json", "export_meta")
+
+    def plan(self) -> Plan:
+        """The plan, once it is made."""
+        return self._needed(self.read("plan.json", Plan), "plan.json", "plan")
+
+    def created(self) -> Created:
+        """The collections made, once they are."""
+        return self._needed(self.read("created.json", Created), "created.json", "create")
+
+    def _needed(self, value: Model | None, name: str, task: str) -> Model:
+        if value is None:
+            raise AirliftError(
+                f"{self.folder.address(name)} is missing; clear the task {task} to write it again"
+            )
+        return value
+
+    def manifest(self, collection: str, chunk: str) -> Manifest | None:
+        """What was written for a chunk; its data files may have been cleaned away since."""
+        manifest = self.read(f"{collection}/{chunk}/manifest.json", Manifest)
+        return manifest if manifest and manifest.chunk == chunk else None
+
+    def has_files(self, collection: str, manifest: Manifest) -> bool:
+        """Whether every data file that a manifest lists is there in full length."""
+        folder = f"{collection}/{manifest.chunk}"
+        sizes = self.folder.sizes(f"{folder}/{file.name}" for file in manifest.files)
+        return sizes == [file.size for file in manifest.files]
+
+    def current_import(self, collection: str, chunk: str) -> ImportRecord | None:
+        """How far a chunk got in the collection as it is now; None when nothing was sent to it."""
+        created = self.read("created.json", Created)
+        made = created.find(collection) if created else None
+        record = self.import_record(collection, chunk)
+        return record if made and record and record.collection_id == made.collection_id else None
+
+    def is_imported(self, collection: str, chunk: str) -> bool:
+        """Whether a chunk's rows are in the collection that this migration made or found."""
+        record = self.current_import(collection, chunk)
+        return record is not None and record.done
+
+    def import_record(self, collection: str, chunk: str) -> ImportRecord | None:
+        """How far a chunk got on the target; None when nothing is known."""
+        return self.read(f"{collection}/{chunk}/import.json", ImportRecord)
+
+    def write_import_record(self, collection: str, chunk: str, record: ImportRecord) -> None:
+        """Keeps how far a chunk got on the target."""
+        self.write(f"{collection}/{chunk}/import.json", record)

@@ -1,0 +1,189 @@
+"""Compares rows on the target with those that were read from the source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from airlift.fingerprint import combined, fingerprint, from_text, to_text
+from airlift.migration import Migration
+from airlift.plan import CollectionPlan
+from airlift.schema import Field
+from airlift.targets.rows import Hit, TargetRows
+
+SEARCHES = 20
+_EFFORTS = (10, 1000, 16_384)
+"""Results asked for, which is also the least effort of the search; the last is Milvus' most."""
+_KEYS_A_QUERY = 1024
+_TOLD = 5
+"""Differences that are told one by one; the rest is counted."""
+
+
+def read_sample(migration: Migration, collection: CollectionPlan) -> pa.Table:
+    """The rows that were kept aside while converting, without those whose key is not their own."""
+    tables = []
+    for chunk in collection.chunks:
+        folder = migration.staging.chunk_folder(collection.name, chunk.id)
+        with folder.open_input("sample.parquet") as stream:
+            tables.append(pq.read_table(stream, schema=collection.mapped.target.arrow))
+    sample = pa.concat_tables(tables).combine_chunks()
+    key = collection.mapped.target.primary_key
+    if collection.repeated_keys and not key.auto_id:
+        repeated = _repeated_keys(migration, collection)
+        sample = sample.filter(pc.invert(pc.is_in(sample.column(key.name), pa.array(repeated))))
+    return sample
+
+
+def _repeated_keys(migration: Migration, collection: CollectionPlan) -> npt.NDArray[np.int64]:
+    with migration.staging.scratch.open_input(collection.repeated_keys) as stream:
+        keys: npt.NDArray[np.int64] = np.lib.format.read_array(stream, allow_pickle=False)
+    return keys
+
+
+def compare_sample(
+    migration: Migration, collection: CollectionPlan, problems: list[str]
+) -> dict[str, Any]:
+    """Reads the sampled rows back by primary key and compares every field, bit for bit.
+
+    With `auto_id` rows have no key of ours; the searches compare them instead.
+    """
+    schema = collection.mapped.target
+    key = schema.primary_key
+    if key.auto_id:
+        return {}
+    sample = read_sample(migration, collection).sort_by(key.name)
+    rows = TargetRows(migration.target)
+    keys = sample.column(key.name).to_pylist()
+    answers = [
+        rows.by_key(collection.name, schema.written, key, keys[start : start + _KEYS_A_QUERY])
+        for start in range(0, len(keys), _KEYS_A_QUERY)
+    ]
+    found = pa.Table.from_batches(answers, schema=schema.arrow).sort_by(key.name).combine_chunks()
+    lost = sorted(set(keys) - set(found.column(key.name).to_pylist()))
+    if lost:
+        problems.append(f"{len(lost):,} of {len(keys):,} sampled rows are missing: {lost[:_TOLD]}")
+    if found.num_rows != len(set(found.column(key.name).to_pylist())):
+        problems.append("reading rows by primary key gave some of them twice")
+    elif not lost and not found.equals(sample.combine_chunks()):
+        for field in schema.written:
+            _tell_differences(field, key, sample, found, problems)
+    return {"sampled": len(keys)}
+
+
+def _tell_differences(
+    field: Field, key: Field, sample: pa.Table, found: pa.Table, problems: list[str]
+) -> None:
+    ours, theirs = sample.column(field.name).to_pylist(), found.column(field.name).to_pylist()
+    keys = sample.column(key.name).to_pylist()
+    wrong = [key for key, our, their in zip(keys, ours, theirs, strict=True) if our != their]
+    if wrong:
+        problems.append(
+            f"the field {field.name!r} differs in {len(wrong):,} of {len(keys):,} sampled rows, "
+            f"primary keys {wrong[:_TOLD]}"
+        )
+
+
+def compare_search(
+    migration: Migration, collection: CollectionPlan, problems: list[str]
+) -> dict[str, Any]:
+    """Searches for sampled vectors: each must find itself first, or a row just as near.
+
+    An index may overlook a vector at a small search effort, on data without structure even most of
+    them; that is its recall and no loss. So what was overlooked is searched for again with more
+    effort, which more results make. `found_at_once` tells how the first searches came out.
+    """
+    schema = collection.mapped.target
+    sample = read_sample(migration, collection)
+    at = np.unique(np.linspace(0, max(sample.num_rows - 1, 0), SEARCHES).astype(np.int64))
+    chosen = sample.take(pa.array(at[: sample.num_rows]))
+    found = {"searched": 0, "found_at_once": 0, "found_first": 0}
+    for field in schema.vectors:
+        left = chosen
+        found["searched"] += chosen.num_rows
+        for effort in _EFFORTS:
+            first = _find_themselves(migration, collection, field, left, effort)
+            found["found_first"] += sum(first)
+            found["found_at_once"] += sum(first) if effort == _EFFORTS[0] else 0
+            left = left.filter(pa.array([not ok for ok in first], type=pa.bool_()))
+        if left.num_rows:
+            keys = [] if schema.primary_key.auto_id else left.column(schema.primary_key.name)
+            problems.append(
+                f"{left.num_rows} of {chosen.num_rows} sampled vectors of the field "
+                f"{field.name!r} don't find themselves first, with any effort: primary keys "
+                f"{[key.as_py() for key in keys[:_TOLD]]}; the index may be wrong"
+            )
+    return found
+
+
+def _find_themselves(
+    migration: Migration, collection: CollectionPlan, field: Field, rows: pa.Table, effort: int
+) -> list[bool]:
+    """For each row, whether a search for its vector finds it first."""
+    if rows.num_rows == 0:
+        return []
+    key = collection.mapped.target.primary_key
+    vectors = rows.column(field.name).to_pylist()
+    keys = [None] * len(vectors) if key.auto_id else rows.column(key.name).to_pylist()
+    hits = TargetRows(migration.target).search(collection.name, field, vectors, effort, key)
+    return [_is_first(field, *one) for one in zip(vectors, keys, hits, strict=True)]
+
+
+def _is_first(field: Field, vector: Any, key: Any, hits: list[Hit]) -> bool:
+    """Whether a search for a vector found the vector itself first, or something as near."""
+    if not hits:
+        return False
+    if key is not None and hits[0].key == key:
+        return True
+    best = hits[0].distance
+    if field.metric_type == "IP":
+        # A longer vector in the same direction beats the vector itself, and rightly so.
+        own = float(np.dot(np.array(vector, dtype=np.float64), np.array(vector, dtype=np.float64)))
+        return best >= own - 1e-4 * max(1.0, abs(own))
+    if field.metric_type == "COSINE":
+        return best >= 1 - 1e-4
+    # L2, HAMMING, JACCARD: nothing is nearer than itself, at 0; float sums leave a little.
+    norm = float(np.dot(vector, vector)) if isinstance(vector, list) else 0.0
+    return best <= 1e-5 * max(1.0, norm)
+
+
+def compare_all(
+    migration: Migration, collection: CollectionPlan, before: int, problems: list[str]
+) -> dict[str, Any]:
+    """Reads every row back and compares the fingerprint and the number of distinct keys."""
+    if before:
+        problems.append(
+            "verify full can't tell the rows of this migration from those that were there before; "
+            "use verify sample with if_exists append"
+        )
+        return {}
+    schema = collection.mapped.target
+    staging = migration.staging
+    manifests = [staging.manifest(collection.name, chunk.id) for chunk in collection.chunks]
+    ours = combined(*(from_text(one.fingerprint) for one in manifests if one))
+    expected = sum(one.rows for one in manifests if one)
+    theirs = read = 0
+    written = [field.name for field in schema.written]
+    for page in TargetRows(migration.target).scan(
+        collection.name, schema.written, schema.primary_key
+    ):
+        read += page.num_rows
+        theirs = combined(theirs, fingerprint(page.select(written)))
+    if read != expected:
+        problems.append(
+            f"{read:,} distinct primary keys were read back, {expected:,} rows were converted"
+        )
+    elif theirs != ours:
+        problems.append(
+            f"the rows read back have the fingerprint {to_text(theirs)}, those of the source "
+            f"{to_text(ours)}: some differ"
+        )
+    return {
+        "compared": read,
+        "fingerprint_source": to_text(ours),
+        "fingerprint_target": to_text(theirs),
+    }

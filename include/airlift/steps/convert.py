@@ -1,0 +1,211 @@
+"""The step `convert`: reads chunks, turns them into the target's rows, and writes their files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from airlift.bad_rows import find_bad_rows
+from airlift.chunk import Chunk, ChunkFile, Manifest
+from airlift.errors import AirliftError
+from airlift.fingerprint import combined, fingerprint, to_text
+from airlift.formats import FORMATS
+from airlift.formats.base import ChunkWriter
+from airlift.migration import Migration, log
+from airlift.params import OnBadRow
+from airlift.plan import CollectionPlan
+from airlift.storage import Storage
+from airlift.transform import Transform
+
+SAMPLE_ROWS = 1000
+"""Rows of a collection that are kept aside to be compared with what the target returns."""
+
+
+def convert_batch(
+    migration: Migration, batch: int, progress: Callable[[int], None] = lambda rows: None
+) -> dict[str, Any]:
+    """Converts the chunks of a batch; those that are done are not read again.
+
+    Args:
+        progress: told the rows done so far, after each chunk.
+
+    Returns:
+        Rows and bytes written, and how many chunks were done before.
+    """
+    rows = size = done_before = 0
+    for collection, chunk in migration.staging.plan().batch(batch):
+        manifest, was_done = convert_chunk(migration, collection, chunk)
+        done_before += was_done
+        rows += manifest.rows
+        size += manifest.bytes
+        progress(rows)
+        log.info(
+            "%s, chunk %s: %s rows, %s bytes%s",
+            collection.name,
+            chunk.id,
+            f"{manifest.rows:,}",
+            f"{manifest.bytes:,}",
+            " (done before)" if was_done else f" in {manifest.seconds:.1f} s",
+        )
+    return {"rows": rows, "bytes": size, "chunks_done_before": done_before}
+
+
+def convert_chunk(
+    migration: Migration, collection: CollectionPlan, chunk: Chunk
+) -> tuple[Manifest, bool]:
+    """Converts one chunk, unless it is done.
+
+    Returns:
+        Its manifest, and whether it was done before.
+
+    Raises:
+        AirliftError: the source can't be read as planned, or a row can't be taken.
+    """
+    staging = migration.staging
+    manifest = staging.manifest(collection.name, chunk.id)
+    if manifest and (
+        staging.is_imported(collection.name, chunk.id)
+        or staging.has_files(collection.name, manifest)
+    ):
+        return manifest, True
+    folder = staging.chunk_folder(collection.name, chunk.id)
+    schema = collection.mapped.target
+    writer = FORMATS[collection.file_format].writer(folder, schema, chunk.rows)
+    try:
+        conversion = _Conversion(migration, collection, chunk, writer)
+        manifest = conversion.run(folder)
+    except BaseException:
+        writer.abandon()
+        raise
+    staging.write(f"{collection.name}/{chunk.id}/manifest.json", manifest)
+    return manifest, False
+
+
+class _Conversion:
+    """One chunk on its way from the source to its files."""
+
+    def __init__(
+        self,
+        migration: Migration,
+        collection: CollectionPlan,
+        chunk: Chunk,
+        writer: ChunkWriter,
+    ) -> None:
+        self._migration = migration
+        self._collection = collection
+        self._chunk = chunk
+        self._writer = writer
+        self._fields = collection.mapped.target.written
+        self._transform = Transform(collection.mapped)
+        self._key = next((field.name for field in self._fields if field.primary_key), None)
+        self._read = self._rows = 0
+        self._fingerprint = 0
+        self._fingerprint_seconds = 0.0
+        self._keys: list[pa.Scalar] = []
+        self._bad: list[tuple[pa.RecordBatch, list[str]]] = []
+        wanted = -(-SAMPLE_ROWS // len(collection.chunks))
+        self._sample_at = np.unique(np.linspace(0, max(chunk.rows - 1, 0), wanted).astype(np.int64))
+        self._sample: list[pa.RecordBatch] = []
+
+    def run(self, folder: Storage) -> Manifest:
+        """Reads, converts and writes; returns the manifest, which is still to be written."""
+        start = time.monotonic()
+        for batch in self._migration.source.read(self._chunk):
+            self._take(batch)
+        if self._read != self._chunk.rows:
+            raise AirliftError(
+                f"{self._collection.mapped.source!r}, chunk {self._chunk.id}: the source gave "
+                f"{self._read:,} rows, the plan counted {self._chunk.rows:,}: it changed in "
+                "between; run again with a new migration_id"
+            )
+        files = self._writer.close()
+        self._write_sample(folder)
+        self._write_bad_rows()
+        return self._manifest(files, time.monotonic() - start)
+
+    def _take(self, batch: pa.RecordBatch) -> None:
+        before, self._read = self._read, self._read + batch.num_rows
+        sampled = self._sample_at[(self._sample_at >= before) & (self._sample_at < self._read)]
+        converted = self._transform.apply(batch)
+        found = find_bad_rows(converted, self._fields)
+        if found is not None:
+            marks, reasons = found
+            self._set_aside(converted.filter(pa.array(marks)), reasons)
+            good = ~marks
+            # A sampled row that is set aside gives way to nothing: the others are enough.
+            sampled = np.array(
+                [before + good[: at - before].sum() for at in sampled if good[at - before]],
+                dtype=np.int64,
+            )
+            converted = converted.filter(pa.array(good))
+        if converted.num_rows == 0:
+            return
+        started = time.monotonic()
+        self._fingerprint = combined(self._fingerprint, fingerprint(converted))
+        self._fingerprint_seconds += time.monotonic() - started
+        if len(sampled):
+            self._sample.append(converted.take(pa.array(sampled - before)))
+        if self._key:
+            extremes = pc.min_max(converted.column(self._key))
+            self._keys += [extremes["min"], extremes["max"]]
+        self._writer.write(converted)
+        self._rows += converted.num_rows
+
+    def _set_aside(self, rows: pa.RecordBatch, reasons: list[str]) -> None:
+        params = self._migration.params
+        self._bad.append((rows, reasons))
+        count = sum(len(reasons) for _, reasons in self._bad)
+        allowed = params.max_bad_rows if params.on_bad_row is OnBadRow.SET_ASIDE else 0
+        if count > allowed:
+            first = rows.column(self._key)[0].as_py() if self._key else "unknown"
+            raise AirliftError(
+                f"collection {self._collection.mapped.source!r}: {count:,} rows can't be taken, at "
+                f"most {allowed:,} are allowed; the latest has the primary key {first}: "
+                f"{reasons[0]}; mend the rows at the source, or let them be set aside with "
+                "on_bad_row set_aside and max_bad_rows"
+            )
+
+    def _write_sample(self, folder: Storage) -> None:
+        table = pa.Table.from_batches(self._sample, schema=self._transform.schema)
+        _write_table(folder, "sample.parquet", table)
+
+    def _write_bad_rows(self) -> None:
+        if not self._bad:
+            return
+        rows = pa.Table.from_batches([rows for rows, _ in self._bad])
+        reasons = [reason for _, reasons in self._bad for reason in reasons]
+        table = rows.append_column("reason", pa.array(reasons))
+        folder = self._migration.staging.folder.folder(f"{self._collection.name}/bad_rows")
+        _write_table(folder, f"{self._chunk.id}.parquet", table)
+
+    def _manifest(self, files: list[ChunkFile], seconds: float) -> Manifest:
+        keys = [key.as_py() for key in self._keys]
+        return Manifest(
+            chunk=self._chunk.id,
+            rows_read=self._read,
+            rows=self._rows,
+            bad_rows=self._read - self._rows,
+            bytes=sum(file.size for file in files),
+            files=tuple(files),
+            fingerprint=to_text(self._fingerprint),
+            pk_min=min(keys, default=None),
+            pk_max=max(keys, default=None),
+            seconds=seconds,
+            fingerprint_seconds=self._fingerprint_seconds,
+        )
+
+
+def _write_table(folder: Storage, name: str, table: pa.Table) -> None:
+    output = folder.open_output(name)
+    try:
+        pq.write_table(table, output)
+        output.commit()
+    except BaseException:
+        output.abandon()
+        raise

@@ -1,0 +1,80 @@
+"""The step `copy_source`: copies the source's files into staging.
+
+From a bucket to a bucket with the same credentials the store copies by itself; else the bytes go
+through this process. A file that is there in full length is not copied again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airlift.errors import AirliftError
+from airlift.migration import Migration
+from airlift.sources.base import SourceFile
+from airlift.storage import Storage, copy_file
+
+
+def files_to_copy(migration: Migration, workers_share_disk: bool) -> list[SourceFile]:
+    """The files that must be copied before the workers can read them; often none.
+
+    Args:
+        workers_share_disk: whether every worker sees this machine's disk.
+    """
+    files = migration.source.files(list(migration.staging.meta().collections))
+    folder = migration.source.folder()
+    wanted = migration.params.copy_source
+    needed = bool(folder and folder.is_local and not workers_share_disk)
+    if not files or wanted == "never" or (wanted == "auto" and not needed):
+        return []
+    if migration.staging.folder.is_local and wanted == "auto":
+        raise AirliftError(
+            f"the source lies on a disk ({folder.url if folder else ''}) that other workers may not "
+            "see, and so does staging; stage in a bucket, or set copy_source to never when all "
+            "workers share the disk"
+        )
+    return files
+
+
+def group_files(files: list[SourceFile], groups: int) -> list[list[SourceFile]]:
+    """Divides files into at most `groups` groups of about equal bytes."""
+    made: list[list[SourceFile]] = [[] for _ in range(min(groups, len(files)))]
+    sizes = [0] * len(made)
+    for file in sorted(files, key=lambda file: -file.size):
+        smallest = sizes.index(min(sizes))
+        made[smallest].append(file)
+        sizes[smallest] += file.size
+    return made
+
+
+def copy_files(migration: Migration, files: list[SourceFile]) -> dict[str, Any]:
+    """Copies files of the source into staging.
+
+    Returns:
+        Files and bytes copied, and how many were there before.
+    """
+    source: Storage | None = migration.source.folder()
+    if source is None:
+        raise AirliftError("the source has no files to copy")
+    target = migration.staging.copied_source
+    held = target.sizes(file.path for file in files)
+    missing = [file for file, size in zip(files, held, strict=True) if size != file.size]
+    for file in missing:
+        copy_file(source, target, file.path, file.size)
+    return {
+        "files": len(missing),
+        "bytes": sum(file.size for file in missing),
+        "there_before": len(files) - len(missing),
+    }
+
+
+def finish_copy(migration: Migration, files: list[SourceFile]) -> None:
+    """Checks that all files are there, and has the source read the copies from now on."""
+    target = migration.staging.copied_source
+    held = target.sizes(file.path for file in files)
+    wrong = [file.path for file, size in zip(files, held, strict=True) if size != file.size]
+    if wrong:
+        raise AirliftError(
+            f"{len(wrong)} source files are not in {target.url} in full length, such as "
+            f"{wrong[0]!r}; clear the task copy_source"
+        )
+    migration.staging.folder.write_json("copied.json", {"files": len(files)})

@@ -1,0 +1,114 @@
+"""The step `create`: makes databases, collections and partitions on the target.
+
+It comes after `convert`, so that nothing is written to the target before every row was read,
+checked and converted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airlift.errors import AirliftError
+from airlift.migration import Migration, log
+from airlift.params import IfExists, OnBadRow
+from airlift.plan import CollectionPlan
+from airlift.staging import Created, CreatedCollection
+from airlift.steps.index import load_and_wait
+from airlift.steps.plan import forget_lost_collections
+from airlift.targets.rows import TargetRows
+
+
+def create(migration: Migration) -> dict[str, Any]:
+    """Makes what is not there yet, and records it before a row is written.
+
+    Returns:
+        The collections that were made, and those that were there.
+
+    Raises:
+        AirliftError: chunks are not converted, or too many rows were set aside.
+    """
+    plan = migration.staging.plan()
+    for collection in plan.collections:
+        _check_converted(migration, collection)
+    made_database = False
+    if not migration.database_exists():
+        migration.server.create_database(migration.params.target_database)
+        made_database = True
+    # Read before this run's own record is written: it tells what earlier attempts made.
+    earlier = forget_lost_collections(migration)
+    created = Created(
+        database=migration.params.target_database,
+        database_made=made_database or bool(earlier and earlier.database_made),
+        collections=earlier.collections if earlier else (),
+    )
+    for collection in plan.collections:
+        if created.find(collection.name) is None:
+            one = _create_collection(migration, collection)
+            created = created.model_copy(update={"collections": (*created.collections, one)})
+            migration.staging.write("created.json", created)
+        # A run that was killed between the two may have left partitions out.
+        migration.target.create(collection.mapped.target)
+    return {
+        "made": [one.name for one in created.collections if one.made],
+        "found": [one.name for one in created.collections if not one.made],
+    }
+
+
+def _check_converted(migration: Migration, collection: CollectionPlan) -> None:
+    """Makes sure that every chunk is written and that few enough rows were set aside."""
+    bad_rows = 0
+    for chunk in collection.chunks:
+        manifest = migration.staging.manifest(collection.name, chunk.id)
+        if manifest is None:
+            raise AirliftError(
+                f"collection {collection.name!r}: chunk {chunk.id} is not converted; clear the task "
+                "convert"
+            )
+        bad_rows += manifest.bad_rows
+    params = migration.params
+    if bad_rows > (params.max_bad_rows if params.on_bad_row is OnBadRow.SET_ASIDE else 0):
+        raise AirliftError(
+            f"collection {collection.name!r}: {bad_rows:,} rows were set aside, at most "
+            f"{params.max_bad_rows:,} are allowed (max_bad_rows); look at them in "
+            f"{migration.staging.folder.address(collection.name + '/bad_rows')}"
+        )
+
+
+def _create_collection(migration: Migration, collection: CollectionPlan) -> CreatedCollection:
+    """Makes a collection, or finds the one to append to."""
+    target, name = migration.target, collection.name
+    if target.exists(name):
+        if migration.params.if_exists is IfExists.FAIL:
+            raise AirliftError(
+                f"the collection {name!r} has come into being on the target since it was planned; "
+                "rename or drop it, then clear the task create"
+            )
+        if migration.params.if_exists is IfExists.APPEND:
+            log.info("%s is there already and is appended to", name)
+            return CreatedCollection(
+                name=name,
+                collection_id=target.collection_id(name),
+                made=False,
+                rows_before=_rows_by_partition(migration, collection),
+            )
+        log.warning("%s is there already and is dropped, as if_exists asks", name)
+        target.drop(name)
+    target.create(collection.mapped.target)
+    return CreatedCollection(name=name, collection_id=target.collection_id(name), made=True)
+
+
+def _rows_by_partition(migration: Migration, collection: CollectionPlan) -> dict[str, int]:
+    """Rows that a collection holds now, in the partitions that rows will go to."""
+    target, name = migration.target, collection.name
+    was_loaded = target.is_loaded(name)
+    load_and_wait(migration, collection.mapped.target)
+    held = set(target.partitions(name))
+    rows = TargetRows(target)
+    counts = {
+        partition: rows.count(name, partition)
+        for partition in collection.mapped.partitions.values()
+        if (partition or "_default") in held
+    }
+    if not was_loaded:
+        target.release(name)
+    return counts

@@ -1,0 +1,270 @@
+"""The step `bulk_insert`: gets the chunks' rows into the target, each exactly once.
+
+What is known of a chunk's import stands in its `import.json`. An import job that took the chunk's
+files is adopted, whoever submitted it: file names are unique to the migration and the chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from airlift.chunk import Chunk, Manifest
+from airlift.errors import AirliftError
+from airlift.formats import FORMATS
+from airlift.migration import Migration, log
+from airlift.plan import CollectionPlan
+from airlift.staging import ImportRecord
+from airlift.steps.index import load_and_wait
+from airlift.targets import IMPORT_WAYS, WRITE_WAYS
+from airlift.targets.base import ImportJob, ImportWay, JobState
+from airlift.waiting import wait_for
+
+_INSERT_BYTES = 8 << 20
+"""Bytes of rows in one insert request; Milvus takes 64 MB, and answers small ones sooner."""
+
+
+@dataclass
+class PendingChunk:
+    """A chunk that is not known to be imported."""
+
+    collection: CollectionPlan
+    chunk: Chunk
+    manifest: Manifest
+    record: ImportRecord
+
+    @property
+    def what(self) -> str:
+        """For messages."""
+        return f"collection {self.collection.name!r}, chunk {self.chunk.id}"
+
+    @property
+    def partition(self) -> str:
+        """The target partition; "" for the default one."""
+        return self.collection.mapped.partitions[self.chunk.partition]
+
+
+def pending_chunks(migration: Migration, batch: int) -> list[PendingChunk]:
+    """The chunks of a batch that are not known to be imported, with what is known of them."""
+    staging = migration.staging
+    created = staging.created()
+    pending = []
+    for collection, chunk in staging.plan().batch(batch):
+        made = created.find(collection.name)
+        manifest = staging.manifest(collection.name, chunk.id)
+        if made is None or manifest is None:
+            missing = "made on the target" if made is None else "converted"
+            raise AirliftError(
+                f"collection {collection.name!r}, chunk {chunk.id}: not {missing}; clear the task "
+                f"{'create' if made is None else 'convert'}"
+            )
+        record = staging.current_import(collection.name, chunk.id)
+        record = record or ImportRecord(collection_id=made.collection_id)
+        if not record.done:
+            pending.append(PendingChunk(collection, chunk, manifest, record))
+    return pending
+
+
+def keep(migration: Migration, one: PendingChunk, **changes: Any) -> None:
+    """Writes down how far a chunk got."""
+    one.record = one.record.model_copy(update=changes)
+    migration.staging.write_import_record(one.collection.name, one.chunk.id, one.record)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _finish(migration: Migration, one: PendingChunk, rows: int) -> None:
+    """Writes down that a chunk's rows are in."""
+    started = datetime.fromisoformat(one.record.started or _now())
+    seconds = (datetime.now(UTC) - started).total_seconds()
+    keep(migration, one, done=True, rows=rows, seconds=seconds)
+
+
+# --- import jobs -----------------------------------------------------------------------------
+
+
+class BatchImport:
+    """The import jobs of one batch.
+
+    Args:
+        batch: its number in the plan.
+    """
+
+    def __init__(self, migration: Migration, batch: int) -> None:
+        self._migration = migration
+        self._way: ImportWay = IMPORT_WAYS[migration.staging.plan().way](
+            migration.target, migration.staging.folder
+        )
+        self.pending = pending_chunks(migration, batch)
+
+    def submit(self) -> list[str]:
+        """Submits a job for every chunk that no job has taken; returns the ids of all the jobs."""
+        known: dict[str, list[ImportJob]] = {}
+        for one in self.pending:
+            if one.manifest.rows == 0:
+                _finish(self._migration, one, 0)
+                continue
+            name = one.collection.name
+            if name not in known:
+                known[name] = self._settled_jobs(name)
+            job = self._job_of(one, known[name])
+            if job is None:
+                self._submit_one(one, attempt=self._failed_jobs(one, known[name]))
+            elif one.record.job != job.id:
+                log.info("%s: adopting import job %s", one.what, job.id)
+                keep(self._migration, one, job=job.id, adopted=True, started=_now())
+        self.pending = [one for one in self.pending if not one.record.done]
+        return [one.record.job for one in self.pending]
+
+    def _files(self, one: PendingChunk) -> list[str]:
+        folder = f"{one.collection.name}/{one.chunk.id}"
+        return [self._way.file_name(f"{folder}/{file.name}") for file in one.manifest.files]
+
+    def _settled_jobs(self, name: str) -> list[ImportJob]:
+        """All jobs of a collection, once each tells its files or has failed.
+
+        A job that was just accepted may not tell its files yet, and it could be one of ours.
+        """
+        jobs = wait_for(
+            lambda: self._way.jobs(name),
+            lambda jobs: all(job.files or job.state is JobState.FAILED for job in jobs),
+            seconds=600,
+        )
+        if jobs is None:
+            raise AirliftError(
+                f"an import job of the collection {name!r} does not tell its files, so it can't be "
+                "known whether it is one of this migration; wait for it to end, then clear the task"
+            )
+        return jobs
+
+    def _job_of(self, one: PendingChunk, jobs: list[ImportJob]) -> ImportJob | None:
+        """The job that took the chunk's files and did not fail."""
+        files = set(self._files(one))
+        for job in jobs:
+            if job.state is not JobState.FAILED and _same_files(files, job.files):
+                return job
+        recorded = self._way.job(one.record.job) if one.record.job else None
+        if one.record.job and recorded is None:
+            raise AirliftError(
+                f"{one.what}: the target has forgotten the import job {one.record.job}, so it can't "
+                "be known whether its rows are in; drop the collection and run again with the same "
+                "migration_id: what is converted is not read again"
+            )
+        return recorded if recorded and recorded.state is not JobState.FAILED else None
+
+    def _failed_jobs(self, one: PendingChunk, jobs: list[ImportJob]) -> int:
+        files = set(self._files(one))
+        failed = {job.id for job in jobs if _same_files(files, job.files)}
+        return len(failed | ({one.record.job} - {""}))
+
+    def _submit_one(self, one: PendingChunk, attempt: int) -> None:
+        if not self._migration.staging.has_files(one.collection.name, one.manifest):
+            raise AirliftError(f"{one.what}: its files are gone; clear the task convert")
+        # A server that knows such keys answers the key of a failed job with that job.
+        key = f"airlift-{self._migration.id}-{one.record.collection_id}-{one.chunk.id}-{attempt}"
+        started = _now()
+        job_id = self._way.submit(one.collection.name, one.partition, self._files(one), key)
+        keep(self._migration, one, job=job_id, adopted=False, started=started)
+        log.info("%s: import job %s for %s rows", one.what, job_id, f"{one.manifest.rows:,}")
+
+    def poll(self) -> Iterator[tuple[PendingChunk, ImportJob]]:
+        """The state of every pending chunk's job."""
+        for one in self.pending:
+            job = self._way.job(one.record.job)
+            if job is None:
+                raise AirliftError(
+                    f"{one.what}: the target does not know the import job {one.record.job} any more;"
+                    " clear the task to look for it again"
+                )
+            yield one, job
+
+    def finish(self) -> int:
+        """Writes down the jobs that are complete; returns how many still run.
+
+        Raises:
+            AirliftError: a job failed, or took another number of rows than the chunk has.
+        """
+        running: list[PendingChunk] = []
+        failures: list[str] = []
+        for one, job in self.poll():
+            if job.state is JobState.FAILED:
+                failures.append(f"{one.what}: import job {job.id} failed: {job.reason}")
+            elif job.state is JobState.RUNNING:
+                running.append(one)
+            elif job.rows != one.manifest.rows:
+                failures.append(
+                    f"{one.what}: import job {job.id} took {job.rows:,} rows, its files hold "
+                    f"{one.manifest.rows:,}; drop the collection and run again with the same "
+                    "migration_id"
+                )
+            else:
+                _finish(self._migration, one, job.rows)
+        self.pending = running
+        if failures:
+            raise AirliftError(
+                "; ".join(failures)
+                + " - mend the cause and clear the task: chunks that are in are "
+                "not sent again"
+            )
+        return len(running)
+
+
+def _same_files(files: set[str], job_files: frozenset[str]) -> bool:
+    """Whether a job took those files; some servers put the bucket before the names they tell."""
+    return bool(job_files) and all(
+        any(told == name or told.endswith("/" + name.lstrip("/")) for told in job_files)
+        for name in files
+    )
+
+
+# --- inserts ---------------------------------------------------------------------------------
+
+
+def write_batch(
+    migration: Migration, batch: int, progress: Callable[[int], None] = lambda rows: None
+) -> dict[str, Any]:
+    """Inserts or upserts the chunks of a batch.
+
+    Returns:
+        Rows written.
+    """
+    way = WRITE_WAYS[migration.staging.plan().way](migration.target)
+    total = 0
+    for one in pending_chunks(migration, batch):
+        again = bool(one.record.started)
+        if again and one.collection.repeated_keys and way.repeat_needs_loading:
+            raise AirliftError(
+                f"{one.what} was inserted in part, and rows that share an id can't be told apart: "
+                f"drop the collection {one.collection.name!r} and run again with the same "
+                "migration_id"
+            )
+        if again and way.repeat_needs_loading:
+            # Which keys are there can only be asked of a loaded collection.
+            load_and_wait(migration, one.collection.mapped.target)
+        keep(migration, one, started=_now())
+        rows = way.write_chunk(
+            one.collection.mapped.target, one.partition, _read_back(migration, one), again
+        )
+        if rows != one.manifest.rows:
+            raise AirliftError(
+                f"{one.what}: {rows:,} rows were read back from staging, the manifest says "
+                f"{one.manifest.rows:,}; clear the task convert"
+            )
+        _finish(migration, one, rows)
+        total += rows
+        progress(total)
+        log.info("%s: %s rows written", one.what, f"{rows:,}")
+    return {"rows": total}
+
+
+def _read_back(migration: Migration, one: PendingChunk) -> Iterator[pa.RecordBatch]:
+    schema = one.collection.mapped.target
+    folder = migration.staging.chunk_folder(one.collection.name, one.chunk.id)
+    batch_rows = max(1, _INSERT_BYTES // schema.row_bytes)
+    return FORMATS[one.collection.file_format].read(folder, schema, batch_rows)

@@ -1,0 +1,91 @@
+"""The steps `index` and `load`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from airlift.migration import Migration, log
+from airlift.params import IndexParams
+from airlift.plan import CollectionPlan
+from airlift.schema import CollectionSchema, Field
+
+
+def definition(migration: Migration, field: Field) -> IndexParams | None:
+    """The index that the params ask for on a vector field; None for none."""
+    index = migration.params.index
+    if isinstance(index, IndexParams):
+        return index
+    if index == "none":
+        return None
+    if index == "source" and field.index:
+        return IndexParams(**field.index)
+    return migration.capabilities.autoindex(field.type)
+
+
+def load_and_wait(migration: Migration, schema: CollectionSchema) -> None:
+    """Loads a collection and waits; vector fields without an index get one: none loads without."""
+    for field in schema.vectors:
+        migration.target.create_index(
+            schema.name, field, migration.capabilities.autoindex(field.type)
+        )
+    migration.target.load(schema.name)
+    migration.target.wait_loaded(schema.name)
+
+
+def build_indexes(migration: Migration) -> dict[str, Any]:
+    """Has the server begin to build the indexes of every collection.
+
+    Returns:
+        Collection and field -> index type.
+    """
+    built = {}
+    for collection, field, index in _wanted(migration):
+        migration.target.create_index(collection.name, field, index)
+        built[f"{collection.name}.{field.name}"] = index.index_type
+    return built
+
+
+def rows_to_index(migration: Migration) -> int:
+    """Rows that wait to be indexed, in all collections; -1 when a state is not final yet."""
+    waiting = 0
+    for collection, field, _ in _wanted(migration):
+        state, indexed, pending = migration.target.index_state(collection.name, field)
+        log.info("%s.%s: %s rows indexed, %s to go", collection.name, field.name, indexed, pending)
+        if pending == 0 and state != "Finished":
+            return -1
+        waiting += pending
+    return waiting
+
+
+def _wanted(migration: Migration) -> Iterator[tuple[CollectionPlan, Field, IndexParams]]:
+    for collection in migration.staging.plan().collections:
+        for field in collection.mapped.target.vectors:
+            index = definition(migration, field)
+            if index:
+                yield collection, field, index
+
+
+def load_collections(migration: Migration) -> dict[str, Any]:
+    """Loads every collection and waits: also where `load` is off, since verification reads them.
+
+    Returns:
+        The collections that are loaded.
+    """
+    names = []
+    for collection in migration.staging.plan().collections:
+        load_and_wait(migration, collection.mapped.target)
+        names.append(collection.name)
+        log.info("%s is loaded", collection.name)
+    return {"loaded": names}
+
+
+def undo_temporary(migration: Migration) -> None:
+    """After verification: releases collections, and drops indexes, that nobody asked for."""
+    for collection in migration.staging.plan().collections:
+        no_index = migration.params.index == "none"
+        if not migration.params.load or no_index:
+            migration.target.release(collection.name)
+        if no_index:
+            for field in collection.mapped.target.vectors:
+                migration.target.drop_index(collection.name, field)

@@ -1,0 +1,213 @@
+"""The step `plan`: maps the collections, cuts them into chunks, and groups these into batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airlift.chunk import Chunk, chunk_id
+from airlift.errors import Refused
+from airlift.formats import FORMATS
+from airlift.mapping import MappedCollection, map_collections
+from airlift.migration import Migration
+from airlift.params import FileFormat, IfExists, OnBadRow
+from airlift.plan import CollectionPlan, Plan, group_chunks
+from airlift.schema import CollectionSchema, SourceCollection
+from airlift.staging import Created
+from airlift.steps.check import choose_way
+from airlift.targets.collections import TargetCollections
+
+
+def make_plan(migration: Migration, max_batches: int) -> Plan:
+    """Writes `plan.json`.
+
+    Args:
+        max_batches: the most tasks that may be mapped.
+
+    Raises:
+        Refused: with every reason why the collections can't be moved as asked.
+    """
+    meta = migration.staging.meta()
+    mapped = map_collections(list(meta.collections), migration.params, migration.id)
+    reasons = _unfit_for_target(migration, mapped)
+    plans: list[CollectionPlan] = []
+    for collection, one in zip(meta.collections, mapped, strict=True):
+        try:
+            plans.append(_plan_collection(migration, collection, one))
+        except Refused as refused:
+            reasons += refused.reasons
+    if reasons:
+        raise Refused(reasons)
+    plan = Plan(
+        migration_id=migration.id,
+        way=choose_way(migration),
+        collections=tuple(plans),
+        batches=group_chunks(plans, max_batches),
+    )
+    _refuse_changed_source(migration, plan)
+    migration.staging.write("plan.json", plan)
+    return plan
+
+
+def summary(plan: Plan) -> dict[str, Any]:
+    """A plan's numbers, for XCom."""
+    return {
+        "way": plan.way,
+        "batches": len(plan.batches),
+        "collections": {
+            one.name: {"rows": one.planned_rows, "chunks": len(one.chunks)}
+            for one in plan.collections
+        },
+    }
+
+
+def _plan_collection(
+    migration: Migration, collection: SourceCollection, mapped: MappedCollection
+) -> CollectionPlan:
+    params = migration.params
+    file_format = _choose_format(migration, mapped.target)
+    known_before = set(collection.notes)
+    cut = migration.source.cut(collection, params.chunk_mb << 20)
+    shaped_by = (mapped.model_dump(mode="json"), file_format, params.on_bad_row)
+    chunks: list[Chunk] = []
+    for chunk in cut:
+        if chunk.partition in mapped.partitions:
+            new_id = chunk_id(len(chunks), chunk.id, *shaped_by)
+            chunks.append(chunk.model_copy(update={"id": new_id}))
+    return CollectionPlan(
+        mapped=mapped,
+        file_format=file_format,
+        rows=collection.rows,
+        deleted=collection.deleted,
+        left_out=collection.rows - collection.deleted - sum(chunk.rows for chunk in chunks),
+        repeated_keys=collection.repeated_keys,
+        notes=(*mapped.notes, *(note for note in collection.notes if note not in known_before)),
+        chunks=tuple(chunks),
+    )
+
+
+def _choose_format(migration: Migration, schema: CollectionSchema) -> str:
+    """The chunk files' format. Raises Refused when the asked one can't hold the rows."""
+    params = migration.params
+    if params.file_format is not FileFormat.AUTO:
+        unfit = FORMATS[params.file_format.value].unfit(schema)
+        if unfit:
+            raise Refused([f"collection {schema.name!r}: {unfit}; use file_format auto"])
+        return params.file_format.value
+    rows_may_go = params.on_bad_row is OnBadRow.SET_ASIDE
+    return next(
+        name
+        for name, one in FORMATS.items()
+        if not one.unfit(schema) and not (rows_may_go and one.needs_row_count)
+    )
+
+
+def _unfit_for_target(migration: Migration, mapped: list[MappedCollection]) -> list[str]:
+    """Why the target can't hold the collections, or must not be touched."""
+    can = migration.capabilities
+    name = migration.server.version().name
+    reasons = [
+        f"collection {one.source!r}, field {field.name!r}: {name} has no {field.type} fields"
+        for one in mapped
+        for field in one.target.fields
+        if field.type not in can.data_types
+    ]
+    if migration.params.target_database and not can.databases:
+        reasons.append(f"{name} has no databases; leave target_database empty")
+    if migration.params.index == "source":
+        reasons += [
+            f"collection {one.source!r}: the source's index on {field.name!r} has no counterpart in "
+            "Milvus; use index autoindex"
+            for one in mapped
+            for field in one.target.vectors
+            if field.index is None
+        ]
+    if migration.database_exists():
+        created = forget_lost_collections(migration)
+        for one in mapped:
+            reasons += _existing_reasons(migration, one, created)
+    return reasons
+
+
+def forget_lost_collections(migration: Migration) -> Created | None:
+    """Drops from `created.json` the collections that are gone from the target or made anew.
+
+    What was imported into them does not count any more.
+    """
+    created = migration.staging.read("created.json", Created)
+    if created is None:
+        return None
+    target = migration.target
+    still = tuple(
+        one
+        for one in created.collections
+        if target.exists(one.name) and target.collection_id(one.name) == one.collection_id
+    )
+    if still != created.collections:
+        created = created.model_copy(update={"collections": still})
+        migration.staging.write("created.json", created)
+    return created
+
+
+def _existing_reasons(
+    migration: Migration, mapped: MappedCollection, created: Created | None
+) -> list[str]:
+    """Why a collection that is there already must not be touched."""
+    target, name = migration.target, mapped.target.name
+    reasons = []
+    if mapped.alias and target.exists(mapped.alias) and not target.alias_target(mapped.alias):
+        reasons.append(
+            f"cutover_alias: {mapped.alias!r} is a collection on the target, so no alias can have "
+            "that name; rename or drop it, or give mapping another target name"
+        )
+    if (created and created.find(name)) or not target.exists(name):
+        return reasons
+    pointed = target.alias_target(name)
+    if pointed:
+        reasons.append(f"{name!r} is an alias of {pointed!r} on the target; use cutover_alias")
+    elif migration.params.if_exists is IfExists.FAIL:
+        reasons.append(
+            f"the collection {name!r} exists on the target already; give mapping another target "
+            "name, or set if_exists to append or replace"
+        )
+    elif migration.params.if_exists is IfExists.APPEND:
+        reasons += _unfit_to_append(target, mapped.target)
+    return reasons
+
+
+def _unfit_to_append(target: TargetCollections, schema: CollectionSchema) -> list[str]:
+    """How an existing collection's fields differ from those to be appended."""
+    held = {
+        field["name"]: (field["type"].name, int(field["params"].get("dim", 0)))
+        for field in target.describe(schema.name)["fields"]
+    }
+    wanted = {field.name: (field.type.value, field.dim) for field in schema.fields}
+    if held == wanted:
+        return []
+    return [
+        f"the collection {schema.name!r} has the fields {held}, to append needs {wanted}; give "
+        "mapping another target name"
+    ]
+
+
+def _refuse_changed_source(migration: Migration, plan: Plan) -> None:
+    """Refuses to resume when chunks that are imported are not in the plan any more."""
+    earlier = migration.staging.read("plan.json", Plan)
+    if earlier is None:
+        return
+    planned = {(one.name, chunk.id) for one in plan.collections for chunk in one.chunks}
+    lost = [
+        (one.name, chunk.id)
+        for one in earlier.collections
+        for chunk in one.chunks
+        if (one.name, chunk.id) not in planned
+        and migration.staging.current_import(one.name, chunk.id)
+    ]
+    if lost:
+        collections = sorted({name for name, _ in lost})
+        raise Refused(
+            [
+                f"migration {migration.id!r} has imported {len(lost)} chunks of {collections} that "
+                "the source or the params of this run would not give again; restore them, or use a "
+                "new migration_id (and drop the collections that the old one made)"
+            ]
+        )

@@ -1,0 +1,74 @@
+"""The steps `publish` and `clean_staging`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airlift.errors import AirliftError
+from airlift.migration import Migration, log
+from airlift.report import build_report
+from airlift.report_html import render
+from airlift.steps.verify import Verifications
+
+
+def publish(migration: Migration) -> dict[str, Any]:
+    """Switches the aliases and writes the report.
+
+    Returns:
+        Rows per collection, and where the report is.
+
+    Raises:
+        AirliftError: the collections are not verified.
+    """
+    staging = migration.staging
+    verified = staging.read("verification.json", Verifications)
+    if verified is None or any(one.problems for one in verified.collections):
+        raise AirliftError("the collections are not verified; clear the task verify")
+    aliases = {}
+    for collection in staging.plan().collections:
+        if collection.mapped.alias:
+            migration.target.point_alias(collection.mapped.alias, collection.name)
+            aliases[collection.mapped.alias] = collection.name
+            log.info("the alias %s points to %s", collection.mapped.alias, collection.name)
+    address = write_report(migration, "done")
+    return {
+        "collections": {one.collection: one.counted for one in verified.collections},
+        "aliases": aliases,
+        "report": address,
+    }
+
+
+def write_report(migration: Migration, state: str) -> str:
+    """Writes `report.json` and `report.html`; returns the address of the latter."""
+    report = build_report(migration, state)
+    migration.staging.write("report.json", report)
+    migration.staging.folder.write_bytes("report.html", render(report).encode())
+    return migration.staging.folder.address("report.html")
+
+
+def clean_staging(migration: Migration) -> dict[str, Any]:
+    """Removes data files of a migration that is done; manifests and the report stay.
+
+    After a failure everything stays, so that the migration can go on.
+
+    Returns:
+        How many files were removed, or why none was.
+    """
+    folder = migration.staging.folder
+    if not folder.exists("report.json"):
+        return {"removed": 0, "kept_because": "the migration is not done and may be resumed"}
+    report: Any = folder.read_json("report.json")
+    if report["state"] != "done":
+        return {"removed": 0, "kept_because": "the migration is not done and may be resumed"}
+    if migration.params.keep_staging:
+        return {"removed": 0, "kept_because": "keep_staging is set"}
+    removed = 0
+    for collection in migration.staging.plan().collections:
+        for chunk in collection.chunks:
+            manifest = migration.staging.manifest(collection.name, chunk.id)
+            for file in manifest.files if manifest else ():
+                folder.delete_file(f"{collection.name}/{chunk.id}/{file.name}")
+                removed += 1
+    folder.delete_file("copied.json")
+    folder.delete_folder("source")
+    return {"removed": removed}

@@ -1,0 +1,180 @@
+"""The step `verify`: compares what the target holds with what the source held."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from airlift.errors import Mismatch, Refused
+from airlift.migration import Migration, log
+from airlift.params import OnMismatch, Verify
+from airlift.plan import CollectionPlan
+from airlift.steps.compare import compare_all, compare_sample, compare_search
+from airlift.steps.index import undo_temporary
+from airlift.targets.rows import TargetRows
+
+
+class PartitionCounts(BaseModel):
+    """Rows of one partition at each step; "" is the default partition.
+
+    Attributes:
+        planned: live rows of the source that must arrive.
+        converted: rows in the chunk files.
+        imported: rows that the target said it took.
+        before: rows that were there before (`if_exists: append`).
+        counted: `count(*)` on the target.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    planned: int = 0
+    set_aside: int = 0
+    converted: int = 0
+    imported: int = 0
+    before: int = 0
+    counted: int = 0
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the numbers are as they must be."""
+        return (
+            self.planned - self.set_aside == self.converted == self.imported
+            and self.counted == self.before + self.imported
+        )
+
+
+class Verification(BaseModel):
+    """What was compared for one collection, and how it came out.
+
+    Attributes:
+        problems: every difference found; empty when source and target agree.
+        sampled, searched: rows compared field by field, and vectors searched for.
+        found_first: those of them that were found first, or with the first's distance;
+            `found_at_once` with the least effort, the others with more.
+        compared: rows whose fingerprints were added up (`full`).
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    collection: str
+    level: Verify
+    counted: int
+    partitions: dict[str, PartitionCounts]
+    sampled: int = 0
+    searched: int = 0
+    found_at_once: int = 0
+    found_first: int = 0
+    compared: int = 0
+    fingerprint_source: str = ""
+    fingerprint_target: str = ""
+    problems: tuple[str, ...] = ()
+
+
+class Verifications(BaseModel):
+    """`verification.json`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    collections: tuple[Verification, ...]
+
+
+def verify(migration: Migration) -> dict[str, Any]:
+    """Compares every collection as far as the param `verify` asks, and writes it down.
+
+    Returns:
+        Rows counted and compared per collection.
+
+    Raises:
+        Mismatch: with every difference of every collection.
+    """
+    plan = migration.staging.plan()
+    results = tuple(_verify_collection(migration, collection) for collection in plan.collections)
+    migration.staging.write("verification.json", Verifications(collections=results))
+    problems = [f"{one.collection!r}: {problem}" for one in results for problem in one.problems]
+    if problems:
+        _after_mismatch(migration, results)
+        told = Refused(problems)  # the same way of telling several things
+        raise Mismatch(f"source and target differ. {told}\n{_ADVICE[migration.params.on_mismatch]}")
+    undo_temporary(migration)
+    return {one.collection: {"rows": one.counted, "sampled": one.sampled} for one in results}
+
+
+_ADVICE = {
+    OnMismatch.FAIL: "Both sides are kept; the collections on the target are not loaded.",
+    OnMismatch.DROP: "The collections that this migration made are dropped, as on_mismatch asks.",
+}
+
+
+def _after_mismatch(migration: Migration, results: tuple[Verification, ...]) -> None:
+    """Makes sure that nobody takes the collections for good ones."""
+    created = migration.staging.created()
+    for one in results:
+        made = created.find(one.collection)
+        if not one.problems or made is None or not made.made:
+            continue
+        if migration.params.on_mismatch is OnMismatch.DROP:
+            log.warning("%s differs from the source and is dropped", one.collection)
+            migration.target.drop(one.collection)
+        else:
+            migration.target.release(one.collection)
+
+
+def _verify_collection(migration: Migration, collection: CollectionPlan) -> Verification:
+    level = migration.params.verify
+    partitions = count_partitions(migration, collection)
+    counted = TargetRows(migration.target).count(collection.name)
+    problems = [
+        f"partition {name or '_default'}: {one.planned:,} rows planned, {one.set_aside:,} set aside, "
+        f"{one.converted:,} converted, {one.imported:,} imported, {one.before:,} there before, "
+        f"{one.counted:,} counted"
+        for name, one in partitions.items()
+        if not one.agrees
+    ]
+    found: dict[str, Any] = {}
+    if level is not Verify.COUNTS and any(one.converted for one in partitions.values()):
+        found |= compare_sample(migration, collection, problems)
+        found |= compare_search(migration, collection, problems)
+    if level is Verify.FULL:
+        found |= compare_all(migration, collection, partitions_before(partitions), problems)
+    log.info("%s: %s rows counted, %s problems", collection.name, f"{counted:,}", len(problems))
+    return Verification(
+        collection=collection.name,
+        level=level,
+        counted=counted,
+        partitions=partitions,
+        problems=tuple(problems),
+        **found,
+    )
+
+
+def partitions_before(partitions: dict[str, PartitionCounts]) -> int:
+    """Rows that the collection held before this migration."""
+    return sum(one.before for one in partitions.values())
+
+
+def count_partitions(
+    migration: Migration, collection: CollectionPlan
+) -> dict[str, PartitionCounts]:
+    """The rows of each target partition at each step."""
+    staging, rows = migration.staging, TargetRows(migration.target)
+    made = staging.created().find(collection.name)
+    before = made.rows_before if made else {}
+    sums: dict[str, dict[str, int]] = {
+        name: {"planned": 0, "set_aside": 0, "converted": 0, "imported": 0}
+        for name in collection.mapped.partitions.values()
+    }
+    for chunk in collection.chunks:
+        one = sums[collection.mapped.partitions[chunk.partition]]
+        manifest = staging.manifest(collection.name, chunk.id)
+        record = staging.current_import(collection.name, chunk.id)
+        one["planned"] += chunk.rows
+        one["set_aside"] += manifest.bad_rows if manifest else 0
+        one["converted"] += manifest.rows if manifest else 0
+        one["imported"] += record.rows if record and record.done else 0
+    return {
+        name: PartitionCounts(
+            **one, before=before.get(name, 0), counted=rows.count(collection.name, name)
+        )
+        for name, one in sums.items()
+    }

@@ -1,0 +1,101 @@
+"""What a way into Milvus must offer, and what an import job looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, Protocol
+
+import pyarrow as pa
+
+from airlift.schema import CollectionSchema
+from airlift.storage import Storage
+from airlift.targets.collections import TargetCollections
+
+
+class JobState(StrEnum):
+    """The states of an import job, whatever the server calls them."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class ImportJob:
+    """An import job on the target.
+
+    Attributes:
+        files: the names that the target knows its files by; empty where it does not tell.
+        progress: percent.
+        rows: rows imported so far.
+        reason: why it failed.
+    """
+
+    id: str
+    state: JobState
+    files: frozenset[str] = frozenset()
+    progress: int = 0
+    rows: int = 0
+    reason: str = ""
+
+
+class ImportWay(Protocol):
+    """A way in through files that the target reads by itself."""
+
+    name: ClassVar[str]
+
+    def __init__(self, collections: TargetCollections, staging: Storage) -> None:
+        """Makes the way; `staging` is where the files lie."""
+
+    def file_name(self, path: str) -> str:
+        """What the target calls a staging file, given its path relative to `staging`."""
+        ...
+
+    def submit(self, collection: str, partition: str, files: list[str], key: str) -> str:
+        """Submits a job for one group of files; returns its id.
+
+        Args:
+            partition: "" for the default one.
+            files: the names that `file_name` gives.
+            key: the same for the same files and collection, for servers that know such keys.
+        """
+        ...
+
+    def job(self, job_id: str) -> ImportJob | None:
+        """The job's state now; None when the target has forgotten it."""
+        ...
+
+    def jobs(self, collection: str) -> list[ImportJob]:
+        """All jobs of a collection that the target still remembers, with their files."""
+        ...
+
+
+class WriteWay(Protocol):
+    """A way in through requests that carry the rows.
+
+    Attributes:
+        repeat_needs_loading: whether the collection must be loaded before a chunk is written again.
+    """
+
+    name: ClassVar[str]
+    repeat_needs_loading: ClassVar[bool]
+
+    def __init__(self, collections: TargetCollections) -> None:
+        """Makes the way."""
+
+    def write_chunk(
+        self,
+        schema: CollectionSchema,
+        partition: str,
+        batches: Iterable[pa.RecordBatch],
+        again: bool,
+    ) -> int:
+        """Writes a chunk's rows; returns how many.
+
+        Args:
+            batches: iterable of record batches with the schema's written fields.
+            again: an earlier attempt may have written some of them.
+        """
+        ...

@@ -1,0 +1,93 @@
+"""What a target can do, by what it says it is. Data only: nobody branches on a version.
+
+Sources: Milvus' release notes and `FACTS` measured on 2.3.5 and Milvus Lite 3.2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airlift.datatypes import DataType
+from airlift.params import IndexParams, WriteMode
+from airlift.targets.client import ServerVersion
+
+_TYPES_2_2 = frozenset(set(DataType) - {DataType.JSON})
+_TYPES_2_3 = frozenset(DataType)
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a target can do.
+
+    Attributes:
+        ways: ways for rows to get in, the preferred one first; keys of `airlift.targets.WAYS`.
+        data_types: the field types that it holds.
+        databases: whether it has databases.
+        max_file_bytes: the largest chunk file that it imports.
+        clients: how many processes may talk to it at once; 0 means any number.
+        default_index: the index for vector types that AUTOINDEX does not do well there.
+    """
+
+    ways: tuple[str, ...]
+    data_types: frozenset[DataType]
+    databases: bool = True
+    max_file_bytes: int = 16 << 30
+    clients: int = 0
+    default_index: tuple[tuple[DataType, IndexParams], ...] = ()
+
+    def autoindex(self, data_type: DataType) -> IndexParams:
+        """The index to build on such a field when the params name none."""
+        return dict(self.default_index).get(data_type, IndexParams(index_type="AUTOINDEX"))
+
+
+_TYPES_LITE = frozenset(set(DataType) - {DataType.BINARY_VECTOR})
+
+# Milvus 2.3.5 crashes (SIGSEGV in Retrieve) when binary vectors under AUTOINDEX are read back.
+_BINARY_INDEX = (
+    (
+        DataType.BINARY_VECTOR,
+        IndexParams(index_type="BIN_IVF_FLAT", params={"nlist": 128}),
+    ),
+)
+
+_LITE = Capabilities(("insert", "upsert"), _TYPES_LITE, clients=1)
+_ZILLIZ = Capabilities(("rest_import", "insert", "upsert"), _TYPES_2_3)
+_MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
+    ((2, 4), Capabilities(("rest_import", "insert", "upsert"), _TYPES_2_3)),
+    (
+        (2, 3),
+        Capabilities(
+            ("grpc_bulk_insert", "insert", "upsert"), _TYPES_2_3, default_index=_BINARY_INDEX
+        ),
+    ),
+    (
+        (2, 2, 9),
+        Capabilities(("grpc_bulk_insert", "insert"), _TYPES_2_3, default_index=_BINARY_INDEX),
+    ),
+    (
+        (2, 2),
+        Capabilities(
+            ("grpc_bulk_insert", "insert"),
+            _TYPES_2_2,
+            databases=False,
+            default_index=_BINARY_INDEX,
+        ),
+    ),
+)
+
+WAYS_OF_MODE: dict[WriteMode, tuple[str, ...]] = {
+    WriteMode.AUTO: ("grpc_bulk_insert", "rest_import", "insert"),
+    WriteMode.BULK_INSERT: ("grpc_bulk_insert", "rest_import"),
+    WriteMode.INSERT: ("insert",),
+    WriteMode.UPSERT: ("upsert",),
+}
+"""The ways that each `write_mode` stands for."""
+
+
+def capabilities_of(version: ServerVersion) -> Capabilities | None:
+    """What a server of that version can do; None when it is too old."""
+    if version.kind == "lite":
+        return _LITE
+    if version.kind == "zilliz":
+        return _ZILLIZ
+    return next((can for since, can in _MILVUS if version.number >= since), None)

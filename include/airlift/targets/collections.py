@@ -1,0 +1,207 @@
+"""Collections of a target: make them, look at them, index, load, alias and drop them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+from pymilvus import DataType as MilvusType
+from pymilvus import MilvusClient
+from tenacity import retry, retry_if_result, wait_exponential
+
+from airlift.connections import MilvusConnection
+from airlift.datatypes import TYPES
+from airlift.errors import AirliftError
+from airlift.params import IndexParams
+from airlift.schema import CollectionSchema, Field
+from airlift.targets.client import ServerVersion, close, connect, explaining, server_version
+
+T = TypeVar("T")
+
+
+class TargetCollections:
+    """One database of a target.
+
+    Args:
+        connection: where it is.
+        database: its name; empty for the connection's.
+    """
+
+    def __init__(self, connection: MilvusConnection, database: str = "") -> None:
+        self.connection = connection
+        self.database = database or connection.database
+        self._client: MilvusClient | None = None
+
+    @property
+    def client(self) -> MilvusClient:
+        """The client, connected when first asked for."""
+        if self._client is None:
+            self._client = connect(self.connection, self.database)
+        return self._client
+
+    def close(self) -> None:
+        """Closes the connection, if there is one."""
+        if self._client is not None:
+            close(self._client)
+            self._client = None
+
+    def explaining(self, action: str) -> AbstractContextManager[None]:
+        """Turns what pymilvus raises into an AirliftError that says what was being done."""
+        return explaining(action)
+
+    def call(self, action: str, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Calls a client's method; its failure says what was being done."""
+        with self.explaining(action):
+            return method(*args, **kwargs)
+
+    def version(self) -> ServerVersion:
+        """What the server says it is."""
+        return server_version(self.client)
+
+    def exists(self, name: str) -> bool:
+        """Whether a collection (or an alias) of that name exists."""
+        found: bool = self.call(f"look for {name!r}", self.client.has_collection, name)
+        return found
+
+    def describe(self, name: str) -> dict[str, Any]:
+        """The server's own description of a collection."""
+        described: dict[str, Any] = self.call(
+            f"describe {name!r}", self.client.describe_collection, name
+        )
+        return described
+
+    def collection_id(self, name: str) -> str:
+        """The id of a collection; one that is dropped and made anew gets another."""
+        return str(self.describe(name).get("collection_id", ""))
+
+    def create(self, schema: CollectionSchema) -> None:
+        """Makes a collection and its partitions; partitions that are there already stay."""
+        if not self.exists(schema.name):
+            made = self.client.create_schema(
+                auto_id=schema.primary_key.auto_id,
+                enable_dynamic_field=schema.dynamic_field,
+                description=schema.description,
+            )
+            for field in schema.fields:
+                made.add_field(**_field_arguments(field))
+            self.call(
+                f"make the collection {schema.name!r}",
+                self.client.create_collection,
+                schema.name,
+                schema=made,
+                num_shards=schema.shards,
+                consistency_level=schema.consistency_level,
+            )
+        held = set(self.partitions(schema.name))
+        for partition in schema.partitions:
+            if partition not in held:
+                action = f"make the partition {partition!r} of {schema.name!r}"
+                self.call(action, self.client.create_partition, schema.name, partition)
+
+    def partitions(self, name: str) -> list[str]:
+        """Names of the partitions, `_default` among them."""
+        held: list[str] = self.call(
+            f"list the partitions of {name!r}", self.client.list_partitions, name
+        )
+        return held
+
+    def drop(self, name: str) -> None:
+        """Drops a collection and its rows."""
+        self.call(f"drop {name!r}", self.client.drop_collection, name)
+
+    def databases(self) -> list[str]:
+        """Names of the databases."""
+        held: list[str] = self.call("list the databases", self.client.list_databases)
+        return held
+
+    def create_database(self, name: str) -> None:
+        """Makes a database."""
+        self.call(f"make the database {name!r}", self.client.create_database, name)
+
+    def create_index(self, name: str, field: Field, index: IndexParams) -> None:
+        """Begins to build an index on a vector field; one that is there already stays."""
+        if self.call(f"look at indexes of {name!r}", self.client.list_indexes, name, field.name):
+            return
+        params = self.client.prepare_index_params()
+        params.add_index(
+            field.name,
+            index_type=index.index_type,
+            metric_type=field.metric_type or TYPES[field.type].metric_types[0],
+            params=index.params,
+        )
+        action = f"index the field {field.name!r} of {name!r}"
+        self.call(action, self.client.create_index, name, params, sync=False)
+
+    def index_state(self, name: str, field: Field) -> tuple[str, int, int]:
+        """State, rows indexed and rows to index of a field's index."""
+        state = self.call(
+            f"look at the index of {name!r}", self.client.describe_index, name, field.name
+        )
+        if state.get("state") == "Failed":
+            raise AirliftError(
+                f"the index of {name!r}, field {field.name!r}, failed: "
+                f"{state.get('index_state_fail_reason') or state}; mend that and clear the task"
+            )
+        return state["state"], int(state["indexed_rows"]), int(state["pending_index_rows"])
+
+    def drop_index(self, name: str, field: Field) -> None:
+        """Drops a vector field's index, if there is one."""
+        for index in self.call(f"look at {name!r}", self.client.list_indexes, name, field.name):
+            self.call(f"drop the index of {name!r}", self.client.drop_index, name, index)
+
+    def load(self, name: str) -> None:
+        """Starts loading a collection."""
+        # pymilvus' own waiting gives up after its timeout; `wait_loaded` does not.
+        self.call(f"load {name!r}", self.client.load_collection, name, _async=True)
+
+    def is_loaded(self, name: str) -> bool:
+        """Whether a collection is loaded."""
+        state = self.call(f"look at the load state of {name!r}", self.client.get_load_state, name)
+        return str(getattr(state["state"], "name", state["state"])) == "Loaded"
+
+    def wait_loaded(self, name: str) -> None:
+        """Waits until a collection is loaded; the server's own failure ends the wait."""
+        waiting = retry(
+            retry=retry_if_result(lambda loaded: not loaded),
+            wait=wait_exponential(multiplier=0.05, max=2),
+        )
+        waiting(self.is_loaded)(name)
+
+    def release(self, name: str) -> None:
+        """Unloads a collection."""
+        self.call(f"release {name!r}", self.client.release_collection, name)
+
+    def alias_target(self, alias: str) -> str | None:
+        """The collection that an alias points to; None when there is no such alias."""
+        if not self.exists(alias):
+            return None
+        # describe_collection follows aliases and tells the collection's own name.
+        described: str = self.describe(alias)["collection_name"]
+        return described if described != alias else None
+
+    def point_alias(self, alias: str, name: str) -> None:
+        """Lets an alias point to a collection, making or moving it."""
+        current = self.alias_target(alias)
+        if current == name:
+            return
+        method = self.client.alter_alias if current else self.client.create_alias
+        self.call(f"point the alias {alias!r} to {name!r}", method, name, alias)
+
+
+def _field_arguments(field: Field) -> dict[str, Any]:
+    """What pymilvus' add_field takes."""
+    arguments: dict[str, Any] = {
+        "field_name": field.name,
+        "datatype": MilvusType[field.type.value],
+        "description": field.description,
+    }
+    if field.dim:
+        arguments["dim"] = field.dim
+    if field.max_length:
+        arguments["max_length"] = field.max_length
+    if field.primary_key:
+        arguments |= {"is_primary": True, "auto_id": field.auto_id}
+    if field.nullable:
+        arguments["nullable"] = True
+    return arguments

@@ -1,0 +1,72 @@
+"""Bulk insert by gRPC (`Import`), as Milvus 2.2 and 2.3 have it."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from airlift.errors import AirliftError
+from airlift.storage import Storage
+from airlift.targets.base import ImportJob, JobState
+from airlift.targets.collections import TargetCollections
+
+# Milvus' ImportState: Pending 0, Failed 1, Started 2, Persisted 5, Completed 6, FailedAndCleaned 7.
+_STATES = {1: JobState.FAILED, 7: JobState.FAILED, 6: JobState.COMPLETED}
+
+
+class GrpcBulkInsert:
+    """Jobs of one file group each; the server runs them one at a time.
+
+    The server forgets a job a day after it ended (`rootCoord.importTaskRetention`).
+    """
+
+    name: ClassVar[str] = "grpc_bulk_insert"
+
+    def __init__(self, collections: TargetCollections, staging: Storage) -> None:
+        self._collections = collections
+        self._staging = staging
+
+    @property
+    def _handler(self) -> Any:
+        return self._collections.client._get_connection()
+
+    @property
+    def _context(self) -> Any:
+        return self._collections.client._generate_call_context()
+
+    def file_name(self, path: str) -> str:
+        """A key relative to the bucket (not to Milvus' rootPath), or an absolute path."""
+        return self._staging.key(path)
+
+    def submit(self, collection: str, partition: str, files: list[str], key: str) -> str:
+        """Submits a job; this server knows no idempotency key."""
+        # The server retries for a minute before it says that a collection is missing.
+        if not self._collections.exists(collection):
+            raise AirliftError(f"the collection {collection!r} is not there; clear the task create")
+        with self._collections.explaining(f"import {files[0]} into {collection!r}"):
+            return str(
+                self._handler.do_bulk_insert(
+                    collection, partition or "_default", files, context=self._context
+                )
+            )
+
+    def job(self, job_id: str) -> ImportJob | None:
+        """The job's state now."""
+        with self._collections.explaining(f"look at the import job {job_id}"):
+            return _job(self._handler.get_bulk_insert_state(int(job_id), context=self._context))
+
+    def jobs(self, collection: str) -> list[ImportJob]:
+        """All jobs of a collection that the server still remembers."""
+        with self._collections.explaining(f"list the import jobs of {collection!r}"):
+            states = self._handler.list_bulk_insert_tasks(0, collection, context=self._context)
+        return [_job(state) for state in states]
+
+
+def _job(state: Any) -> ImportJob:
+    return ImportJob(
+        id=str(state.task_id),
+        state=_STATES.get(int(state.state), JobState.RUNNING),
+        files=frozenset(state.infos.get("files", "").split(",")),
+        progress=int(state.infos.get("progress_percent", 0) or 0),
+        rows=int(state.row_count),
+        reason=state.failed_reason,
+    )

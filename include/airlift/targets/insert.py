@@ -1,0 +1,104 @@
+"""Rows sent in requests: insert and upsert, for targets without an import or when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pymilvus.client.call_context import _api_level_md
+from pymilvus.client.utils import check_status
+from pymilvus.grpc_gen import milvus_pb2
+
+from airlift.errors import AirliftError
+from airlift.schema import CollectionSchema
+from airlift.targets.collections import TargetCollections
+from airlift.targets.columns import to_fields_data
+from airlift.targets.rows import TargetRows
+
+_KEYS_A_QUERY = 4096
+
+
+class Insert:
+    """Writes each row once.
+
+    An insert can't be repeated safely. So when an earlier attempt may have written some rows of the
+    chunk, the target is asked which primary keys it holds, and only the others are sent.
+    """
+
+    name: ClassVar[str] = "insert"
+    repeat_needs_loading: ClassVar[bool] = True
+    _call: ClassVar[str] = "Insert"
+    _request: ClassVar[Any] = milvus_pb2.InsertRequest
+
+    def __init__(self, collections: TargetCollections) -> None:
+        self._collections = collections
+
+    def write_chunk(
+        self,
+        schema: CollectionSchema,
+        partition: str,
+        batches: Iterable[pa.RecordBatch],
+        again: bool,
+    ) -> int:
+        """Writes a chunk's rows; returns how many the chunk has."""
+        if again and self.repeat_needs_loading:
+            self._refuse_repeat(schema)
+        rows = 0
+        for batch in batches:
+            rows += batch.num_rows
+            missing = self._missing(schema, batch) if again else batch
+            if missing.num_rows:
+                self._write(schema, partition, missing)
+        return rows
+
+    def _refuse_repeat(self, schema: CollectionSchema) -> None:
+        if schema.primary_key.auto_id:
+            raise AirliftError(
+                f"a chunk of {schema.name!r} was written in part, and with auto_id its rows can't be "
+                f"told from others: drop the collection {schema.name!r}, then clear the tasks from "
+                "create on"
+            )
+
+    def _missing(self, schema: CollectionSchema, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows whose primary keys the target does not hold."""
+        key = schema.primary_key
+        rows = TargetRows(self._collections)
+        keys = batch.column(key.name)
+        for start in range(0, len(keys), _KEYS_A_QUERY):
+            part = keys.slice(start, _KEYS_A_QUERY)
+            held = rows.by_key(schema.name, (key,), key, part.to_pylist())
+            if held.num_rows:
+                keep = pc.invert(pc.is_in(batch.column(key.name), held.column(key.name)))
+                batch = batch.filter(keep)
+        return batch
+
+    def _write(self, schema: CollectionSchema, partition: str, batch: pa.RecordBatch) -> None:
+        client = self._collections.client
+        request = self._request(
+            collection_name=schema.name,
+            partition_name=partition or "_default",
+            num_rows=batch.num_rows,
+            fields_data=to_fields_data(batch, schema.written),
+        )
+        with self._collections.explaining(f"{self.name} into {schema.name!r}"):
+            answer = getattr(client._get_connection()._stub, self._call)(
+                request,
+                timeout=self._collections.connection.timeout,
+                metadata=_api_level_md(client._generate_call_context()),
+            )
+            check_status(answer.status)
+
+
+class Upsert(Insert):
+    """Writes rows over those with the same primary key, so repeating is safe."""
+
+    name: ClassVar[str] = "upsert"
+    repeat_needs_loading: ClassVar[bool] = False
+    _call: ClassVar[str] = "Upsert"
+    _request: ClassVar[Any] = milvus_pb2.UpsertRequest
+
+    def _missing(self, schema: CollectionSchema, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """All rows: writing them again changes nothing."""
+        return batch

@@ -1,0 +1,147 @@
+"""Reads rows of a target collection: counts, by primary key, page by page, by search.
+
+Answers are read as columns (see `columns`): rows as dicts would cost ten times the CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from pymilvus.client.call_context import _api_level_md
+from pymilvus.client.utils import check_status
+from pymilvus.grpc_gen import common_pb2, milvus_pb2
+
+from airlift.datatypes import DataType
+from airlift.schema import Field
+from airlift.targets.collections import TargetCollections
+from airlift.targets.columns import to_batch
+
+_PAGE_BYTES = 8 << 20
+_MAX_PAGE_ROWS = 16_384  # Milvus' quotaAndLimits.limits.maxQueryResultWindow
+# Milvus 2.3.5 reads past the end of unindexed binary vectors; large pages make it crash.
+_MAX_BINARY_PAGE_ROWS = 512
+_STRONG = 0
+# Milvus reads a negative literal as the negation of a positive one, so it can't read this one.
+_INT64_MIN = -(1 << 63)
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A row that a search found, and its distance or score."""
+
+    key: int | str
+    distance: float
+
+
+class TargetRows:
+    """Reads rows at Strong consistency.
+
+    Args:
+        collections: the target's database.
+    """
+
+    def __init__(self, collections: TargetCollections) -> None:
+        self._collections = collections
+
+    def count(self, name: str, partition: str | None = None) -> int:
+        """`count(*)` of a loaded collection, or of one of its partitions ("" the default one)."""
+        partitions = None if partition is None else [partition or "_default"]
+        with self._collections.explaining(f"count the rows of {name!r}"):
+            answer = self._collections.client.query(
+                name,
+                filter="",
+                output_fields=["count(*)"],
+                partition_names=partitions,
+                consistency_level="Strong",
+            )
+        return int(answer[0]["count(*)"])
+
+    def by_key(
+        self, name: str, fields: tuple[Field, ...], key: Field, keys: Sequence[Any]
+    ) -> pa.RecordBatch:
+        """The rows with those primary keys, in no special order."""
+        return self._query(name, fields, _is_one_of(key, keys), len(keys))
+
+    def scan(
+        self, name: str, fields: tuple[Field, ...], key: Field, partition: str | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """All rows in the order of the primary key, page by page (`key > last`, never an offset).
+
+        Rows that share a primary key appear once.
+        """
+        wanted = fields if key in fields else (key, *fields)
+        row_bytes = sum(64 if field.width is None else field.width for field in wanted)
+        most = _MAX_PAGE_ROWS
+        if any(field.type is DataType.BINARY_VECTOR for field in wanted):
+            most = _MAX_BINARY_PAGE_ROWS
+        limit = max(1, min(most, _PAGE_BYTES // row_bytes))
+        expression = f'{key.name} >= ""'
+        if key.type is DataType.INT64:
+            expression = f"{key.name} >= 0 or {key.name} < 0"
+        while True:
+            page = self._query(name, wanted, expression, limit, partition)
+            if page.num_rows == 0:
+                return
+            yield page
+            # The page's largest key, wherever the server put it.
+            last = max(page.column(key.name).to_pylist())
+            expression = f"{key.name} > {_literal(last)}"
+
+    def search(
+        self, name: str, field: Field, vectors: list[Any], limit: int, output: Field
+    ) -> list[list[Hit]]:
+        """The nearest rows of each vector, nearest first."""
+        with self._collections.explaining(f"search {name!r}"):
+            answers = self._collections.client.search(
+                name,
+                data=vectors,
+                anns_field=field.name,
+                limit=limit,
+                output_fields=[output.name],
+                consistency_level="Strong",
+                search_params={"metric_type": field.metric_type, "params": {}},
+            )
+        return [[Hit(hit[output.name], float(hit["distance"])) for hit in hits] for hits in answers]
+
+    def _query(
+        self,
+        name: str,
+        fields: tuple[Field, ...],
+        expression: str,
+        limit: int,
+        partition: str | None = None,
+    ) -> pa.RecordBatch:
+        client = self._collections.client
+        request = milvus_pb2.QueryRequest(
+            collection_name=name,
+            expr=expression,
+            output_fields=[field.name for field in fields],
+            partition_names=[] if partition is None else [partition or "_default"],
+            consistency_level=_STRONG,
+            query_params=[common_pb2.KeyValuePair(key="limit", value=str(limit))],
+        )
+        with self._collections.explaining(f"read rows of {name!r}"):
+            answer = client._get_connection()._stub.Query(
+                request,
+                timeout=self._collections.connection.timeout,
+                metadata=_api_level_md(client._generate_call_context()),
+            )
+            check_status(answer.status)
+        return to_batch(answer.fields_data, fields)
+
+
+def _literal(value: int | str) -> str:
+    if isinstance(value, int):
+        return str(value)
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def _is_one_of(key: Field, keys: Sequence[Any]) -> str:
+    """The expression for the rows with those primary keys."""
+    literals = ", ".join(_literal(value) for value in keys if value != _INT64_MIN)
+    expression = f"{key.name} in [{literals}]"
+    return f"{expression} or {key.name} < {_INT64_MIN + 1}" if _INT64_MIN in keys else expression

@@ -1,0 +1,114 @@
+"""Downloaded, built and unpacked server programs, kept outside the tree for the next run.
+
+They live in ``~/.cache/milvus-airlift`` (or ``$XDG_CACHE_HOME/milvus-airlift``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.util
+import lzma
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from .errors import LocalServerError
+
+MILVUS_VERSION = "2.3.5"
+VERSITYGW_VERSION = "v1.8.0"
+_VERSITYGW = "github.com/versity/versitygw/cmd/versitygw"
+
+
+def cache_dir() -> Path:
+    """The cache folder; made if needed."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(base) / "milvus-airlift"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextlib.contextmanager
+def _one_at_a_time(name: str) -> Iterator[None]:
+    """Only one process at a time fills the cache."""
+    with open(cache_dir() / f".{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def milvus_binaries() -> Path:
+    """The folder with the `milvus` program and its libraries, unpacked from the PyPI wheel."""
+    target = cache_dir() / f"milvus-{MILVUS_VERSION}"
+    if target.is_dir():
+        return target
+    packed = milvus_wheel_data() / "bin"
+    with _one_at_a_time("milvus"):
+        if target.is_dir():
+            return target
+        scratch = Path(tempfile.mkdtemp(dir=cache_dir()))
+        try:
+            with ThreadPoolExecutor(2) as pool:
+                list(pool.map(lambda file: _unpack(file, scratch), packed.glob("*.lzma")))
+            scratch.chmod(0o755)
+            scratch.rename(target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return target
+
+
+def _unpack(packed: Path, folder: Path) -> None:
+    program = folder / packed.name.removesuffix(".lzma")
+    with lzma.open(packed) as source, open(program, "wb") as out:
+        shutil.copyfileobj(source, out, 1 << 20)
+    program.chmod(0o755)
+
+
+def milvus_wheel_data() -> Path:
+    """The `data` folder of the installed `milvus` wheel."""
+    spec = importlib.util.find_spec("milvus")
+    folder = Path(spec.origin).parent / "data" if spec and spec.origin else None
+    if folder is None or not (folder / "bin" / "milvus.lzma").is_file():
+        raise LocalServerError(
+            f"The Milvus server wheel is not installed: pip install milvus=={MILVUS_VERSION} "
+            "(64-bit Linux on x86-64 only)."
+        )
+    return folder
+
+
+def versitygw_binary() -> Path:
+    """The `versitygw` program; built with `go install` when the cache doesn't have it."""
+    folder = cache_dir() / "bin"
+    program = folder / "versitygw"
+    if program.is_file():
+        return program
+    with _one_at_a_time("versitygw"):
+        if program.is_file():
+            return program
+        go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
+        if go is None:
+            raise LocalServerError(
+                f"The S3 server versitygw is neither in {folder} nor can it be built: Go is not "
+                "installed. Install Go 1.24 or newer (https://go.dev/dl), or put a versitygw "
+                f"{VERSITYGW_VERSION} program there yourself."
+            )
+        with tempfile.TemporaryDirectory(dir=cache_dir()) as scratch:
+            build = subprocess.run(
+                [go, "install", "-ldflags=-s -w", f"{_VERSITYGW}@{VERSITYGW_VERSION}"],
+                env={**os.environ, "GOBIN": scratch, "GOFLAGS": "-mod=mod", "CGO_ENABLED": "0"},
+                cwd=scratch,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if build.returncode != 0:
+                raise LocalServerError(
+                    f"`go install {_VERSITYGW}@{VERSITYGW_VERSION}` failed; it needs the Go module "
+                    f"proxy (GOPROXY) and Go 1.24 or newer.\n{build.stderr[-2000:]}"
+                )
+            folder.mkdir(exist_ok=True)
+            os.replace(Path(scratch) / "versitygw", program)
+    return program

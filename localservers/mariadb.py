@@ -1,0 +1,212 @@
+"""A real MariaDB server on this machine (Debian's mariadb-server, which speaks MySQL)."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from .errors import LocalServerError, log_tail
+from .ports import LOOPBACK, free_port, listens, wait_until
+from .supervisor import Supervisor
+
+_NAME = "mariadb"
+_SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def install_if_missing() -> None:
+    """Install mariadb-server by apt when it isn't there and we may; else say what to do."""
+    if _program("mariadbd") and _program("mariadb-install-db"):
+        return
+    apt = shutil.which("apt-get")
+    if os.geteuid() != 0 or apt is None:
+        raise LocalServerError(
+            "MariaDB is not installed (no `mariadbd` found). As root on Debian or Ubuntu: "
+            "apt-get update && apt-get install --no-install-recommends mariadb-server"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        # Debian starts a freshly installed server by itself; this keeps it from doing so here.
+        for name in ("invoke-rc.d", "systemctl"):
+            stub = Path(folder) / name
+            stub.write_text("#!/bin/sh\nexit 0\n")
+            stub.chmod(0o755)
+        path = f"{folder}:{os.environ.get('PATH', '')}:{_SBIN}"
+        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "PATH": path}
+        for words in (["update"], ["install", "-y", "--no-install-recommends", "mariadb-server"]):
+            done = subprocess.run(
+                [apt, *words], env=env, capture_output=True, text=True, check=False
+            )
+            if done.returncode != 0 and words[0] == "install":
+                raise LocalServerError(
+                    "apt-get could not install mariadb-server; run `apt-get install "
+                    f"mariadb-server` yourself to see why.\n{done.stdout[-500:]}"
+                    f"{done.stderr[-1500:]}"
+                )
+
+
+def _program(name: str) -> str | None:
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{_SBIN}")
+
+
+class MariaDB:
+    """One MariaDB server with a random root password; also a context manager.
+
+    The data lies below `directory`; starting again with the same folder gives the same data (and
+    sets the new password).
+    """
+
+    host = LOOPBACK
+    user = "root"
+
+    def __init__(self, directory: str | Path) -> None:
+        self.directory = Path(directory).resolve()
+        self.password = secrets.token_hex(16)
+        self.start_seconds: float | None = None
+        self._port: int | None = None
+        self._supervisor = Supervisor(self.directory)
+
+    @property
+    def port(self) -> int:
+        """The port on 127.0.0.1."""
+        if self._port is None:
+            raise LocalServerError("This MariaDB is not started: call start() first.")
+        return self._port
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the server, None when it is not started."""
+        return self._supervisor.pid(_NAME)
+
+    @property
+    def running(self) -> bool:
+        """Is the server's process alive?"""
+        return self._supervisor.running(_NAME)
+
+    def start(self) -> MariaDB:
+        """Start the server and return when it answers to our password."""
+        if self.running:
+            return self
+        install_if_missing()
+        began = time.monotonic()
+        data = self.directory / "data"
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if not (data / "mysql").is_dir():
+            self._make_system_tables(data)
+        if self._port is None:
+            self._port = free_port()
+        port, log = self._port, self.directory / "mariadb.log"
+        first = self.directory / "first.sql"
+        first.touch(mode=0o600)
+        # Run by the server before it lets anybody in. 127.0.0.1 counts as a host of its own, as
+        # names are not resolved.
+        first.write_text(
+            f"CREATE USER IF NOT EXISTS 'root'@'{LOOPBACK}';\n"
+            f"GRANT ALL PRIVILEGES ON *.* TO 'root'@'{LOOPBACK}' "
+            f"IDENTIFIED BY '{self.password}' WITH GRANT OPTION;\n"
+            f"ALTER USER 'root'@'localhost' IDENTIFIED BY '{self.password}';\n"
+            "DELETE FROM mysql.global_priv "
+            f"WHERE user = 'root' AND host NOT IN ('localhost', '{LOOPBACK}');\n"
+            "FLUSH PRIVILEGES;\n"
+        )
+        # The path of a socket may have 107 characters at most, so it is given relatively.
+        command = [_program("mariadbd"), "--no-defaults", f"--datadir={data}"]
+        command += [f"--bind-address={LOOPBACK}", f"--port={port}", "--socket=../mariadb.sock"]
+        command += ["--skip-name-resolve", f"--init-file={first}", *self._user_option()]
+        try:
+            pid = self._supervisor.start(
+                _NAME, [part for part in command if part], log, cwd=self.directory
+            )
+            wait_until(
+                lambda: listens(pid, port) and self._answers(),
+                60,
+                lambda: f"MariaDB does not answer on port {port}.\n{log_tail(log)}",
+                alive=lambda: self.running,
+            )
+        except BaseException:
+            self.stop()
+            raise
+        self.start_seconds = time.monotonic() - began
+        return self
+
+    def connect(self, database: str | None = None, **options: Any) -> Any:
+        """An open PyMySQL connection as root (autocommit)."""
+        import pymysql
+
+        return pymysql.connect(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            password=self.password,
+            database=database,
+            autocommit=True,
+            **options,
+        )
+
+    def create_database(self, name: str) -> None:
+        """Make a database (UTF-8); it is no error if it exists."""
+        if not re.fullmatch(r"[A-Za-z0-9_]{1,64}", name):
+            raise LocalServerError(f"{name!r} is no name for a database: use letters, digits, _.")
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4")
+
+    def stop(self) -> None:
+        """Stop the server and forget its port."""
+        self._supervisor.stop(_NAME)
+        self._supervisor.close()
+        self._port = None
+
+    def kill(self) -> None:
+        """SIGKILL the server, as a crash would."""
+        self._supervisor.stop(_NAME, signal.SIGKILL)
+
+    def restart(self) -> MariaDB:
+        """Start again with the same data, port and password."""
+        self._supervisor.stop(_NAME)
+        return self.start()
+
+    def _answers(self) -> bool:
+        import pymysql
+
+        try:
+            self.connect(connect_timeout=2).close()
+        except pymysql.err.OperationalError:
+            return False
+        return True
+
+    def _user_option(self) -> list[str]:
+        return ["--user=root"] if os.geteuid() == 0 else []
+
+    def _make_system_tables(self, data: Path) -> None:
+        options = [f"--datadir={data}", "--auth-root-authentication-method=normal"]
+        options += ["--skip-test-db", *self._user_option()]
+        made = subprocess.run(
+            [_program("mariadb-install-db") or "mariadb-install-db", "--no-defaults", *options],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if made.returncode != 0:
+            shutil.rmtree(data, ignore_errors=True)
+            raise LocalServerError(
+                f"mariadb-install-db failed in {data}; is the disk full?\n"
+                f"{made.stdout[-1000:]}{made.stderr[-1000:]}"
+            )
+
+    def __enter__(self) -> MariaDB:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()

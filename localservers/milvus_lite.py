@@ -1,0 +1,139 @@
+"""Milvus Lite (pure Python, the gRPC surface of Milvus 2.6) as a server process on 127.0.0.1.
+
+Milvus Lite also works without any server: give pymilvus a path that ends in ``.db`` as the URI
+(``MilvusClient("/data/my.db")``), and the engine runs as threads of that process, on a TCP port of
+127.0.0.1 that it picks. Only one process can have a folder open at a time, so several processes
+(Airflow's tasks, say) need the server of this module. It uses TCP; there is no unix socket.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from .errors import LocalServerError, log_tail
+from .ports import LOOPBACK, free_port, listens, wait_until
+from .supervisor import Supervisor
+
+_NAME = "milvus-lite"
+
+
+class MilvusLite:
+    """One Milvus Lite server; also a context manager. The data lies in ``directory/data.db``."""
+
+    def __init__(self, directory: str | Path) -> None:
+        self.directory = Path(directory).resolve()
+        self.start_seconds: float | None = None
+        self._port: int | None = None
+        self._supervisor = Supervisor(self.directory)
+
+    @property
+    def data_dir(self) -> Path:
+        """What a plain-path URI would be; usable as one only while the server is stopped."""
+        return self.directory / "data.db"
+
+    @property
+    def address(self) -> str:
+        """host:port of the gRPC service."""
+        if self._port is None:
+            raise LocalServerError("This Milvus Lite is not started: call start() first.")
+        return f"{LOOPBACK}:{self._port}"
+
+    @property
+    def uri(self) -> str:
+        """The address as pymilvus wants it."""
+        return f"http://{self.address}"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the server, None when it is not started."""
+        return self._supervisor.pid(_NAME)
+
+    @property
+    def running(self) -> bool:
+        """Is the server's process alive?"""
+        return self._supervisor.running(_NAME)
+
+    def start(self) -> MilvusLite:
+        """Start the server and return when it answers."""
+        if self.running:
+            return self
+        if importlib.util.find_spec("milvus_lite") is None:
+            raise LocalServerError("Milvus Lite is not installed: pip install milvus-lite==3.2.2")
+        began = time.monotonic()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        log = self.directory / "milvus-lite.log"
+        if self._port is None:
+            self._port = free_port()
+        port = self._port
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "milvus_lite",
+            "server",
+            "--data-dir",
+            self.data_dir,
+        ]
+        command += ["--host", LOOPBACK, "--port", str(port)]
+        try:
+            pid = self._supervisor.start(_NAME, command, log, cwd=self.directory)
+            wait_until(
+                lambda: listens(pid, port) and self._answers(),
+                60,
+                lambda: f"Milvus Lite does not answer on port {port}.\n{log_tail(log)}",
+                alive=lambda: self.running,
+            )
+        except BaseException:
+            self.stop()
+            raise
+        self.start_seconds = time.monotonic() - began
+        return self
+
+    def client(self, **options: Any) -> Any:
+        """A pymilvus MilvusClient for this server."""
+        from pymilvus import MilvusClient
+
+        return MilvusClient(uri=self.uri, **options)
+
+    def stop(self) -> None:
+        """Stop the server (by SIGINT, on which it closes its files) and forget its port."""
+        self._supervisor.stop(_NAME, signal.SIGINT)
+        self._supervisor.close()
+        self._port = None
+
+    def kill(self) -> None:
+        """SIGKILL the server, as a crash would."""
+        self._supervisor.stop(_NAME, signal.SIGKILL)
+
+    def restart(self) -> MilvusLite:
+        """Start again with the same data and address."""
+        self._supervisor.stop(_NAME, signal.SIGINT)
+        return self.start()
+
+    def _answers(self) -> bool:
+        import grpc
+        from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
+
+        options = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
+        with grpc.insecure_channel(self.address, options=options) as channel:
+            stub = milvus_pb2_grpc.MilvusServiceStub(channel)
+            try:
+                return bool(stub.GetVersion(milvus_pb2.GetVersionRequest(), timeout=2).version)
+            except grpc.RpcError:
+                return False
+
+    def __enter__(self) -> MilvusLite:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
