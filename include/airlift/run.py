@@ -5,7 +5,6 @@ The DAGs do the same with a task for each step; tests and benchmarks use this.
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,24 +27,34 @@ _SERVER_SECONDS = 24 * 3600.0
 
 
 class timed:
-    """Writes into staging how long a step took, when it succeeds."""
+    """Writes into staging how long a step took, when it succeeds.
 
-    def __init__(self, migration: Migration, step: str, index: int = -1) -> None:
+    Args:
+        index: the number of a mapped task; -1 for one that is not mapped.
+        started: when the step began, where it was handed to the triggerer in between.
+    """
+
+    def __init__(
+        self, migration: Migration, step: str, index: int = -1, started: str | None = None
+    ) -> None:
         self._migration = migration
         self._step = step
         self._index = index
+        self._started = datetime.fromisoformat(started) if started else datetime.now(UTC)
 
-    def __enter__(self) -> None:
-        self._started = datetime.now(UTC)
-        self._clock = time.monotonic()
+    @property
+    def started(self) -> str:
+        """When the step began, as ISO 8601."""
+        return self._started.isoformat(timespec="milliseconds")
+
+    def __enter__(self) -> timed:
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if kind is None:
+            seconds = (datetime.now(UTC) - self._started).total_seconds()
             step = StepTime(
-                step=self._step,
-                index=self._index,
-                started=self._started.isoformat(timespec="milliseconds"),
-                seconds=time.monotonic() - self._clock,
+                step=self._step, index=self._index, started=self.started, seconds=seconds
             )
             write_step(self._migration, step)
 

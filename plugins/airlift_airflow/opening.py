@@ -1,0 +1,40 @@
+"""Opens the migration that a task or a trigger works on."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airlift.migration import Migration
+
+
+def migration_id_of(params: dict[str, Any], run_id: str, run_after: Any) -> str:
+    """The param `migration_id`, or a name made from the run: the same for all tasks of the run."""
+    if params.get("migration_id"):
+        return str(params["migration_id"])
+    digest = hashlib.sha256(run_id.encode()).hexdigest()[:6]
+    return f"m{run_after:%Y%m%d_%H%M%S}_{digest}" if run_after else f"m_{digest}"
+
+
+def open_migration(source: str, params: dict[str, Any], migration_id: str) -> Migration:
+    """The migration that a task or trigger works on.
+
+    Raises:
+        AirliftError: the params are wrong; with every reason.
+    """
+    from pydantic import ValidationError
+
+    from airlift.errors import Refused
+    from airlift.migration import Migration
+    from airlift.sources.base import source_class
+    from airlift_airflow.connections import AirflowConnections
+
+    try:
+        checked = source_class(source).params_class.model_validate(params)
+    except ValidationError as error:
+        raise Refused(
+            f"param {'.'.join(map(str, one['loc'])) or 's'}: {one['msg']}"
+            for one in error.errors(include_url=False, include_input=False)
+        ) from error
+    return Migration(source, checked, migration_id, AirflowConnections())

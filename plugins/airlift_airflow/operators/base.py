@@ -1,0 +1,108 @@
+"""What the operators of a migration share: they open it, run one step, and tell errors plainly."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from airlift_airflow.opening import migration_id_of, open_migration
+from airlift_airflow.triggers.server_work import ServerWorkTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airlift.migration import Migration
+
+
+@contextmanager
+def told_plainly() -> Iterator[None]:
+    """Shows the engine's own errors as they are written, without a stack trace.
+
+    What can't be helped by trying again fails at once; the rest is retried as the DAG says.
+    """
+    from airlift.errors import AirliftError, Mismatch, Refused
+
+    try:
+        yield
+    except (Refused, Mismatch) as error:
+        raise AirflowFailException(str(error)) from None
+    except AirliftError as error:
+        raise AirflowException(str(error)) from None
+
+
+class MigrationOperator(BaseOperator):
+    """Runs one step of a migration; what it returns is its XCom (counts, never data).
+
+    Args:
+        source: the source system, as the entry-point group `airlift.sources` names it.
+    """
+
+    ui_color = "#e8f4f8"
+    runs_when_dry: ClassVar[bool] = False
+
+    def __init__(self, *, source: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+
+    @property
+    def index(self) -> int:
+        """The number of a mapped task; -1 for one that is not mapped."""
+        return -1
+
+    def execute(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """Opens the migration and runs the step; again with the trigger's event after a wait."""
+        from airlift.run import timed
+
+        params = dict(context["params"])
+        if params.get("dry_run") and not self.runs_when_dry:
+            raise AirflowSkipException("dry_run: stopped after the plan")
+        with told_plainly(), open_migration(self.source, params, self.migration_id(context)) as one:
+            began = (event or {}).get("started")
+            with timed(one, self.step_name, self.index, began) as self._timed:
+                if event is None:
+                    return self.step(one, context)
+                if event.get("error"):
+                    self.log.warning("the triggerer gave up waiting: %s", event["error"])
+                return self.after_wait(one, context)
+
+    def wait_for_server(self, migration: Migration, context: Context, work: str) -> NoReturn:
+        """Hands the wait for the target to the triggerer; `after_wait` comes next.
+
+        Args:
+            work: what is waited for; see ServerWorkTrigger.
+        """
+        self.defer(
+            trigger=ServerWorkTrigger(
+                work=work,
+                source=self.source,
+                params=dict(context["params"]),
+                migration_id=migration.id,
+                batch=self.index,
+                started=self._timed.started,
+            ),
+            method_name="execute",
+        )
+
+    def after_wait(self, migration: Migration, context: Context) -> Any:
+        """Goes on after the wait; the step itself, where it does no harm again."""
+        return self.step(migration, context)
+
+    def migration_id(self, context: Context) -> str:
+        """The migration's id, the same for all tasks of the run."""
+        run = context["dag_run"]
+        return migration_id_of(dict(context["params"]), run.run_id, run.run_after)
+
+    @property
+    def step_name(self) -> str:
+        """What the report calls the step."""
+        return re.sub(r"^.*\.", "", self.task_id)
+
+    @abstractmethod
+    def step(self, migration: Migration, context: Context) -> Any:
+        """Runs the step."""
