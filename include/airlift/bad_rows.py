@@ -14,8 +14,13 @@ from airlift.schema import Field
 
 
 @cache
+def _zeros_to(power: int) -> npt.NDArray[np.float32]:
+    return np.zeros(1 << power, dtype=np.float32)
+
+
 def _zeros(size: int) -> npt.NDArray[np.float32]:
-    return np.zeros(size, dtype=np.float32)
+    """Kept for the next batch, in powers of two: batches differ in length, by their dead rows."""
+    return _zeros_to(size.bit_length())[:size]
 
 
 def _not_finite(field: Field, column: pa.Array) -> npt.NDArray[np.bool_] | None:

@@ -80,10 +80,10 @@ def _hash_fixed(values: npt.NDArray[np.uint8]) -> U64:
 def _hash_variable(column: pa.Array) -> U64:
     """Hashes values of different lengths one by one."""
     digests = (
-        b"" if value is None else hashlib.blake2b(value, digest_size=8).digest()
+        hashlib.blake2b(value, digest_size=8).digest()
         for value in column.cast(pa.binary()).to_pylist()
     )
-    return np.frombuffer(b"".join(d or b"\0" * 8 for d in digests), dtype=np.uint64).copy()
+    return np.frombuffer(b"".join(digests), dtype=np.uint64)
 
 
 def _fixed_bytes(column: pa.Array) -> npt.NDArray[np.uint8] | None:
@@ -107,17 +107,16 @@ def _fixed_bytes(column: pa.Array) -> npt.NDArray[np.uint8] | None:
 def _field_hashes(name: str, column: pa.Array) -> U64:
     if len(column) == 0:
         return np.empty(0, dtype=np.uint64)
-    filled = column
-    if column.null_count and (pa.types.is_primitive(column.type)):
-        filled = column.fill_null(0)
-    fixed = _fixed_bytes(filled) if not column.null_count or filled is not column else None
-    hashes = _hash_variable(column) if fixed is None else _hash_fixed(fixed)
-    salt = _salt(name)
-    with np.errstate(over="ignore"):
-        hashes = _mix(hashes + salt)
     if column.null_count:
-        hashes[column.is_null().to_numpy(zero_copy_only=False)] = _salt(name + "\0null")
-    return hashes
+        # The others are hashed without them: a value's hash must not depend on its neighbours.
+        hashes = np.full(len(column), _salt(name + "\0null"), dtype=np.uint64)
+        valid = column.is_valid().to_numpy(zero_copy_only=False)
+        hashes[valid] = _field_hashes(name, column.drop_null())
+        return hashes
+    fixed = _fixed_bytes(column)
+    hashes = _hash_variable(column) if fixed is None else _hash_fixed(fixed)
+    with np.errstate(over="ignore"):
+        return _mix(hashes + _salt(name))
 
 
 def fingerprint(batch: pa.RecordBatch) -> int:

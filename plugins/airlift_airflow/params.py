@@ -21,9 +21,7 @@ def airflow_params(model: type[MigrationParams]) -> dict[str, Param]:
     schema = model.model_json_schema()
     definitions = schema.get("$defs", {})
     required = set(schema.get("required", ()))
-    fields = {
-        name: _resolved(value, definitions) for name, value in schema["properties"].items()
-    }
+    fields = {name: _resolved(value, definitions) for name, value in schema["properties"].items()}
     ordered = sorted(fields, key=lambda name: _SECTIONS.index(fields[name]["section"]))
     return {name: _param(name, fields[name], name in required) for name in ordered}
 

@@ -75,6 +75,8 @@ class ParquetWriter:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Appends rows; they are written as row groups of about 32 MiB."""
+        if batch.num_rows == 0:
+            return
         columns = [_to_file(batch.column(field.name)) for field in self._fields]
         self._waiting.append(pa.RecordBatch.from_arrays(columns, schema=self._schema))
         if sum(waiting.nbytes for waiting in self._waiting) >= _ROW_GROUP_BYTES:

@@ -13,7 +13,7 @@ from airlift.migration import Migration, log
 from airlift.params import IfExists, OnBadRow
 from airlift.plan import CollectionPlan
 from airlift.staging import Created, CreatedCollection
-from airlift.steps.index import load_and_wait
+from airlift.steps.index import begin_load
 from airlift.steps.plan import forget_lost_collections
 from airlift.targets.rows import TargetRows
 
@@ -101,7 +101,8 @@ def _rows_by_partition(migration: Migration, collection: CollectionPlan) -> dict
     """Rows that a collection holds now, in the partitions that rows will go to."""
     target, name = migration.target, collection.name
     was_loaded = target.is_loaded(name)
-    load_and_wait(migration, collection.mapped.target)
+    begin_load(migration, collection.mapped.target)
+    target.wait_loaded(name)
     held = set(target.partitions(name))
     rows = TargetRows(target)
     counts = {

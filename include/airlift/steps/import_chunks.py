@@ -19,7 +19,7 @@ from airlift.formats import FORMATS
 from airlift.migration import Migration, log
 from airlift.plan import CollectionPlan
 from airlift.staging import ImportRecord
-from airlift.steps.index import load_and_wait
+from airlift.steps.index import begin_load
 from airlift.targets import IMPORT_WAYS, WRITE_WAYS
 from airlift.targets.base import ImportJob, ImportWay, JobState
 from airlift.waiting import wait_for
@@ -246,7 +246,8 @@ def write_batch(
             )
         if again and way.repeat_needs_loading:
             # Which keys are there can only be asked of a loaded collection.
-            load_and_wait(migration, one.collection.mapped.target)
+            begin_load(migration, one.collection.mapped.target)
+            migration.target.wait_loaded(one.collection.name)
         keep(migration, one, started=_now())
         rows = way.write_chunk(
             one.collection.mapped.target, one.partition, _read_back(migration, one), again

@@ -23,14 +23,13 @@ def definition(migration: Migration, field: Field) -> IndexParams | None:
     return migration.capabilities.autoindex(field.type)
 
 
-def load_and_wait(migration: Migration, schema: CollectionSchema) -> None:
-    """Loads a collection and waits; vector fields without an index get one: none loads without."""
+def begin_load(migration: Migration, schema: CollectionSchema) -> None:
+    """Has a collection loaded; vector fields without an index get one: none loads without."""
     for field in schema.vectors:
         migration.target.create_index(
             schema.name, field, migration.capabilities.autoindex(field.type)
         )
     migration.target.load(schema.name)
-    migration.target.wait_loaded(schema.name)
 
 
 def build_indexes(migration: Migration) -> dict[str, Any]:
@@ -72,11 +71,13 @@ def load_collections(migration: Migration) -> dict[str, Any]:
     Returns:
         The collections that are loaded.
     """
-    names = []
-    for collection in migration.staging.plan().collections:
-        load_and_wait(migration, collection.mapped.target)
-        names.append(collection.name)
-        log.info("%s is loaded", collection.name)
+    collections = migration.staging.plan().collections
+    for collection in collections:
+        begin_load(migration, collection.mapped.target)
+    names = [collection.name for collection in collections]
+    for name in names:
+        migration.target.wait_loaded(name)
+        log.info("%s is loaded", name)
     return {"loaded": names}
 
 

@@ -23,7 +23,9 @@ _PAGE_BYTES = 8 << 20
 _MAX_PAGE_ROWS = 16_384  # Milvus' quotaAndLimits.limits.maxQueryResultWindow
 # Milvus 2.3.5 reads past the end of unindexed binary vectors; large pages make it crash.
 _MAX_BINARY_PAGE_ROWS = 512
-_STRONG = 0
+# Milvus' Eventually: no wait for the clock. `count` waits first (Strong), and what is read after it
+# can only look older by being less, which a comparison tells.
+_EVENTUALLY = 3
 # Milvus reads a negative literal as the negation of a positive one, so it can't read this one.
 _INT64_MIN = -(1 << 63)
 
@@ -37,7 +39,7 @@ class Hit:
 
 
 class TargetRows:
-    """Reads rows at Strong consistency.
+    """Reads rows; `count` is at Strong consistency and comes first.
 
     Args:
         collections: the target's database.
@@ -101,7 +103,7 @@ class TargetRows:
                 anns_field=field.name,
                 limit=limit,
                 output_fields=[output.name],
-                consistency_level="Strong",
+                consistency_level="Eventually",
                 search_params={"metric_type": field.metric_type, "params": {}},
             )
         return [[Hit(hit[output.name], float(hit["distance"])) for hit in hits] for hits in answers]
@@ -120,7 +122,7 @@ class TargetRows:
             expr=expression,
             output_fields=[field.name for field in fields],
             partition_names=[] if partition is None else [partition or "_default"],
-            consistency_level=_STRONG,
+            consistency_level=_EVENTUALLY,
             query_params=[common_pb2.KeyValuePair(key="limit", value=str(limit))],
         )
         with self._collections.explaining(f"read rows of {name!r}"):

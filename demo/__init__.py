@@ -1,0 +1,1 @@
+"""`make demo`: Airflow, a real Milvus and a migration on this machine."""

@@ -1,0 +1,131 @@
+"""Starts everything, migrates the sample data by the real DAG, and shows what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import platform
+import shutil
+import sys
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+from demo.terminal import show_progress, show_report
+from localservers import AirflowStandalone, LocalServerError, Milvus, MilvusLite
+from samples.milvus1x_tables import demo_tables, write_milvus1x
+
+ROOT = Path(__file__).resolve().parent.parent
+DAG_ID = "milvus1x_to_milvus"
+_RUN_SECONDS = 600
+
+
+def main() -> int:
+    """Runs the demo; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="stop when the migration has ended")
+    arguments = parser.parse_args()
+    with ExitStack() as stack:
+        home, lock = _own_home()
+        stack.callback(lock.close)
+        try:
+            return _demo(stack, home, arguments.once)
+        except LocalServerError as error:
+            print(f"the demo could not start: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("\nstopping")
+            return 130
+
+
+def _own_home() -> tuple[Path, IO[str]]:
+    """A folder for Airflow and Milvus that no other running demo uses, and the lock on it."""
+    for number in range(1, 100):
+        home = ROOT / ".airflow" / ("demo" if number == 1 else f"demo-{number}")
+        home.mkdir(parents=True, exist_ok=True)
+        lock = (home / "lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        return home, lock
+    raise LocalServerError("99 demos run already")
+
+
+def _demo(stack: ExitStack, home: Path, once: bool) -> int:
+    embedded = platform.system() == "Linux" and platform.machine() == "x86_64"
+    print(
+        f"Starting Airflow and {'Milvus 2.3.5' if embedded else 'Milvus Lite'} in {home}",
+        flush=True,
+    )
+    airflow = AirflowStandalone(home / "airflow", ROOT / "dags", ROOT / "plugins")
+    stack.callback(airflow.stop)
+    airflow.start()
+    # Each demo begins with an empty Milvus; Airflow keeps its history.
+    shutil.rmtree(home / "milvus", ignore_errors=True)
+    milvus = stack.enter_context((Milvus if embedded else MilvusLite)(home / "milvus"))
+    staging = Path(milvus.data_dir) / "staging" if embedded else home / "staging"
+    source = home / "milvus1x"
+    shutil.rmtree(source, ignore_errors=True)
+    tables = demo_tables() if embedded else demo_tables()[:1]  # Lite has no binary vectors
+    write_milvus1x(source, tables)
+    airflow.wait_healthy()
+    _say_connection(airflow, milvus.address)
+    airflow.wait_for_dag(DAG_ID)
+    airflow.unpause(DAG_ID)
+    conf = {
+        "tables_url": str(source / "tables"),
+        "meta_url": str(source / "meta.sqlite"),
+        "staging_url": str(staging),
+        "verify": "full",
+    }
+    print(f"\nAirflow: {airflow.base_url}  (user {airflow.username}, password {airflow.password})")
+    print(f"Triggering {DAG_ID} by REST with\n{json.dumps(conf, indent=2)}\n", flush=True)
+    run_id = airflow.trigger(DAG_ID, conf)
+    state = show_progress(airflow, DAG_ID, run_id)
+    code = _show_result(airflow, run_id, state, staging)
+    page = f"{airflow.base_url}/dags/{DAG_ID}/runs/{run_id}"
+    print(f"The run in Airflow's UI: {page}")
+    print(f"  user {airflow.username}, password {airflow.password}", flush=True)
+    if not once:
+        print("Airflow and Milvus go on running; Ctrl-C stops them.", flush=True)
+        threading.Event().wait()
+    return code
+
+
+def _say_connection(airflow: AirflowStandalone, address: str) -> None:
+    """Makes the connection that the DAG's params name, or points it to this Milvus."""
+    host, port = address.rsplit(":", 1)
+    body: dict[str, Any] = {
+        "connection_id": "milvus_default",
+        "conn_type": "milvus",
+        "host": host,
+        "port": int(port),
+    }
+    there = airflow.request("GET", "/connections")["connections"]
+    if any(one["connection_id"] == "milvus_default" for one in there):
+        airflow.request("PATCH", "/connections/milvus_default", json=body)
+    else:
+        airflow.request("POST", "/connections", json=body)
+
+
+def _show_result(airflow: AirflowStandalone, run_id: str, state: str, staging: Path) -> int:
+    """Prints the report, or the log of what failed; returns the exit code."""
+    if state == "success":
+        newest = max(staging.glob("*/report.json"), key=lambda path: path.stat().st_mtime)
+        show_report(json.loads(newest.read_text()))
+        print(f"Report: {newest.with_suffix('.html')}")
+        return 0
+    for task in airflow.task_instances(DAG_ID, run_id):
+        if task["state"] == "failed":
+            print(f"\n{task['task_id']} failed:")
+            log = airflow.task_log(DAG_ID, run_id, task["task_id"], map_index=task["map_index"])
+            print(log[-3000:])
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
