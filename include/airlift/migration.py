@@ -13,7 +13,8 @@ from airlift.connections import Connections
 from airlift.errors import AirliftError
 from airlift.names import is_valid
 from airlift.params import MigrationParams
-from airlift.sources.base import Source, source_class
+from airlift.sources.base import Source
+from airlift.sources.registry import source_class
 from airlift.staging import Staging
 from airlift.storage import Storage, open_storage
 from airlift.targets.capabilities import Capabilities, capabilities_of

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Asset
 
-from airlift.sources.base import source_class
+from airlift.sources.registry import params_class
 from airlift_airflow.operators import finishing, moving, preparing
 from airlift_airflow.params import airflow_params
 
@@ -30,7 +30,7 @@ def migration_dag(dag_id: str, source: str, description: str, doc_md: str) -> DA
         schedule=None,
         catchup=False,
         tags=["milvus", "migration"],
-        params=airflow_params(source_class(source).params_class),
+        params=airflow_params(params_class(source)),
         render_template_as_native_obj=True,
         default_args={
             "retries": 3,
@@ -57,7 +57,7 @@ def migration_dag(dag_id: str, source: str, description: str, doc_md: str) -> DA
         load = finishing.LoadOperator(task_id="load", source=source)
         verify = finishing.VerifyOperator(task_id="verify", source=source)
         publish = finishing.PublishOperator(
-            task_id="publish", source=source, asset=Asset(name=dag_id, uri=f"airlift://{dag_id}")
+            task_id="publish", source=source, asset=Asset(dag_id)
         )
         clean_staging = finishing.CleanStagingOperator(
             task_id="clean_staging", source=source, retries=1

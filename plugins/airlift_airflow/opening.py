@@ -27,11 +27,11 @@ def open_migration(source: str, params: dict[str, Any], migration_id: str) -> Mi
 
     from airlift.errors import Refused
     from airlift.migration import Migration
-    from airlift.sources.base import source_class
+    from airlift.sources.registry import params_class
     from airlift_airflow.connections import AirflowConnections
 
     try:
-        checked = source_class(source).params_class.model_validate(params)
+        checked = params_class(source).model_validate(params)
     except ValidationError as error:
         raise Refused(
             f"param {'.'.join(map(str, one['loc'])) or 's'}: {one['msg']}"

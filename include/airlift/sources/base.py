@@ -1,22 +1,19 @@
 """What a source system must offer; one module (or package) per source follows it.
 
 A source knows neither targets nor Airflow. It is found by its name through the entry-point group
-`airlift.sources`, so that others can add one in a distribution of their own.
+`airlift.sources` (see `airlift.sources.registry`), so that others can add one of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import entry_points
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 
 from airlift.chunk import Chunk
 from airlift.connections import Connections
-from airlift.errors import AirliftError
-from airlift.params import MigrationParams
 from airlift.schema import SourceCollection
 from airlift.storage import Storage
 
@@ -33,19 +30,13 @@ class SourceFile:
 
 
 class Source(Protocol):
-    """A system that collections are moved from.
-
-    Attributes:
-        params_class: the pydantic model of the path's params.
-    """
-
-    params_class: ClassVar[type[MigrationParams]]
+    """A system that collections are moved from."""
 
     def __init__(self, params: Any, connections: Connections, scratch: Storage) -> None:
         """Makes the source; connects to nothing yet.
 
         Args:
-            params: an instance of `params_class`.
+            params: of the model that the entry-point group `airlift.params` names.
             connections: looks connections up.
             scratch: a folder in staging for what `cut` finds and `read` needs.
         """
@@ -87,14 +78,3 @@ class Source(Protocol):
         """Yields a chunk's live rows, with the source's field names, in a fixed order."""
         ...
 
-
-def source_class(name: str) -> type[Source]:
-    """The source of that name. Raises AirliftError when no distribution declares it."""
-    for entry in entry_points(group="airlift.sources"):
-        if entry.name == name:
-            loaded: type[Source] = entry.load()
-            return loaded
-    raise AirliftError(
-        f"no source named {name!r} is installed: run `make env`, or install the distribution that "
-        "declares it in the entry-point group airlift.sources"
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airlift_airflow.operators.base import MigrationOperator
@@ -99,7 +100,8 @@ class PlanOperator(MigrationOperator):
         from airlift.steps.plan import make_plan, summary
         from airlift.steps.publish import write_report
 
-        files = [] if migration.params.dry_run else sum(_copy_groups(migration), [])
+        groups = [] if migration.params.dry_run else _copy_groups(migration)
+        files = list(chain.from_iterable(groups))
         if files:
             finish_copy(migration, files)
             migration.source.read_from(migration.staging.copied_source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -14,7 +14,6 @@ from airlift.chunk import Chunk
 from airlift.connections import Connections
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError, Refused
-from airlift.params import MigrationParams
 from airlift.schema import CollectionSchema, Field, SourceCollection
 from airlift.sources.base import BATCH_BYTES, SourceFile
 from airlift.sources.milvus1x.choosing import choose, reasons_against
@@ -55,8 +54,6 @@ class Detail(BaseModel):
 
 class Milvus1xSource:
     """Reads the collections of Milvus 0.9-1.x from its files. See `airlift.sources.base.Source`."""
-
-    params_class: ClassVar[type[MigrationParams]] = Milvus1xParams
 
     def __init__(self, params: Milvus1xParams, connections: Connections, scratch: Storage) -> None:
         self._params = params
