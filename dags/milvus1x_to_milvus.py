@@ -5,7 +5,7 @@ from airlift_airflow.migration_dag import migration_dag
 DOC = """
 ### Milvus 1.x files → Milvus
 
-Moves collections of Milvus 0.9–1.x, read from its files, into a running Milvus, and proves that
+Moves collections of Milvus 0.9 to 1.x, read from its files, into a running Milvus, and proves that
 every row arrived. Stop Milvus 1.x first, or at least all writes to it.
 
 **You need** a connection of type `milvus` (the target), and, where files lie in a bucket, one of

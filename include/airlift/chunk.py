@@ -32,7 +32,7 @@ class Chunk(BaseModel):
 
 
 def chunk_id(index: int, *content: object) -> str:
-    """The id of the `index`-th chunk of a collection: its place, and a hash of all that shapes it."""
+    """The id of the `index`-th chunk of a collection: its place and a hash of what shapes it."""
     digest = hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS))
     return f"{index:06d}-{digest.hexdigest()[:12]}"
 

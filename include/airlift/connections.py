@@ -21,7 +21,7 @@ class MilvusConnection(BaseModel):
         database: the database to work in when the migration names none.
         rest_uri: where the REST interface answers, when it is not at `uri`.
         cluster_id: Zilliz Cloud's id of the cluster, which its import jobs need.
-        ca_file, client_cert_file, client_key_file: PEM files on the workers' disk (TLS, mutual TLS).
+        ca_file, client_cert_file, client_key_file: PEM files on the workers' disk (TLS, mTLS).
         server_name: the name in the server's certificate, when it differs from the host.
         timeout: seconds that one call may take.
     """

@@ -97,7 +97,8 @@ def _fixed_bytes(column: pa.Array) -> npt.NDArray[np.uint8] | None:
         raw = np.frombuffer(column.buffers()[1], dtype=np.uint8)
         return raw[start : start + len(column) * kind.byte_width].reshape(len(column), -1)
     if pa.types.is_boolean(kind):
-        return column.cast(pa.uint8()).to_numpy().reshape(len(column), 1)
+        bits: npt.NDArray[np.uint8] = column.cast(pa.uint8()).to_numpy()
+        return bits.reshape(len(column), 1)
     if pa.types.is_primitive(kind):
         values = column.to_numpy(zero_copy_only=True)
         return np.ascontiguousarray(values).view(np.uint8).reshape(len(column), -1)

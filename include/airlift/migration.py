@@ -77,10 +77,14 @@ class Migration:
     @cached_property
     def source(self) -> Source:
         """The source, reading from the copy in staging where there is one."""
-        source = source_class(self.source_name)(self.params, self.connections, self.staging.scratch)
+        source = self.original_source()
         if self.staging.folder.exists("copied.json"):
             source.read_from(self.staging.copied_source)
         return source
+
+    def original_source(self) -> Source:
+        """The source at its own place; works where staging can't be read."""
+        return source_class(self.source_name)(self.params, self.connections, self.staging.scratch)
 
     @cached_property
     def server(self) -> TargetCollections:

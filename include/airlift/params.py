@@ -127,7 +127,8 @@ def param(section: str, default: Any, description: str, **extra: Any) -> Any:
 class MigrationParams(BaseModel):
     """The params that every path has."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Errors go to logs, and a refused URL may hold a secret: so they don't repeat the input.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     collections: tuple[str, ...] = param(
         SOURCE, ("*",), "Names or patterns (`*`, `?`) of the source collections to move."
@@ -160,8 +161,8 @@ class MigrationParams(BaseModel):
     wait_for_index: bool = param(
         TARGET,
         True,
-        "Wait until the server has indexed every row. Off: it goes on building while the collection "
-        "is loaded and verified, and searches are slow until it has done.",
+        "Wait until the server has indexed every row. Off: it goes on building while the "
+        "collection is loaded and verified, and searches are slow until it has done.",
     )
     load: bool = param(TARGET, True, "Leave the collections loaded, ready for search.")
 
@@ -252,8 +253,17 @@ class MigrationParams(BaseModel):
         return without_credentials(url)
 
 
+_SECRET_IN_QUERY = re.compile(
+    r"[?&][^=&]*(key|secret|token|password|signature|credential|sig)=", re.I
+)
+
+
 def without_credentials(url: str) -> str:
-    """Returns the URL; refuses one that carries a user or a password, which belong in a connection."""
-    if re.match(r"^[a-z0-9]+://[^/]*@", url):
+    """Returns the URL; refuses one with a user or password: they belong in a connection."""
+    scheme, there, rest = url.partition("://")
+    authority = rest.split("/", 1)[0]
+    # A secret key may hold slashes, so `key:sec/ret@bucket` shows by the colon: no bucket has one.
+    is_bucket = scheme.lower() in ("s3", "s3a") and ":" in authority
+    if there and ("@" in authority or is_bucket or _SECRET_IN_QUERY.search(url)):
         raise ValueError("put the credentials into an Airflow connection, not into the URL")
     return url

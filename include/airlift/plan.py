@@ -98,9 +98,9 @@ def group_chunks(
     before = 0
     for one in collections:
         for chunk in one.chunks:
-            # A chunk belongs where its first byte falls, so there are never more than asked.
+            # A chunk belongs where its first byte falls; one without bytes may fall behind the end.
             place = before // size
-            if not batches or place >= len(batches):
+            if not batches or len(batches) <= min(place, max_batches - 1):
                 batches.append([])
             batches[-1].append(ChunkRef(collection=one.name, chunk=chunk.id))
             before += chunk.bytes

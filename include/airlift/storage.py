@@ -24,17 +24,30 @@ from airlift.connections import StorageConnection
 from airlift.errors import AirliftError
 
 # What a bucket's own words mean to the person who set the connection up.
+_NO_BUCKET = "the bucket does not exist; check its name, region and endpoint"
+_NO_KEY = "the access key is not known there; check the connection"
+_NO_SECRET = "the secret key is wrong; check the connection"  # noqa: S105
+_NO_TOKEN = "the session token has expired; put a fresh one into the connection"  # noqa: S105
+_NO_RIGHTS = "access is denied; the key needs list, read and (for staging) write rights"
+_NO_ANSWER = "the endpoint does not answer; check endpoint_url and the network"
+_NO_PATIENCE = "the bucket asks for fewer requests; run again with fewer parallel tasks"
+_NO_SPACE = "the disk is full; free space or stage elsewhere, then clear the task"
 _S3_ADVICE = {
-    "NoSuchBucket": "the bucket does not exist; check its name, region and endpoint",
-    "InvalidAccessKeyId": "the access key is not known there; check the connection",
-    "SignatureDoesNotMatch": "the secret key is wrong; check the connection",
-    "ExpiredToken": "the session token has expired; put a fresh one into the connection",
-    "ACCESS_DENIED": "access is denied; the key needs list, read and (for staging) write rights",
-    "AccessDenied": "access is denied; the key needs list, read and (for staging) write rights",
-    "curlCode": "the endpoint does not answer; check endpoint_url and the network",
-    "NETWORK_CONNECTION": "the endpoint does not answer; check endpoint_url and the network",
-    "SlowDown": "the bucket asks for fewer requests; run again with fewer parallel tasks",
-    "No space left on device": "the disk is full; free space or stage elsewhere, then clear the task",
+    "NoSuchBucket": _NO_BUCKET,
+    "NO_SUCH_BUCKET": _NO_BUCKET,
+    "InvalidAccessKeyId": _NO_KEY,
+    "INVALID_ACCESS_KEY_ID": _NO_KEY,
+    "XAdminUserNotFound": _NO_KEY,  # versitygw
+    "SignatureDoesNotMatch": _NO_SECRET,
+    "SIGNATURE_DOES_NOT_MATCH": _NO_SECRET,
+    "ExpiredToken": _NO_TOKEN,
+    "ACCESS_DENIED": _NO_RIGHTS,
+    "AccessDenied": _NO_RIGHTS,
+    "curlCode": _NO_ANSWER,
+    "NETWORK_CONNECTION": _NO_ANSWER,
+    "SlowDown": _NO_PATIENCE,
+    "SLOW_DOWN": _NO_PATIENCE,
+    "No space left on device": _NO_SPACE,
 }
 
 
@@ -178,15 +191,22 @@ class Storage:
         return self.sizes([relative])[0] is not None
 
     def list(self, relative: str = "", recursive: bool = False) -> dict[str, int | None]:
-        """What the folder holds: relative path -> bytes (None for folders); empty if it is absent."""
+        """What the folder holds: relative path -> bytes (None for folders); empty if absent."""
         selector = pafs.FileSelector(self.path(relative), allow_not_found=True, recursive=recursive)
         with _explained("list", self.address(relative)):
             infos = self.filesystem.get_file_info(selector)
+            if not infos and not self.is_local:
+                self._bucket_must_exist()
         start = len(self.root) + 1
         return {
             info.path[start:]: info.size if info.type == pafs.FileType.File else None
             for info in sorted(infos, key=lambda info: info.path)
         }
+
+    def _bucket_must_exist(self) -> None:
+        """Arrow lists a bucket that does not exist as if it were an empty folder."""
+        if self.filesystem.get_file_info(self.bucket).type == pafs.FileType.NotFound:
+            raise OSError("NoSuchBucket")
 
     def open_input(self, relative: str) -> pa.NativeFile:
         """Opens a file for reading at any place."""
@@ -246,9 +266,17 @@ class Storage:
         """Removes a folder below this one and all that it holds; no error if it is absent."""
         if not relative:
             raise AirliftError(f"refusing to delete the whole of {self.url}")
-        if self.list(relative):
+        held = self.list(relative, recursive=True)
+        while held:
+            before = len(held)
             with _explained("delete", self.address(relative)):
-                self.filesystem.delete_dir(self.path(relative))
+                try:
+                    self.filesystem.delete_dir(self.path(relative))
+                except OSError:
+                    # Stores on a disk (versitygw) refuse folders that were not empty a moment ago.
+                    if len(self.list(relative, recursive=True)) >= before:
+                        raise
+            held = self.list(relative, recursive=True)
 
     def check(self, write: bool) -> str | None:
         """Tries the folder; returns the reason why it can't be used, or None."""
@@ -287,6 +315,16 @@ def open_storage(url: str, connection: StorageConnection | None = None) -> Stora
 
 def _s3(connection: StorageConnection) -> pafs.S3FileSystem:
     endpoint = urlsplit(connection.endpoint_url)
+    if connection.endpoint_url and not endpoint.netloc:
+        raise AirliftError(
+            f"endpoint_url {connection.endpoint_url!r} is not an address; write it as "
+            "http://host:port or https://host"
+        )
+    if bool(connection.access_key) != bool(connection.secret_key.get_secret_value()):
+        raise AirliftError(
+            "the connection to the bucket has only one of access key and secret key; give both, or "
+            "neither to use the machine's own role"
+        )
     return pafs.S3FileSystem(
         access_key=connection.access_key or None,
         secret_key=connection.secret_key.get_secret_value() or None,
@@ -299,6 +337,8 @@ def _s3(connection: StorageConnection) -> pafs.S3FileSystem:
         request_timeout=120,
         # Arrow's own background writes queue without bound; a chunk writer has its bounded queue.
         background_writes=False,
+        # A small file is one request then, instead of three.
+        allow_delayed_open=True,
     )
 
 
@@ -315,6 +355,10 @@ def copy_file(source: Storage, target: Storage, relative: str, size: int) -> Non
     """
     if not source.is_local and not target.is_local and source.connection == target.connection:
         _copy_in_store(source, target, relative)
+        [copied] = target.sizes([relative])
+        if copied != size:
+            target.delete_file(relative)
+            raise AirliftError(_changed(source.address(relative), copied or 0, size))
         return
     output = target.open_output(relative)
     try:
@@ -322,14 +366,18 @@ def copy_file(source: Storage, target: Storage, relative: str, size: int) -> Non
             while data := stream.read_buffer(_COPY_BYTES):
                 output.write(data)
         if output.size != size:
-            raise AirliftError(
-                f"{source.address(relative)} has {output.size:,} bytes, {size:,} were expected: it "
-                "changed while it was copied; stop writing to the source and clear the task"
-            )
+            raise AirliftError(_changed(source.address(relative), output.size, size))
         output.commit()
     except BaseException:
         output.abandon()
         raise
+
+
+def _changed(address: str, found: int, expected: int) -> str:
+    return (
+        f"{address} has {found:,} bytes, {expected:,} were expected: it changed while it was "
+        "copied; stop writing to the source and clear the task"
+    )
 
 
 def _copy_in_store(source: Storage, target: Storage, relative: str) -> None:

@@ -56,9 +56,7 @@ def migration_dag(dag_id: str, source: str, description: str, doc_md: str) -> DA
         index = finishing.IndexOperator(task_id="index", source=source)
         load = finishing.LoadOperator(task_id="load", source=source)
         verify = finishing.VerifyOperator(task_id="verify", source=source)
-        publish = finishing.PublishOperator(
-            task_id="publish", source=source, asset=Asset(dag_id)
-        )
+        publish = finishing.PublishOperator(task_id="publish", source=source, asset=Asset(dag_id))
         clean_staging = finishing.CleanStagingOperator(
             task_id="clean_staging", source=source, retries=1
         ).as_teardown()

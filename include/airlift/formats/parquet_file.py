@@ -7,6 +7,7 @@ vector as a list of uint8. Neither compressed nor dictionary-coded: vectors don'
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from airlift.chunk import ChunkFile
+from airlift.errors import AirliftError
 from airlift.schema import CollectionSchema
 from airlift.storage import Storage
 
@@ -97,6 +99,9 @@ class ParquetWriter:
 
     def abandon(self) -> None:
         """Removes what was written so far, after a failure."""
+        with suppress(AirliftError, OSError, ValueError, pa.ArrowException):
+            self._writer.close()  # else it would try to when it is garbage
+        self._writer.is_open = False
         self._output.abandon()
 
 

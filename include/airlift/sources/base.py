@@ -77,4 +77,3 @@ class Source(Protocol):
     def read(self, chunk: Chunk) -> Iterator[pa.RecordBatch]:
         """Yields a chunk's live rows, with the source's field names, in a fixed order."""
         ...
-

@@ -52,7 +52,8 @@ def check(migration: Migration) -> dict[str, Any]:
     staging_reason = migration.staging_root.check(write=True)
     if staging_reason:
         reasons.append(f"staging: {staging_reason}")
-    reasons += migration.source.check()
+    source = migration.original_source() if staging_reason else migration.source
+    reasons += source.check()
     try:
         found["target"] = migration.server.version().name
         found["way"] = choose_way(migration)
@@ -75,8 +76,8 @@ def _unfit_params(migration: Migration) -> list[str]:
         reasons.append(f"write_mode upsert needs primary keys, but {with_auto_id} have auto_id")
     if params.file_format.value == "numpy" and params.on_bad_row is OnBadRow.SET_ASIDE:
         reasons.append(
-            "file_format numpy needs the number of rows beforehand, so rows can't be set aside; use "
-            "file_format auto"
+            "file_format numpy needs the number of rows beforehand, so rows can't be set aside; "
+            "use file_format auto"
         )
     return reasons
 

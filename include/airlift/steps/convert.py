@@ -87,6 +87,20 @@ def convert_chunk(
     return manifest, False
 
 
+def sample_share(rows: list[int], wanted: int = SAMPLE_ROWS) -> int:
+    """How many rows to keep aside of each chunk (all, where it has fewer) to have `wanted` or more.
+
+    Args:
+        rows: the chunks' rows.
+    """
+    for place, count in enumerate(sorted(rows)):
+        share = -(-wanted // (len(rows) - place))
+        if share <= count:
+            return share
+        wanted -= count
+    return max(rows)
+
+
 class _Conversion:
     """One chunk on its way from the source to its files."""
 
@@ -109,7 +123,7 @@ class _Conversion:
         self._fingerprint_seconds = 0.0
         self._keys: list[pa.Scalar] = []
         self._bad: list[tuple[pa.RecordBatch, list[str]]] = []
-        wanted = -(-SAMPLE_ROWS // len(collection.chunks))
+        wanted = sample_share([one.rows for one in collection.chunks])
         self._sample_at = np.unique(np.linspace(0, max(chunk.rows - 1, 0), wanted).astype(np.int64))
         self._sample: list[pa.RecordBatch] = []
 

@@ -28,8 +28,8 @@ def files_to_copy(migration: Migration, workers_share_disk: bool) -> list[Source
         return []
     if migration.staging.folder.is_local and wanted == "auto":
         raise AirliftError(
-            f"the source lies on a disk ({folder.url if folder else ''}) that other workers may not "
-            "see, and so does staging; stage in a bucket, or set copy_source to never when all "
+            f"the source lies on a disk ({folder.url if folder else ''}) that other workers may "
+            "not see, and so does staging; stage in a bucket, or set copy_source to never when all "
             "workers share the disk"
         )
     return files

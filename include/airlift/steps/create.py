@@ -61,8 +61,8 @@ def _check_converted(migration: Migration, collection: CollectionPlan) -> None:
         manifest = migration.staging.manifest(collection.name, chunk.id)
         if manifest is None:
             raise AirliftError(
-                f"collection {collection.name!r}: chunk {chunk.id} is not converted; clear the task "
-                "convert"
+                f"collection {collection.name!r}: chunk {chunk.id} is not converted; clear the "
+                "task convert"
             )
         bad_rows += manifest.bad_rows
     params = migration.params

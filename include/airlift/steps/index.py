@@ -9,6 +9,7 @@ from airlift.migration import Migration, log
 from airlift.params import IndexParams
 from airlift.plan import CollectionPlan
 from airlift.schema import CollectionSchema, Field
+from airlift.targets import IMPORT_WAYS
 
 
 def definition(migration: Migration, field: Field) -> IndexParams | None:
@@ -29,7 +30,8 @@ def begin_load(migration: Migration, schema: CollectionSchema) -> None:
         migration.target.create_index(
             schema.name, field, migration.capabilities.autoindex(field.type)
         )
-    migration.target.load(schema.name)
+    imported = migration.staging.plan().way in IMPORT_WAYS
+    migration.target.load(schema.name, refresh=imported)
 
 
 def build_indexes(migration: Migration) -> dict[str, Any]:

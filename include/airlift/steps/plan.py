@@ -9,7 +9,7 @@ from airlift.errors import Refused
 from airlift.formats import FORMATS
 from airlift.mapping import MappedCollection, map_collections
 from airlift.migration import Migration
-from airlift.params import FileFormat, IfExists, OnBadRow
+from airlift.params import FileFormat, IfExists, OnBadRow, Verify, WriteMode
 from airlift.plan import CollectionPlan, Plan, group_chunks
 from airlift.schema import CollectionSchema, SourceCollection
 from airlift.staging import Created
@@ -67,6 +67,8 @@ def _plan_collection(
     file_format = _choose_format(migration, mapped.target)
     known_before = set(collection.notes)
     cut = migration.source.cut(collection, params.chunk_mb << 20)
+    if collection.repeated_keys:
+        _refuse_repeated_keys(migration, mapped)
     shaped_by = (mapped.model_dump(mode="json"), file_format, params.on_bad_row)
     chunks: list[Chunk] = []
     for chunk in cut:
@@ -83,6 +85,19 @@ def _plan_collection(
         notes=(*mapped.notes, *(note for note in collection.notes if note not in known_before)),
         chunks=tuple(chunks),
     )
+
+
+def _refuse_repeated_keys(migration: Migration, mapped: MappedCollection) -> None:
+    """Raises Refused for what can't be done with rows that share a primary key."""
+    params = migration.params
+    what = f"collection {mapped.source!r}: several rows share an id and all are kept"
+    reasons = []
+    if params.verify is Verify.FULL:
+        reasons.append(f"{what}, so rows can't be read back one by one; use verify sample")
+    if params.write_mode is WriteMode.UPSERT:
+        reasons.append(f"{what}, but write_mode upsert keeps one row an id; use auto or insert")
+    if reasons:
+        raise Refused(reasons)
 
 
 def _choose_format(migration: Migration, schema: CollectionSchema) -> str:
@@ -115,8 +130,8 @@ def _unfit_for_target(migration: Migration, mapped: list[MappedCollection]) -> l
         reasons.append(f"{name} has no databases; leave target_database empty")
     if migration.params.index == "source":
         reasons += [
-            f"collection {one.source!r}: the source's index on {field.name!r} has no counterpart in "
-            "Milvus; use index autoindex"
+            f"collection {one.source!r}: the source's index on {field.name!r} has no counterpart "
+            "in Milvus; use index autoindex"
             for one in mapped
             for field in one.target.vectors
             if field.index is None

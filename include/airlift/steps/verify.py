@@ -125,8 +125,8 @@ def _verify_collection(migration: Migration, collection: CollectionPlan) -> Veri
     partitions = count_partitions(migration, collection)
     counted = TargetRows(migration.target).count(collection.name)
     problems = [
-        f"partition {name or '_default'}: {one.planned:,} rows planned, {one.set_aside:,} set aside, "
-        f"{one.converted:,} converted, {one.imported:,} imported, {one.before:,} there before, "
+        f"partition {name or '_default'}: {one.planned:,} rows planned, {one.set_aside:,} set "
+        f"aside, {one.converted:,} converted, {one.imported:,} imported, {one.before:,} there before, "
         f"{one.counted:,} counted"
         for name, one in partitions.items()
         if not one.agrees

@@ -24,6 +24,7 @@ class Capabilities:
         data_types: the field types that it holds.
         databases: whether it has databases.
         max_file_bytes: the largest chunk file that it imports.
+        counts_partitions: whether `count(*)` without an expression heeds partition names.
         clients: how many processes may talk to it at once; 0 means any number.
         default_index: the index for vector types that AUTOINDEX does not do well there.
     """
@@ -32,6 +33,7 @@ class Capabilities:
     data_types: frozenset[DataType]
     databases: bool = True
     max_file_bytes: int = 16 << 30
+    counts_partitions: bool = True
     clients: int = 0
     default_index: tuple[tuple[DataType, IndexParams], ...] = ()
 
@@ -50,7 +52,7 @@ _BINARY_INDEX = (
     ),
 )
 
-_LITE = Capabilities(("insert", "upsert"), _TYPES_LITE, clients=1)
+_LITE = Capabilities(("insert", "upsert"), _TYPES_LITE, counts_partitions=False, clients=1)
 _ZILLIZ = Capabilities(("rest_import", "insert", "upsert"), _TYPES_2_3)
 _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
     ((2, 4), Capabilities(("rest_import", "insert", "upsert"), _TYPES_2_3)),

@@ -32,6 +32,7 @@ class TargetCollections:
         self.connection = connection
         self.database = database or connection.database
         self._client: MilvusClient | None = None
+        self._refreshing: set[str] = set()
 
     @property
     def client(self) -> MilvusClient:
@@ -150,10 +151,19 @@ class TargetCollections:
         for index in self.call(f"look at {name!r}", self.client.list_indexes, name, field.name):
             self.call(f"drop the index of {name!r}", self.client.drop_index, name, index)
 
-    def load(self, name: str) -> None:
-        """Starts loading a collection."""
+    def load(self, name: str, refresh: bool = False) -> None:
+        """Starts loading a collection.
+
+        Args:
+            refresh: take up what was imported since it was loaded. Milvus does so by itself, but
+                only after some time (2.3.5: 10 s or more).
+        """
+        again = refresh and self.is_loaded(name)
+        if again:
+            self._refreshing.add(name)
         # pymilvus' own waiting gives up after its timeout; `wait_loaded` does not.
-        self.call(f"load {name!r}", self.client.load_collection, name, _async=True)
+        action = f"load {name!r}"
+        self.call(action, self.client.load_collection, name, _async=True, _refresh=again)
 
     def is_loaded(self, name: str) -> bool:
         """Whether a collection is loaded."""
@@ -167,6 +177,19 @@ class TargetCollections:
             wait=wait_exponential(multiplier=0.05, max=2),
         )
         waiting(self.is_loaded)(name)
+        if name in self._refreshing:
+            waiting(self._is_refreshed)(name)
+            self._refreshing.discard(name)
+
+    def _is_refreshed(self, name: str) -> bool:
+        progress: int = self.call(
+            f"look at the load state of {name!r}",
+            self.client._get_connection().get_loading_progress,
+            name,
+            is_refresh=True,
+            context=self.client._generate_call_context(),
+        )
+        return progress >= 100
 
     def release(self, name: str) -> None:
         """Unloads a collection."""

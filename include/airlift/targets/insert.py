@@ -56,8 +56,8 @@ class Insert:
     def _refuse_repeat(self, schema: CollectionSchema) -> None:
         if schema.primary_key.auto_id:
             raise AirliftError(
-                f"a chunk of {schema.name!r} was written in part, and with auto_id its rows can't be "
-                f"told from others: drop the collection {schema.name!r}, then clear the tasks from "
+                f"a chunk of {schema.name!r} was written in part, and with auto_id its rows can't "
+                f"be told from others: drop the collection {schema.name!r}, then clear the tasks from "
                 "create on"
             )
 
@@ -68,7 +68,8 @@ class Insert:
         keys = batch.column(key.name)
         for start in range(0, len(keys), _KEYS_A_QUERY):
             part = keys.slice(start, _KEYS_A_QUERY)
-            held = rows.by_key(schema.name, (key,), key, part.to_pylist())
+            # What the earlier attempt wrote may be a moment old.
+            held = rows.by_key(schema.name, (key,), key, part.to_pylist(), strong=True)
             if held.num_rows:
                 keep = pc.invert(pc.is_in(batch.column(key.name), held.column(key.name)))
                 batch = batch.filter(keep)

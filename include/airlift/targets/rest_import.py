@@ -7,16 +7,20 @@ control plane has the same with `clusterId`, object URLs and the bucket's keys i
 from __future__ import annotations
 
 import re
+import ssl
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import httpx
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+from tenacity.wait import wait_exponential_jitter
 
 from airlift.connections import MilvusConnection, StorageConnection
 from airlift.errors import AirliftError
 from airlift.storage import Storage
 from airlift.targets.base import ImportJob, JobState
 from airlift.targets.collections import TargetCollections
+from airlift.waiting import wait_for
 
 _STATES = {"Completed": JobState.COMPLETED, "Failed": JobState.FAILED}
 _PATH = "/v2/vectordb/jobs/import/"
@@ -24,6 +28,10 @@ _PAGE = 100
 # Milvus answers ErrImportFailed for a job that it does not know (any more).
 _UNKNOWN_JOB = {2100}
 _RATE_LIMITED = 8
+_ATTEMPTS = 6
+_TELLS_FILES_SECONDS = 600.0
+# A job's file names as they are told: `[a.npy b.npy]` (as Go prints a list), or `a.npy,b.npy`.
+_FILE_NAMES = re.compile(r"[\[\], ]*(.+?\.(?:npy|parquet|json))(?=[\], ]|$)")
 
 
 class _Refusal(AirliftError):
@@ -34,8 +42,8 @@ class _Refusal(AirliftError):
         super().__init__(f"{where} was refused: {answer.get('message', answer)}")
 
 
-class _Busy(Exception):
-    """The server asks to come back later; nothing was accepted."""
+class _NoAnswer(Exception):
+    """The server is busy, or its answer was lost: it may have done what was asked, or not."""
 
 
 class RestImport:
@@ -47,23 +55,32 @@ class RestImport:
         self._collections = collections
         self._connection = collections.connection
         self._staging = staging
+        if self._is_cloud and staging.is_local:
+            raise AirliftError(
+                f"Zilliz Cloud can't read {staging.url}: stage in a bucket (s3://…), or set "
+                "write_mode to insert"
+            )
         self._http = httpx.Client(
             base_url=_rest_address(self._connection),
             headers={"Authorization": f"Bearer {_token(self._connection)}"},
             timeout=self._connection.timeout,
-            verify=self._connection.ca_file or True,
+            verify=_tls(self._connection),
         )
 
     def file_name(self, path: str) -> str:
         """A key relative to the bucket; for Zilliz Cloud the object's URL."""
-        return self._staging.address(path) if self._is_cloud else self._staging.key(path)
+        return f"s3://{self._staging.path(path)}" if self._is_cloud else self._staging.key(path)
 
     @property
     def _is_cloud(self) -> bool:
         return bool(self._connection.cluster_id)
 
     def submit(self, collection: str, partition: str, files: list[str], key: str) -> str:
-        """Submits a job; servers that know `Idempotency-Key` take the same files only once."""
+        """Submits a job.
+
+        Where the answer is lost, the job may have been accepted all the same: it is looked for
+        before the files are sent again. Servers that know `Idempotency-Key` do so by themselves.
+        """
         body: dict[str, Any] = {"collectionName": collection}
         if partition:
             body["partitionName"] = partition
@@ -71,13 +88,41 @@ class RestImport:
             body |= {"objectUrls": [files]} | _bucket_keys(self._staging.connection)
         else:
             body["files"] = [files]
-        data = self._post("create", body, {"Idempotency-Key": key})
-        return str(data["jobId"])
+
+        def submit_or_find() -> str:
+            if attempts.statistics["attempt_number"] > 1:
+                accepted = self._job_with(collection, set(files))
+                if accepted:
+                    return accepted
+            return str(self._ask("create", body, {"Idempotency-Key": key})["jobId"])
+
+        attempts = _patiently()
+        try:
+            return attempts(submit_or_find)
+        except _NoAnswer as error:
+            raise AirliftError(_lost(self._where("create"), error)) from error
+
+    def _job_with(self, collection: str, files: set[str]) -> str | None:
+        """The job that took those files and did not fail; new ones tell theirs after a while."""
+        jobs = wait_for(
+            lambda: self.jobs(collection),
+            lambda jobs: all(job.files or job.state is JobState.FAILED for job in jobs),
+            _TELLS_FILES_SECONDS,
+        )
+        if jobs is None:
+            raise AirliftError(
+                f"an import job of the collection {collection!r} does not tell its files, so it "
+                "can't be known whether it was accepted; wait for it to end, then clear the task"
+            )
+        for job in jobs:
+            if job.state is not JobState.FAILED and files <= job.files:
+                return job.id
+        return None
 
     def job(self, job_id: str) -> ImportJob | None:
         """The job's state now; None when the server has forgotten it."""
         try:
-            return _job(job_id, self._post("describe", {"jobId": job_id}))
+            return self._job(job_id, self._post("describe", {"jobId": job_id}))
         except _Refusal as refusal:
             if refusal.code in _UNKNOWN_JOB:
                 return None
@@ -101,55 +146,111 @@ class RestImport:
             if not self._is_cloud or len(records) < _PAGE:
                 return found
 
-    @retry(
-        retry=retry_if_exception_type(_Busy),
-        wait=wait_exponential_jitter(initial=0.5, max=20),
-        stop=stop_after_attempt(8),
-        reraise=True,
-    )
-    def _send(self, call: str, body: dict[str, Any], headers: dict[str, str]) -> httpx.Response:
-        answer = self._http.post(_PATH + call, json=body, headers=headers)
-        if answer.status_code in (429, 503):
-            raise _Busy(f"HTTP {answer.status_code}")
-        if answer.status_code == 200 and answer.json().get("code") == _RATE_LIMITED:
-            raise _Busy(f"rate limit: {answer.json().get('message')}")
-        return answer
+    def _post(self, call: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Asks what changes nothing, again if need be."""
+        try:
+            return _patiently()(self._ask, call, body, {})
+        except _NoAnswer as error:
+            raise AirliftError(_lost(self._where(call), error)) from error
 
-    def _post(
-        self, call: str, body: dict[str, Any], headers: dict[str, str] | None = None
-    ) -> dict[str, Any]:
+    def _where(self, call: str) -> str:
+        return f"{self._http.base_url}{_PATH.lstrip('/')}{call}"
+
+    def _ask(self, call: str, body: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
+        """Asks once.
+
+        Raises:
+            _NoAnswer: the server may have done it or not.
+            _Refusal: it did not.
+        """
         if self._collections.database:
             body = {"dbName": self._collections.database, **body}
         if self._is_cloud:
             body = {"clusterId": self._connection.cluster_id, **body}
-        where = f"{self._http.base_url}{_PATH.lstrip('/')}{call}"
+        where = self._where(call)
         try:
-            answer = self._send(call, body, headers or {})
-            answer.raise_for_status()
-            value = answer.json()
-        except (httpx.HTTPError, ValueError, _Busy) as error:
+            answer = self._http.post(_PATH + call, json=body, headers=headers)
+        except httpx.TransportError as error:
+            raise _NoAnswer(str(error) or type(error).__name__) from error
+        status = answer.status_code
+        if status == 429 or status >= 500:
+            raise _NoAnswer(f"HTTP {status}")
+        if status in (401, 403):
+            raise AirliftError(f"{where} refused the login (HTTP {status}); check the connection")
+        try:
+            value = answer.json() if status == 200 else None
+        except ValueError:
+            value = None
+        if not isinstance(value, dict) or "code" not in value:
             raise AirliftError(
-                f"{where} failed: {error}; check the connection's REST address, and clear the task: "
-                "a job that was accepted is found again"
-            ) from error
-        if value.get("code") != 0:
+                f"{where} did not answer as Milvus' REST interface does (HTTP {status}); check the "
+                "connection's REST address"
+            )
+        if value["code"] == _RATE_LIMITED:
+            raise _NoAnswer(f"rate limit: {value.get('message')}")
+        # 200 stands for success in the first servers of Milvus' REST v2.
+        if value["code"] not in (0, 200):
             raise _Refusal(where, value)
         data: dict[str, Any] = value.get("data") or {}
         return data
 
+    def _job(self, job_id: str, data: dict[str, Any]) -> ImportJob:
+        groups = [detail.get("fileName") or "" for detail in data.get("details") or []]
+        told = {name for group in groups for name in _FILE_NAMES.findall(group)}
+        if self._is_cloud:
+            told = {url for name in told for url in self._urls(name)}
+        return ImportJob(
+            id=job_id,
+            state=_STATES.get(data.get("state", ""), JobState.RUNNING),
+            files=frozenset(told),
+            progress=int(data.get("progress") or 0),
+            rows=int(data.get("importedRows") or 0),
+            reason=data.get("reason") or "",
+        )
 
-def _job(job_id: str, data: dict[str, Any]) -> ImportJob:
-    # A group's names come as Go prints a list: `[a.npy b.npy]`.
-    names = (detail.get("fileName") or "" for detail in data.get("details") or [])
-    files = {name for group in names for name in re.split(r"[\[\], ]+", group)}
-    return ImportJob(
-        id=job_id,
-        state=_STATES.get(data.get("state", ""), JobState.RUNNING),
-        files=frozenset(files - {""}),
-        progress=int(data.get("progress") or 0),
-        rows=int(data.get("importedRows") or 0),
-        reason=data.get("reason") or "",
+    def _urls(self, told: str) -> set[str]:
+        """The URLs of ours that a file's name may stand for: with its bucket in it, or without."""
+        parts = urlsplit(told)
+        if parts.scheme in ("s3", "s3a"):
+            return {f"s3://{parts.netloc}{parts.path}"}
+        path = (parts.path if parts.scheme else told).lstrip("/")
+        return {f"s3://{path}", f"s3://{self._staging.bucket}/{path}"}
+
+
+def _patiently() -> Retrying:
+    return Retrying(
+        retry=retry_if_exception_type(_NoAnswer),
+        wait=_wait,
+        stop=stop_after_attempt(_ATTEMPTS),
+        reraise=True,
     )
+
+
+def _wait(state: RetryCallState) -> float:
+    return wait_exponential_jitter(multiplier=0.25, max=15, jitter=0.25)(state)
+
+
+def _lost(where: str, error: _NoAnswer) -> str:
+    return (
+        f"{where} failed: {error}; check the connection's REST address, and clear the task: a job "
+        "that was accepted is found again"
+    )
+
+
+def _tls(connection: MilvusConnection) -> ssl.SSLContext | bool:
+    """What the server's certificate is checked against, and our own for mutual TLS."""
+    if not (connection.ca_file or connection.client_cert_file):
+        return True
+    try:
+        context = ssl.create_default_context(cafile=connection.ca_file or None)
+        if connection.client_cert_file:
+            context.load_cert_chain(connection.client_cert_file, connection.client_key_file or None)
+    except OSError as error:
+        raise AirliftError(
+            f"the TLS files of the connection can't be used: {error}; check ca_file, "
+            "client_cert_file and client_key_file"
+        ) from error
+    return context
 
 
 def _rest_address(connection: MilvusConnection) -> str:

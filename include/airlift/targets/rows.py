@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
 from airlift.datatypes import DataType
 from airlift.schema import Field
+from airlift.targets.capabilities import capabilities_of
 from airlift.targets.collections import TargetCollections
 from airlift.targets.columns import to_batch
 
@@ -26,6 +28,7 @@ _MAX_BINARY_PAGE_ROWS = 512
 # Milvus' Eventually: no wait for the clock. `count` waits first (Strong), and what is read after it
 # can only look older by being less, which a comparison tells.
 _EVENTUALLY = 3
+_STRONG = 0
 # Milvus reads a negative literal as the negation of a positive one, so it can't read this one.
 _INT64_MIN = -(1 << 63)
 
@@ -51,21 +54,45 @@ class TargetRows:
     def count(self, name: str, partition: str | None = None) -> int:
         """`count(*)` of a loaded collection, or of one of its partitions ("" the default one)."""
         partitions = None if partition is None else [partition or "_default"]
+        expression = self._every_row(name) if partitions else ""
         with self._collections.explaining(f"count the rows of {name!r}"):
             answer = self._collections.client.query(
                 name,
-                filter="",
+                filter=expression,
                 output_fields=["count(*)"],
                 partition_names=partitions,
                 consistency_level="Strong",
             )
         return int(answer[0]["count(*)"])
 
+    @cached_property
+    def _counts_partitions(self) -> bool:
+        can = capabilities_of(self._collections.version())
+        return can is None or can.counts_partitions
+
+    def _every_row(self, name: str) -> str:
+        """The expression to count a partition's rows with: empty but for Milvus Lite."""
+        if self._counts_partitions:
+            return ""
+        fields = self._collections.describe(name)["fields"]
+        key = next(field for field in fields if field.get("is_primary"))
+        return _every_key(key["name"], DataType(key["type"].name))
+
     def by_key(
-        self, name: str, fields: tuple[Field, ...], key: Field, keys: Sequence[Any]
+        self,
+        name: str,
+        fields: tuple[Field, ...],
+        key: Field,
+        keys: Sequence[Any],
+        strong: bool = False,
     ) -> pa.RecordBatch:
-        """The rows with those primary keys, in no special order."""
-        return self._query(name, fields, _is_one_of(key, keys), len(keys))
+        """The rows with those primary keys, in no special order.
+
+        Args:
+            strong: also see what was written a moment ago, without a `count` before.
+        """
+        consistency = _STRONG if strong else _EVENTUALLY
+        return self._query(name, fields, _is_one_of(key, keys), len(keys), consistency=consistency)
 
     def scan(
         self, name: str, fields: tuple[Field, ...], key: Field, partition: str | None = None
@@ -80,9 +107,7 @@ class TargetRows:
         if any(field.type is DataType.BINARY_VECTOR for field in wanted):
             most = _MAX_BINARY_PAGE_ROWS
         limit = max(1, min(most, _PAGE_BYTES // row_bytes))
-        expression = f'{key.name} >= ""'
-        if key.type is DataType.INT64:
-            expression = f"{key.name} >= 0 or {key.name} < 0"
+        expression = _every_key(key.name, key.type)
         while True:
             page = self._query(name, wanted, expression, limit, partition)
             if page.num_rows == 0:
@@ -115,6 +140,7 @@ class TargetRows:
         expression: str,
         limit: int,
         partition: str | None = None,
+        consistency: int = _EVENTUALLY,
     ) -> pa.RecordBatch:
         client = self._collections.client
         request = milvus_pb2.QueryRequest(
@@ -122,7 +148,7 @@ class TargetRows:
             expr=expression,
             output_fields=[field.name for field in fields],
             partition_names=[] if partition is None else [partition or "_default"],
-            consistency_level=_EVENTUALLY,
+            consistency_level=consistency,
             query_params=[common_pb2.KeyValuePair(key="limit", value=str(limit))],
         )
         with self._collections.explaining(f"read rows of {name!r}"):
@@ -133,6 +159,10 @@ class TargetRows:
             )
             check_status(answer.status)
         return to_batch(answer.fields_data, fields)
+
+
+def _every_key(key: str, kind: DataType) -> str:
+    return f"{key} >= 0 or {key} < 0" if kind is DataType.INT64 else f'{key} >= ""'
 
 
 def _literal(value: int | str) -> str:

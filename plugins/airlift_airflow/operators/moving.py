@@ -65,7 +65,7 @@ class BulkInsertOperator(BatchOperator):
             return write_batch(migration, self.batch)
         jobs = BatchImport(migration, self.batch).submit()
         # Staging holds the ids too; here the UI's task page shows them.
-        context["task_state_store"].set("import_jobs", jobs)
+        context["task_state_store"].set("import_jobs", list[Any](jobs))
         return self.after_wait(migration, context)
 
     def after_wait(self, migration: Migration, context: Context) -> Any:

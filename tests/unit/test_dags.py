@@ -1,0 +1,89 @@
+"""The DAG files: they import cleanly and lightly, and their form is the params model."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from airlift.params import MigrationParams
+from airlift.sources.registry import params_class
+
+ROOT = Path(__file__).resolve().parents[2]
+TASKS = [
+    "check",
+    "export_meta",
+    "copy_source",
+    "plan",
+    "convert",
+    "create",
+    "bulk_insert",
+    "index",
+    "load",
+    "verify",
+    "publish",
+    "clean_staging",
+]
+
+
+@pytest.fixture(scope="module")
+def dags():
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(str(ROOT / "dags"))
+    assert bag.import_errors == {}
+    return bag.dags
+
+
+def test_every_path_has_the_same_tasks_in_the_same_order(dags):
+    assert set(dags) == {"milvus1x_to_milvus"}
+    for dag in dags.values():
+        assert [task.task_id for task in dag.topological_sort()] == TASKS
+        assert dag.doc_md
+        assert dag.get_task("clean_staging").is_teardown
+
+
+def test_the_form_has_every_param_of_the_model_with_its_default(dags):
+    model = params_class("milvus1x")
+    params = dags["milvus1x_to_milvus"].params
+    assert set(params) == set(model.model_fields)
+    given = {"tables_url": "/t", "meta_url": "/m", "staging_url": "/s"}
+    defaults = json.loads(model(**given).model_dump_json())
+    for name in set(params) - set(given):
+        param = params.get_param(name)
+        assert param.value == defaults[name], name
+        assert param.schema["section"] in ("Source", "Target", "Mapping", "Moving", "Safety")
+        assert param.schema["description_md"], name
+    assert issubclass(model, MigrationParams)
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        ("if_exists", "overwrite"),
+        ("chunk_mb", 0),
+        ("migration_id", "a/b"),
+        ("tables_url", ""),
+        ("mapping", {"songs": {"targt": "x"}}),
+        ("collections", "songs"),
+    ],
+)
+def test_airflow_itself_refuses_wrong_params(dags, name, bad):
+    from airflow.sdk.definitions.param import ParamValidationError
+
+    with pytest.raises(ParamValidationError):
+        dags["milvus1x_to_milvus"].params.get_param(name).resolve(bad)
+
+
+def test_a_dag_file_imports_no_client_of_a_server():
+    """Each of these takes longer than Airflow allows a DAG file to cost; tasks import them."""
+    code = (
+        "import airflow.sdk, sys; before = set(sys.modules); import milvus1x_to_milvus; "
+        "heavy = {'pymilvus', 'pandas', 'grpc', 'boto3', 'sqlalchemy.dialects'};"
+        "print(sorted(heavy & (set(sys.modules) - before)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "dags", capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip().splitlines()[-1] == "[]"
