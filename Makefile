@@ -46,15 +46,16 @@ clean: ## remove .venv, caches, and Airflow's own folder of this checkout
 	rm -rf include/*.egg-info plugins/*.egg-info *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# What tests find on the machine itself; without it they skip, and the summary says which.
+# What tests find on the machine itself. A test whose server is missing fails; to skip those instead:
+# make test PYTEST_ARGS=--skip-missing-servers
 servers:
 	@command -v mariadbd >/dev/null || test -x /usr/sbin/mariadbd || \
-		echo 'note: no mariadbd here, so tests on MySQL metadata will be skipped (apt-get install mariadb-server)'
+		echo 'note: no mariadbd here, so tests on MySQL metadata will fail (apt-get install mariadb-server)'
 	@command -v go >/dev/null || test -x /usr/local/go/bin/go || \
 		test -x "$${XDG_CACHE_HOME:-$$HOME/.cache}/milvus-airlift/bin/versitygw" || \
-		echo 'note: no Go here to build versitygw with, so tests on S3 will be skipped (https://go.dev/dl)'
+		echo 'note: no Go here to build versitygw with, so tests on S3 will fail (https://go.dev/dl)'
 	@test "$$(uname -sm)" = 'Linux x86_64' || \
-		echo 'note: the embedded Milvus 2.3.5 exists for x86-64 Linux only, so tests on it will be skipped'
+		echo 'note: the embedded Milvus 2.3.5 exists for x86-64 Linux only, so tests on it will fail'
 
 # pip comes with Python and installs uv, by the hash in the lock; uv then makes the environment be
 # exactly the lock. Run again, it costs a second; nothing is done while lock and pyproject stand.

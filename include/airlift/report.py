@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from airlift.migration import Migration
 from airlift.plan import CollectionPlan
 from airlift.staging import Created
-from airlift.steps.verify import Verification, Verifications
+from airlift.verification import Verification, Verifications
 
 
 class StepTime(BaseModel):

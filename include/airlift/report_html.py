@@ -17,7 +17,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from airlift.params import Verify
 from airlift.report import CollectionReport, Report
 from airlift.report_style import Timeline, duration_text, moment_text, size_text, value_text
-from airlift.steps.verify import Verification, partitions_before
+from airlift.verification import Verification, rows_before
 
 OVERVIEW_FROM = 4
 """From so many collections on, a table of all of them comes first."""
@@ -100,7 +100,7 @@ class CollectionView:
         self.report = report
         checked = report.verification
         self.problems = checked.problems if checked else ()
-        self.before = partitions_before(checked.partitions) if checked else 0
+        self.before = rows_before(checked.partitions) if checked else 0
         self.links = self._links(state)
         self.evidence = _evidence(checked) if checked else []
         self.renamed = sum(source != target for source, target in report.fields.items())

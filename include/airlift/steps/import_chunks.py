@@ -152,9 +152,9 @@ class BatchImport:
         recorded = self._way.job(one.record.job) if one.record.job else None
         if one.record.job and recorded is None:
             raise AirliftError(
-                f"{one.what}: the target has forgotten the import job {one.record.job}, so it "
-                "can't be known whether its rows are in; drop the collection and run again with the same "
-                "migration_id: what is converted is not read again"
+                f"{one.what}: the target has forgotten the import job {one.record.job}, so "
+                "it can't be known whether its rows are in; drop the collection and run again "
+                "with the same migration_id: what is converted is not read again"
             )
         return recorded if recorded and recorded.state is not JobState.FAILED else None
 

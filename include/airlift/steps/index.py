@@ -51,8 +51,7 @@ def rows_to_index(migration: Migration) -> int:
     """Rows that wait to be indexed, in all collections; -1 when a state is not final yet."""
     waiting = 0
     for collection, field, _ in _wanted(migration):
-        state, indexed, pending = migration.target.index_state(collection.name, field)
-        log.info("%s.%s: %s rows indexed, %s to go", collection.name, field.name, indexed, pending)
+        state, _, pending = migration.target.index_state(collection.name, field)
         if pending == 0 and state != "Finished":
             return -1
         waiting += pending

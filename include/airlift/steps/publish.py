@@ -8,7 +8,7 @@ from airlift.errors import AirliftError
 from airlift.migration import Migration, log
 from airlift.report import build_report
 from airlift.report_html import render
-from airlift.steps.verify import Verifications
+from airlift.verification import Verifications
 
 
 def publish(migration: Migration) -> dict[str, Any]:

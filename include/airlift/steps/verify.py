@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from airlift.errors import Mismatch, Refused
 from airlift.migration import Migration, log
 from airlift.params import OnMismatch, Verify
@@ -13,70 +11,7 @@ from airlift.plan import CollectionPlan
 from airlift.steps.compare import compare_all, compare_sample, compare_search
 from airlift.steps.index import undo_temporary
 from airlift.targets.rows import TargetRows
-
-
-class PartitionCounts(BaseModel):
-    """Rows of one partition at each step; "" is the default partition.
-
-    Attributes:
-        planned: live rows of the source that must arrive.
-        converted: rows in the chunk files.
-        imported: rows that the target said it took.
-        before: rows that were there before (`if_exists: append`).
-        counted: `count(*)` on the target.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    planned: int = 0
-    set_aside: int = 0
-    converted: int = 0
-    imported: int = 0
-    before: int = 0
-    counted: int = 0
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the numbers are as they must be."""
-        return (
-            self.planned - self.set_aside == self.converted == self.imported
-            and self.counted == self.before + self.imported
-        )
-
-
-class Verification(BaseModel):
-    """What was compared for one collection, and how it came out.
-
-    Attributes:
-        problems: every difference found; empty when source and target agree.
-        sampled, searched: rows compared field by field, and vectors searched for.
-        found_first: those of them that were found first, or with the first's distance;
-            `found_at_once` with the least effort, the others with more.
-        compared: rows whose fingerprints were added up (`full`).
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    collection: str
-    level: Verify
-    counted: int
-    partitions: dict[str, PartitionCounts]
-    sampled: int = 0
-    searched: int = 0
-    found_at_once: int = 0
-    found_first: int = 0
-    compared: int = 0
-    fingerprint_source: str = ""
-    fingerprint_target: str = ""
-    problems: tuple[str, ...] = ()
-
-
-class Verifications(BaseModel):
-    """`verification.json`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    collections: tuple[Verification, ...]
+from airlift.verification import PartitionCounts, Verification, Verifications, rows_before
 
 
 def verify(migration: Migration) -> dict[str, Any]:
@@ -126,8 +61,8 @@ def _verify_collection(migration: Migration, collection: CollectionPlan) -> Veri
     counted = TargetRows(migration.target).count(collection.name)
     problems = [
         f"partition {name or '_default'}: {one.planned:,} rows planned, {one.set_aside:,} set "
-        f"aside, {one.converted:,} converted, {one.imported:,} imported, {one.before:,} there before, "
-        f"{one.counted:,} counted"
+        f"aside, {one.converted:,} converted, {one.imported:,} imported, {one.before:,} there "
+        f"before, {one.counted:,} counted"
         for name, one in partitions.items()
         if not one.agrees
     ]
@@ -136,7 +71,7 @@ def _verify_collection(migration: Migration, collection: CollectionPlan) -> Veri
         found |= compare_sample(migration, collection, problems)
         found |= compare_search(migration, collection, problems)
     if level is Verify.FULL:
-        found |= compare_all(migration, collection, partitions_before(partitions), problems)
+        found |= compare_all(migration, collection, rows_before(partitions), problems)
     log.info("%s: %s rows counted, %s problems", collection.name, f"{counted:,}", len(problems))
     return Verification(
         collection=collection.name,
@@ -146,11 +81,6 @@ def _verify_collection(migration: Migration, collection: CollectionPlan) -> Veri
         problems=tuple(problems),
         **found,
     )
-
-
-def partitions_before(partitions: dict[str, PartitionCounts]) -> int:
-    """Rows that the collection held before this migration."""
-    return sum(one.before for one in partitions.values())
 
 
 def count_partitions(

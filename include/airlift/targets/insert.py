@@ -57,8 +57,8 @@ class Insert:
         if schema.primary_key.auto_id:
             raise AirliftError(
                 f"a chunk of {schema.name!r} was written in part, and with auto_id its rows can't "
-                f"be told from others: drop the collection {schema.name!r}, then clear the tasks from "
-                "create on"
+                f"be told from others: drop the collection {schema.name!r}, then clear the tasks "
+                "from create on"
             )
 
     def _missing(self, schema: CollectionSchema, batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -1,0 +1,76 @@
+"""What a verification found: `verification.json` in staging, and a part of the report."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from airlift.params import Verify
+
+
+class PartitionCounts(BaseModel):
+    """Rows of one partition at each step; "" is the default partition.
+
+    Attributes:
+        planned: live rows of the source that must arrive.
+        converted: rows in the chunk files.
+        imported: rows that the target said it took.
+        before: rows that were there before (`if_exists: append`).
+        counted: `count(*)` on the target.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    planned: int = 0
+    set_aside: int = 0
+    converted: int = 0
+    imported: int = 0
+    before: int = 0
+    counted: int = 0
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the numbers are as they must be."""
+        return (
+            self.planned - self.set_aside == self.converted == self.imported
+            and self.counted == self.before + self.imported
+        )
+
+
+class Verification(BaseModel):
+    """What was compared for one collection, and how it came out.
+
+    Attributes:
+        problems: every difference found; empty when source and target agree.
+        sampled, searched: rows compared field by field, and vectors searched for.
+        found_first: those of them that were found first, or with the first's distance;
+            `found_at_once` with the least effort, the others with more.
+        compared: rows whose fingerprints were added up (`full`).
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    collection: str
+    level: Verify
+    counted: int
+    partitions: dict[str, PartitionCounts]
+    sampled: int = 0
+    searched: int = 0
+    found_at_once: int = 0
+    found_first: int = 0
+    compared: int = 0
+    fingerprint_source: str = ""
+    fingerprint_target: str = ""
+    problems: tuple[str, ...] = ()
+
+
+class Verifications(BaseModel):
+    """`verification.json`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    collections: tuple[Verification, ...]
+
+
+def rows_before(partitions: dict[str, PartitionCounts]) -> int:
+    """Rows that the collection held before this migration."""
+    return sum(one.before for one in partitions.values())
