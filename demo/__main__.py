@@ -7,6 +7,7 @@ import fcntl
 import json
 import platform
 import shutil
+import signal
 import sys
 import threading
 from contextlib import ExitStack
@@ -27,6 +28,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="stop when the migration has ended")
     arguments = parser.parse_args()
+    # A shell that starts it with & would have Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with ExitStack() as stack:
         home, lock = _own_home()
         stack.callback(lock.close)
@@ -61,7 +64,9 @@ def _demo(stack: ExitStack, home: Path, once: bool) -> int:
         f"Starting Airflow and {'Milvus 2.3.5' if embedded else 'Milvus Lite'} in {home}",
         flush=True,
     )
-    airflow = AirflowStandalone(home / "airflow", ROOT / "dags", ROOT / "plugins")
+    # The Test button of the connection form is off in Airflow unless one asks for it.
+    env = {"AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}
+    airflow = AirflowStandalone(home / "airflow", ROOT / "dags", ROOT / "plugins", env=env)
     stack.callback(airflow.stop)
     airflow.start()
     # Each demo begins with an empty Milvus; Airflow keeps its history.
@@ -90,6 +95,9 @@ def _demo(stack: ExitStack, home: Path, once: bool) -> int:
     page = f"{airflow.base_url}/dags/{DAG_ID}/runs/{run_id}"
     print(f"The run in Airflow's UI: {page}")
     print(f"  user {airflow.username}, password {airflow.password}", flush=True)
+    print(
+        "  To run it again there, give another target_database: these collections exist now."
+    )
     if not once:
         print("Airflow and Milvus go on running; Ctrl-C stops them.", flush=True)
         threading.Event().wait()

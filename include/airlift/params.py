@@ -110,6 +110,9 @@ class IndexParams(BaseModel):
     params: dict[str, Any] = {}
 
 
+# Airflow checks it before it stores a run's params; `without_credentials` is the same and more.
+URL_PATTERN = {"pattern": r"^(?!\w+://[^/]*@)(?!s3a?://[^/]*:)"}
+
 _MAPPING_EXAMPLE = {
     "my_table": {
         "target": "my_collection",
@@ -170,7 +173,9 @@ class MigrationParams(BaseModel):
         MAPPING,
         {},
         "Per source collection: `target` name, `fields` (rename, retype), `include` / `exclude`, "
-        "`auto_id`, `dynamic_field`, `shards`, `partitions`, `consistency_level`, `metric_type`.",
+        "`auto_id`, `dynamic_field`, `shards`, `partitions`, `consistency_level`, `metric_type`. "
+        'Such as {"songs": {"target": "songs_v2", "fields": [{"source": "vector", "target": '
+        '"embedding"}]}}.',
         json_schema_extra={"examples": [_MAPPING_EXAMPLE]},
     )
 
@@ -179,6 +184,7 @@ class MigrationParams(BaseModel):
         ...,
         "Folder for chunk files, as `s3://bucket/prefix` or `/path`. For a bulk insert the target "
         "must be able to read it: its own bucket, or its data folder when it stores locally.",
+        json_schema_extra=URL_PATTERN,
     )
     staging_conn_id: str = param(
         MOVING, "", "Connection of type `aws` for the staging bucket (also MinIO, OSS, COS)."

@@ -32,14 +32,21 @@ class timed:
     Args:
         index: the number of a mapped task; -1 for one that is not mapped.
         started: when the step began, where it was handed to the triggerer in between.
+        keep: whether to write it; off for what comes after the report.
     """
 
     def __init__(
-        self, migration: Migration, step: str, index: int = -1, started: str | None = None
+        self,
+        migration: Migration,
+        step: str,
+        index: int = -1,
+        started: str | None = None,
+        keep: bool = True,
     ) -> None:
         self._migration = migration
         self._step = step
         self._index = index
+        self._keep = keep
         self._started = datetime.fromisoformat(started) if started else datetime.now(UTC)
 
     @property
@@ -51,7 +58,7 @@ class timed:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        if kind is None:
+        if kind is None and self._keep:
             seconds = (datetime.now(UTC) - self._started).total_seconds()
             step = StepTime(
                 step=self._step, index=self._index, started=self.started, seconds=seconds

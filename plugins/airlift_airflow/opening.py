@@ -31,10 +31,16 @@ def open_migration(source: str, params: dict[str, Any], migration_id: str) -> Mi
     from airlift_airflow.connections import AirflowConnections
 
     try:
-        checked = params_class(source).model_validate(params)
+        given = {name: value for name, value in params.items() if value is not None}
+        checked = params_class(source).model_validate(given)
     except ValidationError as error:
         raise Refused(
-            f"param {'.'.join(map(str, one['loc'])) or 's'}: {one['msg']}"
+            f"{_where(one['loc'])}: {one['msg'].removeprefix('Value error, ')}"
             for one in error.errors(include_url=False, include_input=False)
         ) from error
     return Migration(source, checked, migration_id, AirflowConnections())
+
+
+def _where(place: tuple[int | str, ...]) -> str:
+    """The param that a validation error is about; the whole model has no place."""
+    return f"param {'.'.join(map(str, place))}" if place else "params"

@@ -33,10 +33,28 @@ def _param(name: str, field: dict[str, Any], required: bool) -> Param:
     schema = {key: value for key, value in field.items() if key not in _OWN_PLACE}
     # The form shows the param's own name: it is what REST bodies and the README call it.
     schema["title"] = name
-    schema["description_md"] = field.get("description", "")
+    # As plain text: the form draws Markdown's code so large that it hides the lines around it.
+    description = field.get("description", "").replace("`", "")
     if required:
-        return Param(**schema, minLength=1)
-    return Param(field.get("default"), **schema)
+        return Param(description=description, minLength=1, **schema)
+    return Param(field.get("default"), description=description, **_may_be_empty(schema))
+
+
+def _may_be_empty(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a param that has a default, so that the form does not insist on it.
+
+    To the form everything is required that may not be null; null then means the default.
+    """
+    schema = dict(schema)
+    # Several types in a list make a field that takes text or JSON; with anyOf it takes only text.
+    kinds = [one["type"] for one in schema.pop("anyOf", [schema])]
+    if len(kinds) > 1:
+        schema.pop("examples", None)
+    schema["type"] = [*kinds, "null"]
+    if "enum" in schema:
+        schema["enum"] = [*schema["enum"], None]
+        schema["values_display"] = {"null": "(default)"}
+    return schema
 
 
 def _resolved(value: Any, definitions: dict[str, Any]) -> Any:

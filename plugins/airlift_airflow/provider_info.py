@@ -58,10 +58,10 @@ _STANDARD_FIELDS: dict[str, Any] = {
 MILVUS_FIELDS: dict[str, dict[str, Any]] = {
     "token": _field(
         "Token",
-        "API key of Zilliz Cloud, or `user:password`; instead of User and Password.",
+        "API key of Zilliz Cloud, or user:password; instead of User and Password.",
         format="password",
     ),
-    "database": _field("Database", "Where a migration names none. Empty: `default`."),
+    "database": _field("Database", "Where a migration names none. Empty: default."),
     "secure": _field("TLS", "Speak TLS. Always on for Zilliz Cloud.", "boolean", default=False),
     "ca_file": _field("CA file", "PEM file on the workers: the CA of the server's certificate."),
     "client_cert_file": _field(
@@ -73,8 +73,8 @@ MILVUS_FIELDS: dict[str, dict[str, Any]] = {
     ),
     "rest_address": _field(
         "REST address",
-        "`http(s)://host:port` of the REST interface, when it is not at host and port.",
+        "http(s)://host:port of the REST interface, when it is not at host and port.",
     ),
-    "cluster_id": _field("Cluster id", "Zilliz Cloud only: `in03-…`; its import jobs need it."),
+    "cluster_id": _field("Cluster id", "Zilliz Cloud only: in03-…; its import jobs need it."),
     "timeout": _field("Timeout", "Seconds that one call may take (60).", "number", minimum=1),
 }

@@ -54,7 +54,7 @@ def test_the_form_has_every_param_of_the_model_with_its_default(dags):
         param = params.get_param(name)
         assert param.value == defaults[name], name
         assert param.schema["section"] in ("Source", "Target", "Mapping", "Moving", "Safety")
-        assert param.schema["description_md"], name
+        assert param.description, name
     assert issubclass(model, MigrationParams)
 
 
@@ -65,6 +65,8 @@ def test_the_form_has_every_param_of_the_model_with_its_default(dags):
         ("chunk_mb", 0),
         ("migration_id", "a/b"),
         ("tables_url", ""),
+        ("tables_url", "s3://key:secret@bucket/tables"),
+        ("staging_url", "s3://key:secret@bucket/staging"),
         ("mapping", {"songs": {"targt": "x"}}),
         ("collections", "songs"),
     ],

@@ -11,7 +11,7 @@ from airlift.params import Verify
 from airlift.report import CollectionReport, Report, StepTime
 from airlift.report_html import render
 from airlift.report_style import AXIS, Timeline, duration_text, moment_text, size_text
-from airlift.steps.verify import PartitionCounts, Verification
+from airlift.verification import PartitionCounts, Verification
 
 HOSTILE = (
     "</title></style><script>alert(1)</script><img src=x onerror='a'>\"{{ 7*191 }}{% x %}&amp;"

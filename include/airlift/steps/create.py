@@ -94,6 +94,7 @@ def _create_collection(migration: Migration, collection: CollectionPlan) -> Crea
         log.warning("%s is there already and is dropped, as if_exists asks", name)
         target.drop(name)
     target.create(collection.mapped.target)
+    log.info("%s is made", name)
     return CreatedCollection(name=name, collection_id=target.collection_id(name), made=True)
 
 

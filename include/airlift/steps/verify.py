@@ -72,7 +72,15 @@ def _verify_collection(migration: Migration, collection: CollectionPlan) -> Veri
         found |= compare_search(migration, collection, problems)
     if level is Verify.FULL:
         found |= compare_all(migration, collection, rows_before(partitions), problems)
-    log.info("%s: %s rows counted, %s problems", collection.name, f"{counted:,}", len(problems))
+    told = ", ".join(f"{name} {value}" for name, value in found.items())
+    log.info(
+        "%s: %s rows counted, verified at %s, %d problems %s",
+        collection.name,
+        f"{counted:,}",
+        level.value,
+        len(problems),
+        f"({told})" if told else "",
+    )
     return Verification(
         collection=collection.name,
         level=level,

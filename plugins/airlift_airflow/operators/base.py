@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -22,18 +23,25 @@ if TYPE_CHECKING:
 
 @contextmanager
 def told_plainly() -> Iterator[None]:
-    """Shows the engine's own errors as they are written, without a stack trace.
+    """Tells the engine's own errors as they are written, each reason on a line of its own.
 
-    What can't be helped by trying again fails at once; the rest is retried as the DAG says.
+    Airflow adds a few stack frames to any failure; the reasons stand above them. What can't be
+    helped by trying again fails at once; the rest is retried as the DAG says.
     """
     from airlift.errors import AirliftError, Mismatch, Refused
 
     try:
         yield
     except (Refused, Mismatch) as error:
+        for reason in getattr(error, "reasons", [str(error)]):
+            log.error("%s", reason)
         raise AirflowFailException(str(error)) from None
     except AirliftError as error:
+        log.error("%s", error)
         raise AirflowException(str(error)) from None
+
+
+log = logging.getLogger("airlift")
 
 
 class MigrationOperator(BaseOperator):
@@ -45,6 +53,7 @@ class MigrationOperator(BaseOperator):
 
     ui_color = "#e8f4f8"
     runs_when_dry: ClassVar[bool] = False
+    is_timed: ClassVar[bool] = True
 
     def __init__(self, *, source: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -64,7 +73,8 @@ class MigrationOperator(BaseOperator):
             raise AirflowSkipException("dry_run: stopped after the plan")
         with told_plainly(), open_migration(self.source, params, self.migration_id(context)) as one:
             began = (event or {}).get("started")
-            with timed(one, self.step_name, self.index, began) as self._timed:
+            clock = timed(one, self.step_name, self.index, began, keep=self.is_timed)
+            with clock as self._timed:
                 if event is None:
                     return self.step(one, context)
                 if event.get("error"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import Asset
 
@@ -71,10 +71,14 @@ class PublishOperator(MigrationOperator):
 class CleanStagingOperator(MigrationOperator):
     """Removes the data files of a migration that is done; keeps all after a failure."""
 
+    is_timed: ClassVar[bool] = False
+
     def step(self, migration: Migration, context: Context) -> Any:
         """Runs the step."""
         from airlift.steps.publish import clean_staging
 
         cleaned = clean_staging(migration)
-        self.log.info("staging: %s", cleaned)
+        why = cleaned.get("kept_because")
+        told = f"kept everything: {why}" if why else f"removed {cleaned['removed']:,} data files"
+        self.log.info("staging: %s", told)
         return cleaned

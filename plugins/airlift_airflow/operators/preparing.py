@@ -106,7 +106,11 @@ class PlanOperator(MigrationOperator):
             finish_copy(migration, files)
             migration.source.read_from(migration.staging.copied_source)
         plan = make_plan(migration, MAX_MAPPED)
-        context["ti"].xcom_push("summary", summary(plan))
+        planned = summary(plan)
+        context["ti"].xcom_push("summary", planned)
+        for name, counts in planned["collections"].items():
+            self.log.info("%s: %s rows in %s chunks", name, counts["rows"], counts["chunks"])
+        self.log.info("%s batches, by %s", planned["batches"], planned["way"])
         if migration.params.dry_run:
             self.log.info("dry run: see %s", write_report(migration, "planned"))
             return []

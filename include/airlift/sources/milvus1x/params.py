@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from pydantic import field_validator, model_validator
 
-from airlift.params import SAFETY, SOURCE, MigrationParams, param, without_credentials
+from airlift.params import SAFETY, SOURCE, URL_PATTERN, MigrationParams, param, without_credentials
 
 
 class OnDuplicateId(StrEnum):
@@ -24,12 +24,14 @@ class Milvus1xParams(MigrationParams):
         SOURCE,
         ...,
         "The `tables` folder: `s3://bucket/milvus/tables` or `/var/lib/milvus/db/tables`.",
+        json_schema_extra=URL_PATTERN,
     )
     meta_url: str = param(
         SOURCE,
         "",
         "The metadata: a `meta.sqlite` (its `-wal` beside it) or a `meta.json` of the old tool. "
         "Give this or `meta_conn_id`.",
+        json_schema_extra=URL_PATTERN,
     )
     meta_conn_id: str = param(
         SOURCE, "", "Connection of type `mysql`, when Milvus 1.x kept its metadata there."
