@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from airlift.migration import Migration
 from airlift.plan import CollectionPlan
 from airlift.staging import Created
+from airlift.targets.client import address
 from airlift.verification import Verification, Verifications
 
 
@@ -79,14 +80,13 @@ def build_report(migration: Migration, state: str) -> Report:
     verified = staging.read("verification.json", Verifications) if state == "done" else None
     by_name = {one.collection: one for one in verified.collections} if verified else {}
     steps = read_steps(migration)
-    source_address = migration.source.address()
     return Report(
         migration_id=migration.id,
         state=state,
         written=datetime.now(UTC).isoformat(timespec="seconds"),
         path=migration.source_name,
-        source=source_address,
-        target=migration.server.version().name,
+        source=migration.source.address(),
+        target=f"{migration.server.version().name} at {address(migration.server.connection)}",
         database=migration.target.database or "default",
         way=plan.way,
         staging=staging.folder.url,

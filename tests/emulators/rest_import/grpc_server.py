@@ -52,6 +52,20 @@ class Servicer(MilvusServicer):
             status=common_pb2.Status(**success_status_kwargs()), version=self.version
         )
 
+    def DescribeCollection(self, request, context):
+        """A collection that is dropped and made anew has another id, which Lite leaves out."""
+        response = super().DescribeCollection(request, context)
+        if _succeeded(response):
+            database = request.db_name or "default"
+            response.collectionID = self.engine.identity(database, response.collection_name)
+        return response
+
+    def GetLoadingProgress(self, request, context):
+        """Lite leaves out how far a refresh is, which a server tells; its rows show at once."""
+        response = super().GetLoadingProgress(request, context)
+        response.refresh_progress = response.progress
+        return response
+
     def _written(self, method: Callable, request: Any, context: Any, how: str) -> Any:
         """Runs a writing call under the write lock, then tells the ledger."""
         database = self._database_name(request, context)

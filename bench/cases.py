@@ -1,0 +1,155 @@
+"""The cases; each runs in a process of its own, as `python -m bench.cases NAME OPTIONS`."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow.fs as pafs
+from pydantic import SecretStr
+
+from airlift.chunk import Chunk
+from airlift.connections import MilvusConnection, StorageConnection
+from airlift.migration import Migration
+from airlift.report import Report
+from airlift.run import run
+from airlift.sources.milvus1x.params import Milvus1xParams
+from airlift.steps.convert import convert_batch
+from airlift.steps.export_meta import export_meta
+from airlift.steps.plan import make_plan
+
+_COPY_BYTES = 8 << 20
+
+
+class OneTarget:
+    """Connections: one Milvus, one bucket."""
+
+    def __init__(self, uri: str, s3: dict[str, str] | None) -> None:
+        self._uri = uri
+        self._s3 = s3
+
+    def milvus(self, conn_id: str) -> MilvusConnection:
+        """The target."""
+        return MilvusConnection(uri=self._uri)
+
+    def storage(self, conn_id: str) -> StorageConnection:
+        """The staging bucket."""
+        s3 = self._s3 or {}
+        return StorageConnection(
+            access_key=s3["access_key"],
+            secret_key=SecretStr(s3["secret_key"]),
+            region=s3["region"],
+            endpoint_url=s3["endpoint_url"],
+        )
+
+    def sql(self, conn_id: str) -> Any:
+        """None is used."""
+        raise KeyError(conn_id)
+
+
+def _migration(
+    source: str, staging: str, uri: str, s3: dict[str, str] | None = None, **params: Any
+) -> Migration:
+    given = Milvus1xParams(
+        tables_url=f"{source}/tables",
+        meta_url=f"{source}/meta.sqlite",
+        staging_url=staging,
+        staging_conn_id="bucket" if s3 else "",
+        **params,
+    )
+    return Migration("milvus1x", given, "bench", OneTarget(uri, s3))
+
+
+@contextmanager
+def _timed(found: dict[str, Any]) -> Iterator[None]:
+    wall, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
+    yield
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    found["wall"] = time.monotonic() - wall
+    found["user"] = after.ru_utime - before.ru_utime
+    found["system"] = after.ru_stime - before.ru_stime
+    found["cpu"] = found["user"] + found["system"]
+
+
+def plan(**options: Any) -> dict[str, Any]:
+    """Describes the source and plans; the only contact with the target, a Milvus Lite."""
+    found: dict[str, Any] = {}
+    with _migration(**options) as migration, _timed(found):
+        export_meta(migration)
+        made = make_plan(migration, 64)
+    found["chunks"] = sum(len(one.chunks) for one in made.collections)
+    return found
+
+
+def convert(**options: Any) -> dict[str, Any]:
+    """Converts what is planned, as a task of Airflow would."""
+    found: dict[str, Any] = {}
+    with _migration(**options) as migration:
+        plan = migration.staging.plan()
+        with _timed(found):
+            for batch in range(len(plan.batches)):
+                convert_batch(migration, batch)
+        manifests = [
+            migration.staging.manifest(one.name, chunk.id)
+            for one in plan.collections
+            for chunk in one.chunks
+        ]
+        found["rows"] = sum(one.rows for one in manifests if one)
+        found["bytes"] = sum(one.bytes for one in manifests if one)
+        found["fingerprint"] = sum(one.fingerprint_seconds for one in manifests if one)
+        found["files"] = [
+            f"{one.name}/{chunk.id}/{file.name}"
+            for one in plan.collections
+            for chunk, manifest in zip(one.chunks, manifests, strict=False)
+            if isinstance(chunk, Chunk) and manifest
+            for file in manifest.files
+        ]
+    return found
+
+
+def upload(folder: str, s3: dict[str, str], bucket: str, files: list[str]) -> dict[str, Any]:
+    """Uploads files as they are, by the S3 client that the engine uses too."""
+    address = s3["endpoint_url"].split("://")[1]
+    target = pafs.S3FileSystem(
+        access_key=s3["access_key"],
+        secret_key=s3["secret_key"],
+        region=s3["region"],
+        endpoint_override=address,
+        scheme="http",
+    )
+    found: dict[str, Any] = {}
+    with _timed(found):
+        for name in files:
+            with (
+                pafs.LocalFileSystem().open_input_file(f"{folder}/{name}") as source,
+                target.open_output_stream(f"{bucket}/plain/{name}") as output,
+            ):
+                while data := source.read_buffer(_COPY_BYTES):
+                    output.write(data)
+    return found
+
+
+def end_to_end(**options: Any) -> dict[str, Any]:
+    """A whole migration; returns the seconds of its steps."""
+    found: dict[str, Any] = {}
+    with _migration(**options) as migration:
+        with _timed(found):
+            run(migration)
+        data = migration.staging.folder.read_bytes("report.json")
+    report = Report.model_validate_json(data)
+    found["steps"] = {step.step: step.seconds for step in report.steps}
+    [collection] = report.collections
+    found["counted"] = collection.rows_counted
+    return found
+
+
+CASES = {one.__name__: one for one in (plan, convert, upload, end_to_end)}
+
+if __name__ == "__main__":
+    name, text = sys.argv[1:]
+    print(json.dumps(CASES[name](**json.loads(text))))

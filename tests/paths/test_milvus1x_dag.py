@@ -1,0 +1,302 @@
+"""The DAG `milvus1x_to_milvus` in a real Airflow, triggered by REST, on real servers."""
+
+import json
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pytest
+
+from airlift.storage import open_storage
+from localservers import AirflowStandalone, Milvus, MilvusOnS3
+from localservers.airflow_api import AirflowApiError
+from localservers.ports import wait_until
+from samples.milvus1x_tables import TableSpec, write_milvus1x
+from tests.paths.place import FLAT, bucket_of
+
+ROOT = Path(__file__).resolve().parents[2]
+DAG = "milvus1x_to_milvus"
+SONGS = TableSpec(
+    "songs", 3_000, dim=16, segments=2, deleted_fraction=0.03, partitions={"rock": 500}
+)
+BITS = TableSpec("bits", 1_500, dim=64, metric="HAMMING", segments=2)
+
+
+@pytest.fixture(scope="module")
+def airflow(
+    tmp_path_factory: pytest.TempPathFactory, milvus: Milvus, milvus_on_s3: MilvusOnS3
+) -> Iterator[AirflowStandalone]:
+    """Airflow with connections to both servers; retries come quickly."""
+
+    def connection(server: Milvus, password: str = "") -> str:
+        host, port = server.address.rsplit(":", 1)
+        login = {"login": "root", "password": password} if password else {}
+        return json.dumps({"conn_type": "milvus", "host": host, "port": int(port), **login})
+
+    s3 = milvus_on_s3.s3
+    env = {
+        "AIRFLOW_CONN_MILVUS_LOCAL": connection(milvus),
+        "AIRFLOW_CONN_MILVUS_S3": connection(milvus_on_s3, "Milvus"),
+        "AIRFLOW_CONN_MILVUS_WRONG": connection(milvus_on_s3, "not-the-password"),
+        "AIRFLOW_CONN_BUCKET": json.dumps(
+            {
+                "conn_type": "aws",
+                "login": s3.access_key,
+                "password": s3.secret_key,
+                "extra": {"endpoint_url": s3.endpoint_url, "region_name": s3.region},
+            }
+        ),
+        "AIRFLOW__CORE__PARALLELISM": "4",
+    }
+    home = tmp_path_factory.mktemp("airflow")
+    with AirflowStandalone(home, ROOT / "dags", ROOT / "plugins", env=env) as server:
+        server.wait_for_dag(DAG)
+        server.unpause(DAG)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    folder = tmp_path_factory.mktemp("milvus1x")
+    return SimpleNamespace(folder=folder, truth=write_milvus1x(folder, [SONGS, BITS]))
+
+
+@pytest.fixture
+def conf(source, milvus) -> dict:
+    """Params of a whole run into the Milvus that stores locally."""
+    return {
+        "tables_url": str(source.folder / "tables"),
+        "meta_url": str(source.folder / "meta.sqlite"),
+        "staging_url": str(Path(milvus.data_dir) / "staging"),
+        "target_conn_id": "milvus_local",
+        "collections": ["songs"],
+        "index": FLAT,
+        "verify": "full",
+    }
+
+
+def states(airflow, run_id):
+    return {
+        (task["task_id"], task["map_index"]): task["state"]
+        for task in airflow.task_instances(DAG, run_id)
+    }
+
+
+def rows_of(client, name):
+    """Every row, by the test's own reading: primary key -> vector bytes."""
+    client.load_collection(name)
+    rows, last = {}, -(1 << 62)
+    while page := client.query(name, f"id > {last}", ["id", "vector"], limit=1000):
+        for row in page:
+            vector = row["vector"]
+            raw = vector[0] if isinstance(vector[0], bytes) else np.float32(vector).tobytes()
+            rows[row["id"]] = raw
+        last = max(row["id"] for row in page)
+    count = client.query(name, "", ["count(*)"], consistency_level="Strong")[0]["count(*)"]
+    assert count == len(rows)
+    return rows
+
+
+def truth_of(source, name):
+    parts = source.truth[name].partitions.values()
+    return {
+        int(key): vector.tobytes()
+        for part in parts
+        for key, vector in zip(part.ids, part.vectors, strict=True)
+    }
+
+
+def run(airflow, conf, timeout=240):
+    run_id = airflow.trigger(DAG, conf)
+    return run_id, airflow.wait(DAG, run_id, timeout)
+
+
+def succeed(airflow, conf, timeout=240):
+    run_id, state = run(airflow, conf, timeout)
+    assert state == "success", logs_of_failures(airflow, run_id)
+    return run_id
+
+
+def logs_of_failures(airflow, run_id):
+    tasks = airflow.task_instances(DAG, run_id)
+    return "\n".join(
+        airflow.task_log(DAG, run_id, one["task_id"], map_index=one["map_index"])[-2000:]
+        for one in tasks
+        if one["state"] == "failed"
+    )
+
+
+def test_a_run_with_logins_and_s3_brings_every_row_and_tells_no_secret(
+    airflow, source, milvus_on_s3
+):
+    s3 = milvus_on_s3.s3
+    conf = {
+        "tables_url": str(source.folder / "tables"),
+        "meta_url": str(source.folder / "meta.sqlite"),
+        "staging_url": f"s3://{s3.bucket}/staging",
+        "staging_conn_id": "bucket",
+        "target_conn_id": "milvus_s3",
+        "mapping": {"songs": {"target": "dag_songs"}},
+        "collections": ["songs"],
+        "index": FLAT,
+        "cutover_alias": True,
+        "migration_id": "with_secrets",
+        "keep_staging": True,
+    }
+    run_id = succeed(airflow, conf)
+    with closing(milvus_on_s3.client()) as client:
+        assert rows_of(client, "dag_songs__with_secrets") == truth_of(source, "songs")
+        assert client.describe_alias("dag_songs")["collection_name"] == "dag_songs__with_secrets"
+
+    secrets = {s3.secret_key, s3.access_key, "root:Milvus", '"Milvus"'}
+    staging = open_storage(conf["staging_url"], bucket_of(s3))
+    texts = {
+        name: staging.read_bytes(name)
+        for name in staging.list(recursive=True)
+        if name.endswith((".json", ".html"))
+    }
+    assert len(texts) > 10
+    for task in airflow.task_instances(DAG, run_id):
+        at = (DAG, run_id, task["task_id"])
+        texts[f"log of {at}"] = airflow.task_log(*at, map_index=task["map_index"]).encode()
+        path = f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/{task['task_id']}"
+        texts[f"rendered {at}"] = json.dumps(task["rendered_fields"]).encode()
+        entries = airflow.request("GET", f"{path}/xcomEntries", params={"map_index": -1})
+        texts[f"xcom {at}"] = json.dumps(entries).encode()
+    for name, text in texts.items():
+        assert not [secret for secret in secrets if secret.encode() in text], name
+
+    events = airflow.request("GET", "/assets/events")["asset_events"]
+    extra = next(
+        one["extra"] for one in events if one["extra"].get("migration_id") == conf["migration_id"]
+    )
+    assert extra["collections"] == {"dag_songs__with_secrets": len(truth_of(source, "songs"))}
+
+
+def test_clearing_tasks_and_running_again_doubles_nothing(airflow, source, milvus, conf):
+    conf |= {
+        "migration_id": "twice",
+        "mapping": {"songs": {"target": "twice_songs"}, "bits": {"target": "twice_bits"}},
+        "collections": ["*"],
+        "index": "autoindex",
+        "wait_for_index": False,
+    }
+    run_id = succeed(airflow, conf)
+    airflow.clear(DAG, run_id, ["convert", "bulk_insert"])
+    assert airflow.wait(DAG, run_id, 240) == "success"
+    succeed(airflow, conf)
+    with closing(milvus.client()) as client:
+        assert rows_of(client, "twice_songs") == truth_of(source, "songs")
+        assert rows_of(client, "twice_bits") == truth_of(source, "bits")
+
+
+def test_a_dry_run_writes_a_report_and_nothing_to_the_target(airflow, milvus, conf):
+    with closing(milvus.client()) as client:
+        before = client.list_collections()
+        run_id = succeed(airflow, conf | {"dry_run": True, "migration_id": "dry"})
+        assert client.list_collections() == before
+    assert states(airflow, run_id)[("publish", -1)] == "skipped"
+    report = json.loads((Path(conf["staging_url"]) / "dry" / "report.json").read_text())
+    assert report["state"] == "planned"
+    assert report["collections"][0]["rows_planned"] == 3395
+
+
+def test_every_reason_is_told_at_once_and_without_a_retry(airflow, conf, tmp_path):
+    conf |= {
+        "tables_url": str(tmp_path / "nothing"),
+        "target_conn_id": "milvus_wrong",
+        "staging_url": "/proc/airlift",
+        "collections": ["songs", "no_such"],
+    }
+    run_id, state = run(airflow, conf)
+    assert state == "failed"
+    log = airflow.task_log(DAG, run_id, "check")
+    assert "refused for" in log
+    for reason in ("staging: cannot", "no collection 'no_such'", "target: cannot connect"):
+        assert reason in log
+    check = next(one for one in airflow.task_instances(DAG, run_id) if one["task_id"] == "check")
+    assert check["try_number"] == 1
+    assert states(airflow, run_id)[("plan", -1)] == "upstream_failed"
+
+
+def test_rest_refuses_wrong_params(airflow, conf):
+    with pytest.raises(AirflowApiError, match="overwrite"):
+        airflow.trigger(DAG, conf | {"if_exists": "overwrite"})
+
+
+def test_everything_deleted_still_makes_the_collection(airflow, milvus, conf, tmp_path):
+    """No batch at all: nothing is mapped, and what follows must run all the same."""
+    write_milvus1x(tmp_path, [TableSpec("gone", 200, dim=8, deleted_fraction=1.0)])
+    conf |= {
+        "tables_url": str(tmp_path / "tables"),
+        "meta_url": str(tmp_path / "meta.sqlite"),
+        "collections": ["gone"],
+    }
+    run_id = succeed(airflow, conf)
+    assert states(airflow, run_id)[("convert", -1)] == "skipped"
+    with closing(milvus.client()) as client:
+        assert rows_of(client, "gone") == {}
+
+
+def test_a_worker_killed_while_it_converts_is_retried(airflow, milvus, conf, tmp_path):
+    spec = TableSpec("killed", 400_000, dim=128, segments=4, deleted_fraction=0.03)
+    truth = write_milvus1x(tmp_path, [spec])["killed"].partitions[""]
+    conf |= {
+        "tables_url": str(tmp_path / "tables"),
+        "meta_url": str(tmp_path / "meta.sqlite"),
+        "collections": ["killed"],
+        "index": FLAT,
+        "verify": "sample",
+        "chunk_mb": 20,
+        "migration_id": "killed",
+    }
+    run_id = airflow.trigger(DAG, conf)
+    chunks = Path(conf["staging_url"]) / "killed" / "killed"
+    wait_until(
+        lambda: list(chunks.glob("*/*.part-*")),
+        timeout=120,
+        failure=lambda: "no file was begun",
+        interval=0.005,
+    )
+    for process in psutil.Process(airflow.pid).children(recursive=True):
+        if re.search(r"\bconvert\b", " ".join(process.cmdline())):
+            process.send_signal(signal.SIGKILL)
+    assert airflow.wait(DAG, run_id, 240) == "success"
+    with closing(milvus.client()) as client:
+        count = client.query("killed", "", ["count(*)"], consistency_level="Strong")
+        assert count[0]["count(*)"] == len(truth.ids)
+        for at in range(0, len(truth.ids), 40_000):
+            row = client.query("killed", f"id == {truth.ids[at]}", ["vector"])
+            assert np.float32(row[0]["vector"]).tobytes() == truth.vectors[at].tobytes()
+
+
+def test_a_server_killed_in_mid_import_and_restarted(airflow, milvus, conf, tmp_path):
+    spec = TableSpec("outage", 100_000, dim=64, segments=2, deleted_fraction=0.03)
+    truth = write_milvus1x(tmp_path, [spec])["outage"].partitions[""]
+    conf |= {
+        "tables_url": str(tmp_path / "tables"),
+        "meta_url": str(tmp_path / "meta.sqlite"),
+        "collections": ["outage"],
+        "chunk_mb": 8,
+        "migration_id": "outage",
+    }
+    run_id = airflow.trigger(DAG, conf)
+    wait_until(
+        lambda: states(airflow, run_id).get(("bulk_insert", 0)) == "deferred",
+        timeout=120,
+        failure=lambda: str(states(airflow, run_id)),
+        interval=0.2,
+    )
+    milvus.kill()
+    milvus.restart()
+    assert airflow.wait(DAG, run_id, 400) == "success"
+    with closing(milvus.client()) as client:
+        rows = rows_of(client, "outage")
+    assert rows == {
+        int(key): vector.tobytes() for key, vector in zip(truth.ids, truth.vectors, strict=True)
+    }

@@ -1,0 +1,75 @@
+"""What each target can do, by what it says it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from airlift.datatypes import DataType
+from airlift.params import WriteMode
+from airlift.targets import IMPORT_WAYS, WRITE_WAYS
+from airlift.targets.capabilities import WAYS_OF_MODE, Capabilities, capabilities_of
+from airlift.targets.client import ServerVersion
+
+
+def capabilities(text: str) -> Capabilities | None:
+    return capabilities_of(ServerVersion.parse(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "databases", "json"),
+    [
+        ("v2.2.0", "grpc_bulk_insert", False, False),
+        ("v2.2.8", "grpc_bulk_insert", False, False),
+        ("v2.2.9", "grpc_bulk_insert", True, True),
+        ("v2.2.16", "grpc_bulk_insert", True, True),
+        ("v2.3.0", "grpc_bulk_insert", True, True),
+        ("v2.3.5-lite", "grpc_bulk_insert", True, True),
+        ("v2.3.22", "grpc_bulk_insert", True, True),
+        ("2.4.0", "rest_import", True, True),
+        ("2.6.4", "rest_import", True, True),
+        ("v3.0.2", "rest_import", True, True),
+        ("v10.0.0", "rest_import", True, True),
+        ("milvus_lite-3.2.2", "insert", True, True),
+        ("Zilliz Cloud Vector Database(Compatible with Milvus 2.5)", "rest_import", True, True),
+        # A cluster may say less than its real number.
+        ("Zilliz Cloud Vector Database(Compatible with Milvus 2.3)", "rest_import", True, True),
+    ],
+)
+def test_targets(text, first, databases, json):
+    found = capabilities(text)
+    assert found.ways[0] == first and "insert" in found.ways
+    assert found.databases == databases
+    assert (DataType.JSON in found.data_types) == json
+    assert DataType.FLOAT_VECTOR in found.data_types
+
+
+@pytest.mark.parametrize("text", ["v2.1.4", "v2.0.0", "1.1.1", "v0.10.6"])
+def test_older_ones_can_nothing(text):
+    assert capabilities(text) is None
+
+
+def test_upsert_came_with_2_3():
+    assert "upsert" not in capabilities("v2.2.16").ways
+    assert "upsert" in capabilities("v2.3.0").ways
+
+
+def test_lite_has_no_import_no_binary_vectors_and_one_client():
+    lite = capabilities("milvus_lite-3.2.2")
+    assert lite.ways == ("insert", "upsert") and lite.clients == 1
+    assert DataType.BINARY_VECTOR not in lite.data_types
+
+
+def test_binary_vectors_get_an_index_that_does_not_crash_2_3():
+    old, new = capabilities("v2.3.5"), capabilities("v2.4.0")
+    assert old.autoindex(DataType.BINARY_VECTOR).index_type == "BIN_IVF_FLAT"
+    assert new.autoindex(DataType.BINARY_VECTOR).index_type == "AUTOINDEX"
+    assert old.autoindex(DataType.FLOAT_VECTOR).index_type == "AUTOINDEX"
+
+
+def test_every_way_that_is_named_exists():
+    known = {**IMPORT_WAYS, **WRITE_WAYS}
+    assert all(known[name].name == name for name in known)
+    named = {way for ways in WAYS_OF_MODE.values() for way in ways}
+    assert set(WAYS_OF_MODE) == set(WriteMode) and named == set(known)
+    for text in ("v2.2.0", "v2.2.9", "v2.3.0", "2.6.0", "milvus_lite-3.2.2"):
+        assert set(capabilities(text).ways) <= set(known)

@@ -1,0 +1,196 @@
+"""From the source's collections and the user's mapping to the target's collections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airlift.datatypes import DataType
+from airlift.errors import Refused
+from airlift.mapping import MappedCollection, map_collections
+from airlift.params import MigrationParams
+from airlift.schema import CollectionSchema, Field, SourceCollection
+
+KEY = Field(name="id", type=DataType.INT64, primary_key=True)
+VECTOR = Field(name="vector", type=DataType.FLOAT_VECTOR, dim=4, metric_type="L2")
+SMALL = Field(name="year", type=DataType.INT32)
+TITLE = Field(name="title", type=DataType.VARCHAR, max_length=100)
+
+
+def collection(name: str = "songs", **changes: Any) -> SourceCollection:
+    fields = changes.pop("fields", (KEY, VECTOR, SMALL, TITLE))
+    schema = CollectionSchema(name=name, fields=fields, **changes)
+    return SourceCollection(collection_schema=schema, rows=10)
+
+
+def mapped(
+    *collections: SourceCollection, mapping: dict[str, Any] | None = None, **params: Any
+) -> list[MappedCollection]:
+    given = MigrationParams(staging_url="/s", mapping=mapping or {}, **params)
+    return map_collections(list(collections) or [collection()], given, "m1")
+
+
+def map_songs(**mapping: Any) -> MappedCollection:
+    return mapped(mapping={"songs": mapping})[0]
+
+
+def reasons(*collections: SourceCollection, **params: Any) -> list[str]:
+    with pytest.raises(Refused) as refused:
+        mapped(*collections, **params)
+    return refused.value.reasons
+
+
+def test_without_a_mapping_all_comes_along_unchanged():
+    source = collection(partitions=("rock",), shards=3, consistency_level="Strong")
+    one = mapped(source)[0]
+    assert one.target == source.collection_schema
+    assert one.fields == {name: name for name in ("id", "vector", "year", "title")}
+    assert one.partitions == {"": "", "rock": "rock"}
+    assert (one.source, one.alias, one.notes) == ("songs", "", ())
+    assert MappedCollection.model_validate_json(one.model_dump_json()) == one
+
+
+def test_fields_are_renamed_retyped_and_described():
+    one = map_songs(
+        target="music",
+        fields=[
+            {"source": "id", "target": "song_id", "type": "VARCHAR", "max_length": 30},
+            {"source": "vector", "target": "embedding", "description": "by model 7"},
+            {"source": "year", "type": "INT64"},
+        ],
+        shards=2,
+        consistency_level="Session",
+        dynamic_field=True,
+        metric_type="IP",
+    )
+    target = one.target
+    assert target.name == "music" and (target.shards, target.consistency_level) == (2, "Session")
+    assert target.dynamic_field
+    key, vector, year, title = target.fields
+    assert (key.name, key.type, key.max_length, key.primary_key) == (
+        "song_id",
+        DataType.VARCHAR,
+        30,
+        True,
+    )
+    assert (vector.name, vector.description, vector.metric_type, vector.dim) == (
+        "embedding",
+        "by model 7",
+        "IP",
+        4,
+    )
+    assert year.type is DataType.INT64 and title == TITLE
+    assert one.fields == {
+        "id": "song_id",
+        "vector": "embedding",
+        "year": "year",
+        "title": "title",
+    }
+
+
+def test_any_int64_fits_the_text_that_a_key_becomes():
+    one = map_songs(fields=[{"source": "id", "type": "VARCHAR"}])
+    assert one.target.primary_key.max_length >= len(str(-(2**63)))
+
+
+@pytest.mark.parametrize(
+    ("choice", "left"),
+    [
+        ({"include": ["id", "vector"]}, ["id", "vector"]),
+        ({"exclude": ["year", "title"]}, ["id", "vector"]),
+        ({"exclude": []}, ["id", "vector", "year", "title"]),
+    ],
+)
+def test_fields_are_chosen(choice, left):
+    one = map_songs(**choice)
+    assert [field.name for field in one.target.fields] == left == list(one.fields)
+
+
+def test_auto_id_leaves_the_ids_out():
+    one = map_songs(auto_id=True)
+    assert one.target.primary_key.auto_id
+    assert list(one.fields) == ["vector", "year", "title"]
+    assert [field.name for field in one.target.written] == ["vector", "year", "title"]
+
+
+def test_partitions_are_chosen_and_the_others_are_noted():
+    source = collection(partitions=("rock", "jazz"))
+    one = mapped(source, mapping={"songs": {"partitions": ["jazz", "_default"]}})[0]
+    assert one.partitions == {"jazz": "jazz", "": ""}
+    assert one.target.partitions == ("jazz",)
+    assert any("['rock'] are left out" in note for note in one.notes)
+    only = mapped(source, mapping={"songs": {"partitions": ["rock"]}})[0]
+    assert any("['_default', 'jazz'] are left out" in note for note in only.notes)
+
+
+def test_names_that_milvus_refuses_are_changed_and_noted():
+    source = collection(
+        "my-songs",
+        fields=(KEY, VECTOR.model_copy(update={"name": "emb.1"})),
+        partitions=("new wave", "2024"),
+    )
+    one = mapped(source)[0]
+    assert one.target.name == "my_songs"
+    assert one.fields == {"id": "id", "emb.1": "emb_1"}
+    assert one.partitions == {"": "", "new wave": "new_wave", "2024": "_2024"}
+    assert len(one.notes) == 4 and all("Milvus refuses" in note for note in one.notes)
+
+
+def test_cutover_writes_beside_and_keeps_the_alias():
+    one = mapped(cutover_alias=True)[0]
+    assert (one.target.name, one.alias) == ("songs__m1", "songs")
+    long = "x" * 252
+    assert "too long" in reasons(collection(long), cutover_alias=True)[0]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "said"),
+    [
+        ({"nope": {}}, "names the collection 'nope'"),
+        ({"songs": {"target": "9 lives"}}, "the target name '9 lives' is refused by Milvus"),
+        ({"songs": {"fields": [{"source": "nope"}]}}, "names the field 'nope'"),
+        ({"songs": {"exclude": ["nope"]}}, "names the field 'nope'"),
+        ({"songs": {"exclude": ["id"]}}, "the primary key 'id' can't be left out"),
+        ({"songs": {"include": ["vector"]}}, "the primary key 'id' can't be left out"),
+        ({"songs": {"exclude": ["vector"]}}, "no vector field is left"),
+        ({"songs": {"fields": [{"source": "id", "type": "INT8"}]}}, "INT64 can't become INT8"),
+        ({"songs": {"fields": [{"source": "id", "type": "DOUBLE"}]}}, "must be INT64 or VARCHAR"),
+        (
+            {"songs": {"fields": [{"source": "vector", "type": "BINARY_VECTOR"}]}},
+            "FLOAT_VECTOR can't become BINARY_VECTOR",
+        ),
+        ({"songs": {"fields": [{"source": "year", "max_length": 5}]}}, "max_length is for VARCHAR"),
+        ({"songs": {"metric_type": "HAMMING"}}, "use one of L2, IP, COSINE"),
+        ({"songs": {"partitions": ["nope"]}}, "names the partition 'nope'"),
+        (
+            {"songs": {"fields": [{"source": "year", "target": "title"}]}},
+            "['year', 'title'] would all become 'title'",
+        ),
+    ],
+)
+def test_a_mapping_that_does_not_fit_is_refused(mapping, said):
+    found = reasons(mapping=mapping)
+    assert any(said in reason for reason in found), found
+
+
+def test_collections_that_would_share_a_target_are_refused():
+    (found,) = reasons(collection("a-b"), collection("a.b"))
+    assert "['a-b', 'a.b'] would all become 'a_b'" in found
+    (found,) = reasons(collection("a"), collection("b"), mapping={"a": {"target": "b"}})
+    assert "['a', 'b'] would all become 'b'" in found
+
+
+def test_partitions_that_would_share_a_name_are_refused():
+    (found,) = reasons(collection(partitions=("a b", "a-b")))
+    assert "the partitions ['a b', 'a-b'] would all become 'a_b'" in found
+
+
+def test_every_reason_is_told_at_once():
+    mapping = {
+        "songs": {"target": "1", "exclude": ["vector", "x"], "partitions": ["p"]},
+        "books": {"metric_type": "JACCARD"},
+        "nope": {},
+    }
+    found = reasons(collection(), collection("books"), mapping=mapping)
+    assert len(found) == 6

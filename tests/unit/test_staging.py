@@ -1,0 +1,113 @@
+"""The staging folder: what is written is read again, and what is not whole does not count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from airlift.chunk import ChunkFile, Manifest
+from airlift.errors import AirliftError
+from airlift.schema import SourceCollection
+from airlift.staging import Created, CreatedCollection, ImportRecord, Meta, Staging
+from airlift.storage import open_storage
+from tests.unit.arrow_rows import EVERY_TYPE
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> Staging:
+    return Staging(open_storage(str(tmp_path / "m1")))
+
+
+def manifest(chunk: str = "1", **changes) -> Manifest:
+    known = {
+        "rows_read": 5,
+        "rows": 4,
+        "bad_rows": 1,
+        "bytes": 30,
+        "files": (ChunkFile(name="a.npy", size=10), ChunkFile(name="b.npy", size=20)),
+        "fingerprint": "00ff",
+        "pk_min": -3,
+        "pk_max": 2**63 - 1,
+    }
+    return Manifest(chunk=chunk, **{**known, **changes})
+
+
+def created(collection_id: str) -> Created:
+    return Created(
+        database="d",
+        collections=(CreatedCollection(name="c", collection_id=collection_id, made=True),),
+    )
+
+
+def test_what_is_written_is_read(staging):
+    meta = Meta(source="x", collections=(SourceCollection(collection_schema=EVERY_TYPE, rows=7),))
+    staging.write("meta.json", meta)
+    assert staging.meta() == meta
+    assert staging.meta().collections[0].collection_schema.arrow == EVERY_TYPE.arrow
+    staging.write("c/1/manifest.json", manifest())
+    assert staging.manifest("c", "1") == manifest()
+    assert staging.manifest("c", "2") is None
+    text = manifest(pk_min="a", pk_max="ü")
+    staging.write("c/1/manifest.json", text)
+    assert staging.manifest("c", "1") == text
+
+
+@pytest.mark.parametrize(
+    ("ask", "task"), [("meta", "export_meta"), ("plan", "plan"), ("created", "create")]
+)
+def test_what_is_missing_names_the_task_that_makes_it(staging, ask, task):
+    with pytest.raises(
+        AirliftError, match=rf"{staging.folder.url}/{ask}.json.*clear the task {task}"
+    ):
+        getattr(staging, ask)()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"source": 1}', '{"chunk": "1"}'])
+def test_a_file_of_another_version_is_refused(staging, text):
+    staging.folder.write_bytes("meta.json", text.encode())
+    with pytest.raises(AirliftError, match=r"meta.json was not written by this version"):
+        staging.meta()
+
+
+def test_a_manifest_of_another_chunk_does_not_count(staging):
+    staging.write("c/1/manifest.json", manifest("2"))
+    assert staging.manifest("c", "1") is None
+
+
+def test_files_count_only_in_full_length(staging):
+    one = manifest()
+    assert not staging.has_files("c", one)
+    staging.folder.write_bytes("c/1/a.npy", b"x" * 10)
+    assert not staging.has_files("c", one)
+    staging.folder.write_bytes("c/1/b.npy", b"x" * 19)
+    assert not staging.has_files("c", one)
+    staging.folder.write_bytes("c/1/b.npy", b"x" * 20)
+    assert staging.has_files("c", one)
+    assert staging.has_files("c", manifest("9", files=()))
+
+
+def test_an_import_counts_only_for_the_collection_that_it_went_to(staging):
+    record = ImportRecord(collection_id="7", job="j", done=True, rows=4)
+    staging.write_import_record("c", "1", record)
+    assert staging.import_record("c", "1") == record
+    # Nothing is known of the collection yet.
+    assert staging.current_import("c", "1") is None and not staging.is_imported("c", "1")
+    staging.write("created.json", created("7"))
+    assert staging.current_import("c", "1") == record and staging.is_imported("c", "1")
+    # It was dropped and made anew.
+    staging.write("created.json", created("8"))
+    assert staging.current_import("c", "1") is None and not staging.is_imported("c", "1")
+
+
+def test_an_import_that_runs_is_not_done(staging):
+    staging.write("created.json", created("7"))
+    record = ImportRecord(collection_id="7", job="j")
+    staging.write_import_record("c", "1", record)
+    assert staging.current_import("c", "1") == record and not staging.is_imported("c", "1")
+
+
+def test_folders_are_where_the_design_says(staging):
+    assert staging.scratch.url == staging.folder.url + "/scratch"
+    assert staging.copied_source.url == staging.folder.url + "/source"
+    assert staging.chunk_folder("c", "1").url == staging.folder.url + "/c/1"
