@@ -95,9 +95,7 @@ def _demo(stack: ExitStack, home: Path, once: bool) -> int:
     page = f"{airflow.base_url}/dags/{DAG_ID}/runs/{run_id}"
     print(f"The run in Airflow's UI: {page}")
     print(f"  user {airflow.username}, password {airflow.password}", flush=True)
-    print(
-        "  To run it again there, give another target_database: these collections exist now."
-    )
+    print("  To run it again there, give another target_database: these collections exist now.")
     if not once:
         print("Airflow and Milvus go on running; Ctrl-C stops them.", flush=True)
         threading.Event().wait()

@@ -161,12 +161,16 @@ def test_a_run_with_logins_and_s3_brings_every_row_and_tells_no_secret(
         if name.endswith((".json", ".html"))
     }
     assert len(texts) > 10
-    for task in airflow.task_instances(DAG, run_id):
+    ran = [one for one in airflow.task_instances(DAG, run_id) if one["state"] == "success"]
+    assert len(ran) == 11
+    for task in ran:
         at = (DAG, run_id, task["task_id"])
         texts[f"log of {at}"] = airflow.task_log(*at, map_index=task["map_index"]).encode()
         path = f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/{task['task_id']}"
         texts[f"rendered {at}"] = json.dumps(task["rendered_fields"]).encode()
-        entries = airflow.request("GET", f"{path}/xcomEntries", params={"map_index": -1})
+        entries = airflow.request(
+            "GET", f"{path}/xcomEntries", params={"map_index": task["map_index"]}
+        )
         texts[f"xcom {at}"] = json.dumps(entries).encode()
     for name, text in texts.items():
         assert not [secret for secret in secrets if secret.encode() in text], name
@@ -195,7 +199,7 @@ def test_clearing_tasks_and_running_again_doubles_nothing(airflow, source, milvu
         assert rows_of(client, "twice_bits") == truth_of(source, "bits")
 
 
-def test_a_dry_run_writes_a_report_and_nothing_to_the_target(airflow, milvus, conf):
+def test_a_dry_run_writes_a_report_and_nothing_to_the_target(airflow, source, milvus, conf):
     with closing(milvus.client()) as client:
         before = client.list_collections()
         run_id = succeed(airflow, conf | {"dry_run": True, "migration_id": "dry"})
@@ -203,7 +207,7 @@ def test_a_dry_run_writes_a_report_and_nothing_to_the_target(airflow, milvus, co
     assert states(airflow, run_id)[("publish", -1)] == "skipped"
     report = json.loads((Path(conf["staging_url"]) / "dry" / "report.json").read_text())
     assert report["state"] == "planned"
-    assert report["collections"][0]["rows_planned"] == 3395
+    assert report["collections"][0]["rows_planned"] == len(truth_of(source, "songs"))
 
 
 def test_every_reason_is_told_at_once_and_without_a_retry(airflow, conf, tmp_path):
@@ -273,30 +277,3 @@ def test_a_worker_killed_while_it_converts_is_retried(airflow, milvus, conf, tmp
         for at in range(0, len(truth.ids), 40_000):
             row = client.query("killed", f"id == {truth.ids[at]}", ["vector"])
             assert np.float32(row[0]["vector"]).tobytes() == truth.vectors[at].tobytes()
-
-
-def test_a_server_killed_in_mid_import_and_restarted(airflow, milvus, conf, tmp_path):
-    spec = TableSpec("outage", 100_000, dim=64, segments=2, deleted_fraction=0.03)
-    truth = write_milvus1x(tmp_path, [spec])["outage"].partitions[""]
-    conf |= {
-        "tables_url": str(tmp_path / "tables"),
-        "meta_url": str(tmp_path / "meta.sqlite"),
-        "collections": ["outage"],
-        "chunk_mb": 8,
-        "migration_id": "outage",
-    }
-    run_id = airflow.trigger(DAG, conf)
-    wait_until(
-        lambda: states(airflow, run_id).get(("bulk_insert", 0)) == "deferred",
-        timeout=120,
-        failure=lambda: str(states(airflow, run_id)),
-        interval=0.2,
-    )
-    milvus.kill()
-    milvus.restart()
-    assert airflow.wait(DAG, run_id, 400) == "success"
-    with closing(milvus.client()) as client:
-        rows = rows_of(client, "outage")
-    assert rows == {
-        int(key): vector.tobytes() for key, vector in zip(truth.ids, truth.vectors, strict=True)
-    }

@@ -6,6 +6,7 @@ checked and converted.
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from airlift.errors import AirliftError
@@ -15,6 +16,7 @@ from airlift.plan import CollectionPlan
 from airlift.staging import Created, CreatedCollection
 from airlift.steps.index import begin_load
 from airlift.steps.plan import forget_lost_collections
+from airlift.targets.collections import TargetCollections
 from airlift.targets.rows import TargetRows
 
 
@@ -87,7 +89,7 @@ def _create_collection(migration: Migration, collection: CollectionPlan) -> Crea
             log.info("%s is there already and is appended to", name)
             return CreatedCollection(
                 name=name,
-                collection_id=target.collection_id(name),
+                collection_id=_own_id(target, name),
                 made=False,
                 rows_before=_rows_by_partition(migration, collection),
             )
@@ -95,7 +97,12 @@ def _create_collection(migration: Migration, collection: CollectionPlan) -> Crea
         target.drop(name)
     target.create(collection.mapped.target)
     log.info("%s is made", name)
-    return CreatedCollection(name=name, collection_id=target.collection_id(name), made=True)
+    return CreatedCollection(name=name, collection_id=_own_id(target, name), made=True)
+
+
+def _own_id(target: TargetCollections, name: str) -> str:
+    """The collection's id, or one of our own: what was sent to an earlier one must not count."""
+    return target.collection_id(name) or f"unnumbered-{uuid.uuid4().hex[:12]}"
 
 
 def _rows_by_partition(migration: Migration, collection: CollectionPlan) -> dict[str, int]:

@@ -129,19 +129,29 @@ class BatchImport:
     def _settled_jobs(self, name: str) -> list[ImportJob]:
         """All jobs of a collection, once each tells its files or has failed.
 
-        A job that was just accepted may not tell its files yet, and it could be one of ours.
+        A job that was just accepted may not tell its files yet, and it could be one of ours that
+        was never written down. Those that are written down, also by the tasks of other batches,
+        need not be waited for.
         """
-        jobs = wait_for(
-            lambda: self._way.jobs(name),
-            lambda jobs: all(job.files or job.state is JobState.FAILED for job in jobs),
-            seconds=600,
-        )
+
+        def are_settled(jobs: list[ImportJob]) -> bool:
+            silent = {job.id for job in jobs if not job.files and job.state is not JobState.FAILED}
+            return not silent or silent <= self._recorded_jobs(name)
+
+        jobs = wait_for(lambda: self._way.jobs(name), are_settled, seconds=600)
         if jobs is None:
             raise AirliftError(
                 f"an import job of the collection {name!r} does not tell its files, so it can't be "
                 "known whether it is one of this migration; wait for it to end, then clear the task"
             )
         return jobs
+
+    def _recorded_jobs(self, name: str) -> set[str]:
+        """The ids of all jobs that this migration has written down for a collection."""
+        staging = self._migration.staging
+        chunks = staging.plan().collection(name).chunks
+        records = (staging.import_record(name, chunk.id) for chunk in chunks)
+        return {record.job for record in records if record}
 
     def _job_of(self, one: PendingChunk, jobs: list[ImportJob]) -> ImportJob | None:
         """The job that took the chunk's files and did not fail."""

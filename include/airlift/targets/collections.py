@@ -73,8 +73,11 @@ class TargetCollections:
         return described
 
     def collection_id(self, name: str) -> str:
-        """The id of a collection; one that is dropped and made anew gets another."""
-        return str(self.describe(name).get("collection_id", ""))
+        """The id of a collection; one that is dropped and made anew gets another.
+
+        Empty where the server numbers none (Milvus Lite says 0).
+        """
+        return str(self.describe(name).get("collection_id") or "")
 
     def create(self, schema: CollectionSchema) -> None:
         """Makes a collection and its partitions; partitions that are there already stay."""

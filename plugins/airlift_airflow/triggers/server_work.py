@@ -18,14 +18,21 @@ _PATIENCE = 30
 
 
 def _imports(migration: Migration, batch: int) -> tuple[bool, str]:
-    """Whether no import job of the batch runs, and how far they are."""
+    """Whether no import job of the batch runs, or one has failed; and how far they are.
+
+    A failed one is told at once: others may run for hours.
+    """
     from airlift.steps.import_chunks import BatchImport
     from airlift.targets.base import JobState
 
     jobs = [job for _, job in BatchImport(migration, batch).poll()]
     running = [job for job in jobs if job.state is JobState.RUNNING]
     told = ", ".join(f"job {job.id} {job.state} {job.progress} %" for job in jobs[:5])
-    return not running, f"{len(jobs) - len(running)} of {len(jobs)} import jobs ended: {told}"
+    failed = any(job.state is JobState.FAILED for job in jobs)
+    return (
+        failed or not running,
+        f"{len(jobs) - len(running)} of {len(jobs)} import jobs ended: {told}",
+    )
 
 
 def _indexes(migration: Migration, batch: int) -> tuple[bool, str]:
