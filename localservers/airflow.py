@@ -12,14 +12,13 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 from .airflow_api import AirflowApi
 from .errors import LocalServerError, log_tail
+from .local_server import LocalServer
 from .ports import LOOPBACK, free_port, wait_until
 from .supervisor import Supervisor
 
-_NAME = "airflow"
 _COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 _NO_LOG_SERVER = """#!/bin/sh
 # Airflow's two log servers listen on every interface and can't be told not to. Logs are read from
@@ -31,13 +30,17 @@ esac
 """
 
 
-class AirflowStandalone(AirflowApi):
+class AirflowStandalone(LocalServer, AirflowApi):
     """One Airflow with its own home, SQLite and LocalExecutor; also a context manager.
 
     Variables of our own environment whose names begin with AIRFLOW are not passed on; use `env`,
     which also overrides every setting made here (``AIRFLOW__SECTION__KEY``). Starting again with
     the same home gives the same database and login.
     """
+
+    NAME = "airflow"
+    STOP_SIGNAL = signal.SIGINT
+    STOP_SECONDS = 4.0
 
     def __init__(
         self,
@@ -56,22 +59,14 @@ class AirflowStandalone(AirflowApi):
         self._began = 0.0
         self._secrets = self._load_secrets()
         self._supervisor = Supervisor(self.home)
-        super().__init__(f"http://{LOOPBACK}:{self.port}", "admin", self._secrets["password"])
+        AirflowApi.__init__(
+            self, f"http://{LOOPBACK}:{self.port}", "admin", self._secrets["password"]
+        )
 
     @property
     def log(self) -> Path:
         """What the server prints."""
         return self.home / "standalone.log"
-
-    @property
-    def pid(self) -> int | None:
-        """Process id of `airflow standalone`, None when it is not started."""
-        return self._supervisor.pid(_NAME)
-
-    @property
-    def running(self) -> bool:
-        """Is `airflow standalone` alive?"""
-        return self._supervisor.running(_NAME)
 
     def environment(self) -> dict[str, str]:
         """The environment of the server; with it, the `airflow` command acts on the same home."""
@@ -124,7 +119,7 @@ class AirflowStandalone(AirflowApi):
         shim.chmod(0o755)
         self._began = time.monotonic()
         self._supervisor.start(
-            _NAME, [program, "standalone"], self.log, self.environment(), cwd=self.home
+            self.NAME, [program, "standalone"], self.log, self.environment(), cwd=self.home
         )
         return self
 
@@ -153,17 +148,11 @@ class AirflowStandalone(AirflowApi):
         Some never end by themselves (the scheduler may wait for idle workers for ever); whatever
         is left, whoever its parent is by now, is killed by its process id.
         """
-        self._supervisor.stop(_NAME, signal.SIGINT, timeout=4)
-        self._supervisor.close()
-
-    def kill(self) -> None:
-        """SIGKILL every process of this Airflow at once, as a power cut would."""
-        self._supervisor.stop(_NAME, signal.SIGKILL)
+        super().stop()
 
     def restart(self) -> AirflowStandalone:
         """Start again on the same database and wait until it is healthy."""
-        self._supervisor.stop(_NAME, signal.SIGINT, timeout=4)
-        return self.start().wait_healthy()
+        return super().restart().wait_healthy()
 
     def _load_secrets(self) -> dict[str, str]:
         """The passwords and keys of this home; made on first use, readable by us only."""
@@ -187,11 +176,3 @@ class AirflowStandalone(AirflowApi):
 
     def __enter__(self) -> AirflowStandalone:
         return self.start().wait_healthy()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()

@@ -6,19 +6,17 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from .errors import LocalServerError, log_tail
+from .local_server import LocalServer
 from .ports import LOOPBACK, free_port, listens, wait_until
 from .supervisor import Supervisor
 
-_NAME = "mariadb"
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -56,12 +54,14 @@ def _program(name: str) -> str | None:
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{_SBIN}")
 
 
-class MariaDB:
+class MariaDB(LocalServer):
     """One MariaDB server with a random root password; also a context manager.
 
     The data lies below `directory`; starting again with the same folder gives the same data (and
     sets the new password).
     """
+
+    NAME = "mariadb"
 
     host = LOOPBACK
     user = "root"
@@ -73,22 +73,15 @@ class MariaDB:
         self._port: int | None = None
         self._supervisor = Supervisor(self.directory)
 
+    def _forget_port(self) -> None:
+        self._port = None
+
     @property
     def port(self) -> int:
         """The port on 127.0.0.1."""
         if self._port is None:
             raise LocalServerError("This MariaDB is not started: call start() first.")
         return self._port
-
-    @property
-    def pid(self) -> int | None:
-        """Process id of the server, None when it is not started."""
-        return self._supervisor.pid(_NAME)
-
-    @property
-    def running(self) -> bool:
-        """Is the server's process alive?"""
-        return self._supervisor.running(_NAME)
 
     def start(self) -> MariaDB:
         """Start the server and return when it answers to our password."""
@@ -122,7 +115,7 @@ class MariaDB:
         command += ["--skip-name-resolve", f"--init-file={first}", *self._user_option()]
         try:
             pid = self._supervisor.start(
-                _NAME, [part for part in command if part], log, cwd=self.directory
+                self.NAME, [part for part in command if part], log, cwd=self.directory
             )
             wait_until(
                 lambda: listens(pid, port) and self._answers(),
@@ -157,21 +150,6 @@ class MariaDB:
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4")
 
-    def stop(self) -> None:
-        """Stop the server and forget its port."""
-        self._supervisor.stop(_NAME)
-        self._supervisor.close()
-        self._port = None
-
-    def kill(self) -> None:
-        """SIGKILL the server, as a crash would."""
-        self._supervisor.stop(_NAME, signal.SIGKILL)
-
-    def restart(self) -> MariaDB:
-        """Start again with the same data, port and password."""
-        self._supervisor.stop(_NAME)
-        return self.start()
-
     def _answers(self) -> bool:
         import pymysql
 
@@ -199,14 +177,3 @@ class MariaDB:
                 f"mariadb-install-db failed in {data}; is the disk full?\n"
                 f"{made.stdout[-1000:]}{made.stderr[-1000:]}"
             )
-
-    def __enter__(self) -> MariaDB:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()

@@ -13,24 +13,28 @@ import signal
 import sys
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from .errors import LocalServerError, log_tail
+from .local_server import LocalServer
 from .ports import LOOPBACK, free_port, listens, wait_until
 from .supervisor import Supervisor
 
-_NAME = "milvus-lite"
 
-
-class MilvusLite:
+class MilvusLite(LocalServer):
     """One Milvus Lite server; also a context manager. The data lies in ``directory/data.db``."""
+
+    NAME = "milvus-lite"
+    STOP_SIGNAL = signal.SIGINT  # on which it closes its files
 
     def __init__(self, directory: str | Path) -> None:
         self.directory = Path(directory).resolve()
         self.start_seconds: float | None = None
         self._port: int | None = None
         self._supervisor = Supervisor(self.directory)
+
+    def _forget_port(self) -> None:
+        self._port = None
 
     @property
     def data_dir(self) -> Path:
@@ -48,16 +52,6 @@ class MilvusLite:
     def uri(self) -> str:
         """The address as pymilvus wants it."""
         return f"http://{self.address}"
-
-    @property
-    def pid(self) -> int | None:
-        """Process id of the server, None when it is not started."""
-        return self._supervisor.pid(_NAME)
-
-    @property
-    def running(self) -> bool:
-        """Is the server's process alive?"""
-        return self._supervisor.running(_NAME)
 
     def start(self) -> MilvusLite:
         """Start the server and return when it answers."""
@@ -81,7 +75,7 @@ class MilvusLite:
         ]
         command += ["--host", LOOPBACK, "--port", str(port)]
         try:
-            pid = self._supervisor.start(_NAME, command, log, cwd=self.directory)
+            pid = self._supervisor.start(self.NAME, command, log, cwd=self.directory)
             wait_until(
                 lambda: listens(pid, port) and self._answers(),
                 60,
@@ -100,21 +94,6 @@ class MilvusLite:
 
         return MilvusClient(uri=self.uri, **options)
 
-    def stop(self) -> None:
-        """Stop the server (by SIGINT, on which it closes its files) and forget its port."""
-        self._supervisor.stop(_NAME, signal.SIGINT)
-        self._supervisor.close()
-        self._port = None
-
-    def kill(self) -> None:
-        """SIGKILL the server, as a crash would."""
-        self._supervisor.stop(_NAME, signal.SIGKILL)
-
-    def restart(self) -> MilvusLite:
-        """Start again with the same data and address."""
-        self._supervisor.stop(_NAME, signal.SIGINT)
-        return self.start()
-
     def _answers(self) -> bool:
         import grpc
         from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
@@ -126,14 +105,3 @@ class MilvusLite:
                 return bool(stub.GetVersion(milvus_pb2.GetVersionRequest(), timeout=2).version)
             except grpc.RpcError:
                 return False
-
-    def __enter__(self) -> MilvusLite:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()

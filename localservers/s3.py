@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from .cache import versitygw_binary
 from .errors import LocalServerError, log_tail
+from .local_server import LocalServer
 from .ports import LOOPBACK, free_port, listens, wait_until
 from .supervisor import Supervisor
 
-_NAME = "s3"
 
-
-class S3Server:
+class S3Server(LocalServer):
     """One versitygw with random credentials; also a context manager.
 
     :param directory: buckets are folders in ``directory/buckets``; the log lies beside them.
@@ -26,6 +23,9 @@ class S3Server:
 
     :attr:`endpoint_url` and the credentials stay the same across kill() and restart().
     """
+
+    NAME = "s3"
+    STOP_SECONDS = 5.0
 
     region = "us-east-1"
 
@@ -38,22 +38,15 @@ class S3Server:
         self._port: int | None = None
         self._supervisor = Supervisor(self.directory)
 
+    def _forget_port(self) -> None:
+        self._port = None
+
     @property
     def endpoint_url(self) -> str:
         """e.g. http://127.0.0.1:40123"""
         if self._port is None:
             raise LocalServerError("This S3 server is not started: call start() first.")
         return f"http://{LOOPBACK}:{self._port}"
-
-    @property
-    def pid(self) -> int | None:
-        """Process id of the server, None when it is not started."""
-        return self._supervisor.pid(_NAME)
-
-    @property
-    def running(self) -> bool:
-        """Is the server's process alive?"""
-        return self._supervisor.running(_NAME)
 
     def start(self) -> S3Server:
         """Start the server and return when it answers to our credentials."""
@@ -76,7 +69,7 @@ class S3Server:
         command: list[str | Path] = [program, "--quiet", "--region", self.region]
         command += ["--port", f"{LOOPBACK}:{port}", "posix", self.directory / "buckets"]
         try:
-            pid = self._supervisor.start(_NAME, command, log, env, cwd=self.directory)
+            pid = self._supervisor.start(self.NAME, command, log, env, cwd=self.directory)
             wait_until(
                 lambda: listens(pid, port),
                 20,
@@ -114,21 +107,6 @@ class S3Server:
             **options,
         )
 
-    def stop(self) -> None:
-        """Stop the server and forget its port."""
-        self._supervisor.stop(_NAME, timeout=5)
-        self._supervisor.close()
-        self._port = None
-
-    def kill(self) -> None:
-        """SIGKILL the server, as a crash would."""
-        self._supervisor.stop(_NAME, signal.SIGKILL)
-
-    def restart(self) -> S3Server:
-        """Start again with the same buckets, address and credentials."""
-        self._supervisor.stop(_NAME, timeout=5)
-        return self.start()
-
     def _check_it_is_ours(self) -> None:
         """A signed ListBuckets with our random key: only our own server can accept it."""
         try:
@@ -138,14 +116,3 @@ class S3Server:
                 f"The S3 server at {self.endpoint_url} refuses our credentials ({error}). Its "
                 f"log:\n{log_tail(self.directory / 'versitygw.log')}"
             ) from error
-
-    def __enter__(self) -> S3Server:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()

@@ -7,13 +7,12 @@ address and what to look at, never the credentials.
 
 from __future__ import annotations
 
-import io
 import os
 import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import orjson
@@ -22,46 +21,8 @@ import pyarrow.fs as pafs
 
 from airlift.connections import StorageConnection
 from airlift.errors import AirliftError
-
-# What a bucket's own words mean to the person who set the connection up.
-_NO_BUCKET = "the bucket does not exist; check its name, region and endpoint"
-_NO_KEY = "the access key is not known there; check the connection"
-_NO_SECRET = "the secret key is wrong; check the connection"  # noqa: S105
-_NO_TOKEN = "the session token has expired; put a fresh one into the connection"  # noqa: S105
-_NO_RIGHTS = "access is denied; the key needs list, read and (for staging) write rights"
-_NO_ANSWER = "the endpoint does not answer; check endpoint_url and the network"
-_NO_PATIENCE = "the bucket asks for fewer requests; run again with fewer parallel tasks"
-_NO_SPACE = "the disk is full; free space or stage elsewhere, then clear the task"
-_S3_ADVICE = {
-    "NoSuchBucket": _NO_BUCKET,
-    "NO_SUCH_BUCKET": _NO_BUCKET,
-    "InvalidAccessKeyId": _NO_KEY,
-    "INVALID_ACCESS_KEY_ID": _NO_KEY,
-    "XAdminUserNotFound": _NO_KEY,  # versitygw
-    "SignatureDoesNotMatch": _NO_SECRET,
-    "SIGNATURE_DOES_NOT_MATCH": _NO_SECRET,
-    "ExpiredToken": _NO_TOKEN,
-    "ACCESS_DENIED": _NO_RIGHTS,
-    "AccessDenied": _NO_RIGHTS,
-    "curlCode": _NO_ANSWER,
-    "NETWORK_CONNECTION": _NO_ANSWER,
-    "SlowDown": _NO_PATIENCE,
-    "SLOW_DOWN": _NO_PATIENCE,
-    "No space left on device": _NO_SPACE,
-}
-
-
-@contextmanager
-def _explained(action: str, address: str) -> Iterator[None]:
-    """Turns what pyarrow raises into an AirliftError that says what to look at."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise AirliftError(f"cannot {action} {address}: it does not exist") from error
-    except (OSError, pa.ArrowException) as error:
-        text = str(error)
-        advice = next((said for word, said in _S3_ADVICE.items() if word in text), None)
-        raise AirliftError(f"cannot {action} {address}: {advice or text}") from error
+from airlift.output_file import OutputFile
+from airlift.storage_errors import explained
 
 
 class FileStat(NamedTuple):
@@ -69,50 +30,6 @@ class FileStat(NamedTuple):
 
     size: int
     mtime_ns: int
-
-
-class OutputFile(io.RawIOBase):
-    """A file being written; it appears under its name only when `commit` returns.
-
-    On a local disk it is written beside its place and renamed; in a bucket an object only exists
-    once its upload is complete.
-    """
-
-    def __init__(
-        self, filesystem: pafs.FileSystem, path: str, publish_as: str, address: str
-    ) -> None:
-        super().__init__()
-        self._filesystem = filesystem
-        self._path = path
-        self._publish_as = publish_as
-        self._stream = filesystem.open_output_stream(path)
-        self.address = address
-        self.size = 0
-
-    def writable(self) -> bool:
-        """Yes."""
-        return True
-
-    def write(self, data: Any) -> int:
-        """Appends bytes (anything with a buffer); returns how many."""
-        with _explained("write", self.address):
-            written: int = self._stream.write(data)
-        self.size += written
-        return written
-
-    def commit(self) -> None:
-        """Ends the file and gives it its name."""
-        with _explained("write", self.address):
-            self._stream.close()
-            if self._path != self._publish_as:
-                self._filesystem.move(self._path, self._publish_as)
-
-    def abandon(self) -> None:
-        """Removes what was written so far; for use after a failure, so it raises nothing."""
-        with suppress(OSError, pa.ArrowException):
-            self._stream.close()
-        with suppress(OSError, pa.ArrowException):
-            self._filesystem.delete_file(self._path)
 
 
 class Storage:
@@ -171,7 +88,7 @@ class Storage:
     def stats(self, relatives: Iterable[str]) -> list[FileStat | None]:
         """Bytes and time of change of each file, in one go; None where there is no such file."""
         paths = [self.path(relative) for relative in relatives]
-        with _explained("look at files in", self.url):
+        with explained("look at files in", self.url):
             infos = self.filesystem.get_file_info(paths)
         return [
             FileStat(info.size, info.mtime_ns or 0) if info.type == pafs.FileType.File else None
@@ -184,7 +101,7 @@ class Storage:
 
     def explained(self, action: str, relative: str = "") -> AbstractContextManager[None]:
         """Within it, what pyarrow raises becomes an AirliftError that names the file."""
-        return _explained(action, self.address(relative))
+        return explained(action, self.address(relative))
 
     def exists(self, relative: str) -> bool:
         """Whether there is a file of that name."""
@@ -193,7 +110,7 @@ class Storage:
     def list(self, relative: str = "", recursive: bool = False) -> dict[str, int | None]:
         """What the folder holds: relative path -> bytes (None for folders); empty if absent."""
         selector = pafs.FileSelector(self.path(relative), allow_not_found=True, recursive=recursive)
-        with _explained("list", self.address(relative)):
+        with explained("list", self.address(relative)):
             infos = self.filesystem.get_file_info(selector)
             if not infos and not self.is_local:
                 self._bucket_must_exist()
@@ -210,12 +127,12 @@ class Storage:
 
     def open_input(self, relative: str) -> pa.NativeFile:
         """Opens a file for reading at any place."""
-        with _explained("read", self.address(relative)):
+        with explained("read", self.address(relative)):
             return self.filesystem.open_input_file(self.path(relative))
 
     def read_bytes(self, relative: str, limit: int = 256 << 20) -> bytes:
         """A small file's content; refuses a file of more than `limit` bytes."""
-        with self.open_input(relative) as stream, _explained("read", self.address(relative)):
+        with self.open_input(relative) as stream, explained("read", self.address(relative)):
             size = stream.size()
             if size > limit:
                 raise AirliftError(
@@ -229,10 +146,10 @@ class Storage:
         path = self.path(relative)
         temporary = path
         if self.is_local:
-            with _explained("make the folder of", self.address(relative)):
+            with explained("make the folder of", self.address(relative)):
                 Path(path).parent.mkdir(parents=True, exist_ok=True)
             temporary = f"{path}.part-{uuid.uuid4().hex}"
-        with _explained("write", self.address(relative)):
+        with explained("write", self.address(relative)):
             return OutputFile(self.filesystem, temporary, path, self.address(relative))
 
     def write_bytes(self, relative: str, data: bytes) -> None:
@@ -259,7 +176,7 @@ class Storage:
     def delete_file(self, relative: str) -> None:
         """Removes a file; no error if it is absent."""
         if self.exists(relative):
-            with _explained("delete", self.address(relative)):
+            with explained("delete", self.address(relative)):
                 self.filesystem.delete_file(self.path(relative))
 
     def delete_folder(self, relative: str) -> None:
@@ -269,7 +186,7 @@ class Storage:
         held = self.list(relative, recursive=True)
         while held:
             before = len(held)
-            with _explained("delete", self.address(relative)):
+            with explained("delete", self.address(relative)):
                 try:
                     self.filesystem.delete_dir(self.path(relative))
                 except OSError:
@@ -340,69 +257,3 @@ def _s3(connection: StorageConnection) -> pafs.S3FileSystem:
         # A small file is one request then, instead of three.
         allow_delayed_open=True,
     )
-
-
-_COPY_BYTES = 8 << 20
-
-
-def copy_file(source: Storage, target: Storage, relative: str, size: int) -> None:
-    """Copies a file of one folder to the same place in another.
-
-    Between buckets of one store, by the same credentials, the store copies it by itself.
-
-    Raises:
-        AirliftError: a side can't be used, or the file is not `size` bytes long.
-    """
-    if not source.is_local and not target.is_local and source.connection == target.connection:
-        _copy_in_store(source, target, relative)
-        [copied] = target.sizes([relative])
-        if copied != size:
-            target.delete_file(relative)
-            raise AirliftError(_changed(source.address(relative), copied or 0, size))
-        return
-    output = target.open_output(relative)
-    try:
-        with source.open_input(relative) as stream:
-            while data := stream.read_buffer(_COPY_BYTES):
-                output.write(data)
-        if output.size != size:
-            raise AirliftError(_changed(source.address(relative), output.size, size))
-        output.commit()
-    except BaseException:
-        output.abandon()
-        raise
-
-
-def _changed(address: str, found: int, expected: int) -> str:
-    return (
-        f"{address} has {found:,} bytes, {expected:,} were expected: it changed while it was "
-        "copied; stop writing to the source and clear the task"
-    )
-
-
-def _copy_in_store(source: Storage, target: Storage, relative: str) -> None:
-    """S3's server-side copy; boto3 divides what is too large for one CopyObject call."""
-    import boto3
-    from boto3.exceptions import Boto3Error
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    connection = target.connection
-    client = boto3.client(
-        "s3",
-        endpoint_url=connection.endpoint_url or None,
-        region_name=connection.region or None,
-        aws_access_key_id=connection.access_key or None,
-        aws_secret_access_key=connection.secret_key.get_secret_value() or None,
-        aws_session_token=connection.session_token.get_secret_value() or None,
-    )
-    try:
-        client.copy(
-            {"Bucket": source.bucket, "Key": source.key(relative)},
-            target.bucket,
-            target.key(relative),
-        )
-    except (Boto3Error, BotoCoreError, ClientError) as error:
-        raise AirliftError(
-            f"cannot copy {source.address(relative)} to {target.address(relative)}: {error}; the "
-            "connection needs to read the one and write the other"
-        ) from error

@@ -11,9 +11,10 @@ import pytest
 from pydantic import SecretStr
 
 from airlift.connections import StorageConnection
+from airlift.copying import copy_file
 from airlift.errors import AirliftError
 from airlift.formats import FORMATS
-from airlift.storage import Storage, copy_file, open_storage
+from airlift.storage import Storage, open_storage
 from localservers import S3Server
 from localservers.ports import free_port
 from tests.unit.arrow_rows import EVERY_TYPE, FIXED_WIDTH, batch_of, table_of

@@ -140,7 +140,7 @@ def test_done_says_that_every_row_arrived_and_shows_the_numbers():
     assert found.headline == "Every row arrived"
     for text in (
         "1,234,567 rows counted in 1 collection on the target",
-        "Of 1,235,678 rows at the source, 1,100 are deleted there and 11 left out",
+        "Of 1,235,678 rows at the source, 1,100 were deleted there and 11 left out",
         "s3://old/tables",
         "Milvus 2.3.5",
         "s3://bucket/airlift/nightly_7",

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from airlift.connections import StorageConnection
+from airlift.copying import copy_file
 from airlift.errors import AirliftError
-from airlift.storage import OutputFile, Storage, copy_file, open_storage
+from airlift.output_file import OutputFile
+from airlift.storage import Storage, open_storage
 
 
 @pytest.fixture

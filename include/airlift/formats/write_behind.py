@@ -6,7 +6,7 @@ import threading
 from queue import Queue
 
 from airlift.errors import AirliftError
-from airlift.storage import OutputFile
+from airlift.output_file import OutputFile
 
 _QUEUED = 4
 """Buffers that may wait to be written; each is a record batch's column at most."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from airlift.copying import copy_file
 from airlift.errors import AirliftError
 from airlift.migration import Migration
 from airlift.sources.base import SourceFile
-from airlift.storage import Storage, copy_file
+from airlift.storage import Storage
 
 
 def files_to_copy(migration: Migration, workers_share_disk: bool) -> list[SourceFile]:
