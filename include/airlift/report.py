@@ -11,18 +11,8 @@ from airlift.migration import Migration
 from airlift.plan import CollectionPlan
 from airlift.staging import Created
 from airlift.targets.client import address
+from airlift.timing import StepTime, read_steps
 from airlift.verification import Verification, Verifications
-
-
-class StepTime(BaseModel):
-    """How long one task of a step took; `index` counts mapped tasks."""
-
-    model_config = ConfigDict(frozen=True)
-
-    step: str
-    index: int = -1
-    started: str
-    seconds: float
 
 
 class CollectionReport(BaseModel):
@@ -131,16 +121,3 @@ def _collection(
         jobs_adopted=sum(one.adopted for one in imported),
         verification=verification,
     )
-
-
-def read_steps(migration: Migration) -> list[StepTime]:
-    """How long the tasks took so far, in the order in which they began."""
-    folder = migration.staging.folder
-    steps = [StepTime.model_validate_json(folder.read_bytes(name)) for name in folder.list("steps")]
-    return sorted(steps, key=lambda step: step.started)
-
-
-def write_step(migration: Migration, step: StepTime) -> None:
-    """Keeps how long a task took."""
-    suffix = "" if step.index < 0 else f"-{step.index:05d}"
-    migration.staging.write(f"steps/{step.step}{suffix}.json", step)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
-from airlift.report import StepTime
+from airlift.timing import StepTime
 
 AXIS = 1000.0
 """Length of the time axis, in units of the drawing."""

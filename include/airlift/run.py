@@ -5,11 +5,9 @@ The DAGs do the same with a task for each step; tests and benchmarks use this.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from airlift.migration import Migration
-from airlift.report import StepTime, write_step
 from airlift.steps.check import check
 from airlift.steps.convert import convert_batch
 from airlift.steps.copy_source import copy_files, files_to_copy, finish_copy
@@ -20,50 +18,11 @@ from airlift.steps.index import build_indexes, load_collections, rows_to_index
 from airlift.steps.plan import make_plan
 from airlift.steps.publish import clean_staging, publish, write_report
 from airlift.steps.verify import verify
-from airlift.targets import IMPORT_WAYS
+from airlift.targets.ways import IMPORT_WAYS
+from airlift.timing import timed
 from airlift.waiting import wait_for
 
 _SERVER_SECONDS = 24 * 3600.0
-
-
-class timed:
-    """Writes into staging how long a step took, when it succeeds.
-
-    Args:
-        index: the number of a mapped task; -1 for one that is not mapped.
-        started: when the step began, where it was handed to the triggerer in between.
-        keep: whether to write it; off for what comes after the report.
-    """
-
-    def __init__(
-        self,
-        migration: Migration,
-        step: str,
-        index: int = -1,
-        started: str | None = None,
-        keep: bool = True,
-    ) -> None:
-        self._migration = migration
-        self._step = step
-        self._index = index
-        self._keep = keep
-        self._started = datetime.fromisoformat(started) if started else datetime.now(UTC)
-
-    @property
-    def started(self) -> str:
-        """When the step began, as ISO 8601."""
-        return self._started.isoformat(timespec="milliseconds")
-
-    def __enter__(self) -> timed:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        if kind is None and self._keep:
-            seconds = (datetime.now(UTC) - self._started).total_seconds()
-            step = StepTime(
-                step=self._step, index=self._index, started=self.started, seconds=seconds
-            )
-            write_step(self._migration, step)
 
 
 def run(migration: Migration, max_batches: int = 64) -> dict[str, Any]:

@@ -6,9 +6,9 @@ import pytest
 
 from airlift.datatypes import DataType
 from airlift.params import WriteMode
-from airlift.targets import IMPORT_WAYS, WRITE_WAYS
 from airlift.targets.capabilities import WAYS_OF_MODE, Capabilities, capabilities_of
 from airlift.targets.client import ServerVersion
+from airlift.targets.ways import IMPORT_WAYS, WRITE_WAYS
 
 
 def capabilities(text: str) -> Capabilities | None:

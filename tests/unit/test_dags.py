@@ -78,6 +78,17 @@ def test_airflow_itself_refuses_wrong_params(dags, name, bad):
         dags["milvus1x_to_milvus"].params.get_param(name).resolve(bad)
 
 
+def test_a_task_that_asks_nothing_of_the_target_imports_no_client_of_it():
+    """pymilvus brings pandas along, and takes a second or two in every task."""
+    code = (
+        "import sys; import airlift.timing, airlift.steps.convert, airlift.steps.export_meta,"
+        "airlift.steps.copy_source, airlift_airflow.opening, airlift.sources.milvus1x.source;"
+        "print(sorted({'pymilvus', 'pandas', 'grpc'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
 def test_a_dag_file_imports_no_client_of_a_server():
     """Each of these takes longer than Airflow allows a DAG file to cost; tasks import them."""
     code = (

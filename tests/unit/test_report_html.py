@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airlift.params import Verify
-from airlift.report import CollectionReport, Report, StepTime
+from airlift.report import CollectionReport, Report
 from airlift.report_html import render
 from airlift.report_style import AXIS, Timeline, duration_text, moment_text, size_text
+from airlift.timing import StepTime
 from airlift.verification import PartitionCounts, Verification
 
 HOSTILE = (

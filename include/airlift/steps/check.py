@@ -10,9 +10,9 @@ from airlift.errors import AirliftError, Refused
 from airlift.migration import Migration
 from airlift.params import OnBadRow, WriteMode
 from airlift.schema import CollectionSchema, Field
-from airlift.targets import IMPORT_WAYS
 from airlift.targets.base import JobState
 from airlift.targets.capabilities import WAYS_OF_MODE
+from airlift.targets.ways import IMPORT_WAYS
 from airlift.waiting import wait_for
 
 _PROBE_SECONDS = 120.0

@@ -20,6 +20,7 @@ from airlift.formats.base import ChunkWriter
 from airlift.migration import Migration, log
 from airlift.params import OnBadRow
 from airlift.plan import CollectionPlan
+from airlift.read_ahead import read_ahead
 from airlift.storage import Storage
 from airlift.transform import Transform
 
@@ -130,7 +131,7 @@ class _Conversion:
     def run(self, folder: Storage) -> Manifest:
         """Reads, converts and writes; returns the manifest, which is still to be written."""
         start = time.monotonic()
-        for batch in self._migration.source.read(self._chunk):
+        for batch in read_ahead(self._migration.source.read(self._chunk)):
             self._take(batch)
         if self._read != self._chunk.rows:
             raise AirliftError(

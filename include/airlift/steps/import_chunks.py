@@ -20,8 +20,8 @@ from airlift.migration import Migration, log
 from airlift.plan import CollectionPlan
 from airlift.staging import ImportRecord
 from airlift.steps.index import begin_load
-from airlift.targets import IMPORT_WAYS, WRITE_WAYS
 from airlift.targets.base import ImportJob, ImportWay, JobState
+from airlift.targets.ways import IMPORT_WAYS, WRITE_WAYS
 from airlift.waiting import wait_for
 
 _INSERT_BYTES = 8 << 20

@@ -9,7 +9,7 @@ from airlift.migration import Migration, log
 from airlift.params import IndexParams
 from airlift.plan import CollectionPlan
 from airlift.schema import CollectionSchema, Field
-from airlift.targets import IMPORT_WAYS
+from airlift.targets.ways import IMPORT_WAYS
 
 
 def definition(migration: Migration, field: Field) -> IndexParams | None:

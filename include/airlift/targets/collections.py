@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pymilvus import DataType as MilvusType
-from pymilvus import MilvusClient
 from tenacity import retry, retry_if_result, wait_exponential
 
 from airlift.connections import MilvusConnection
@@ -16,6 +14,9 @@ from airlift.errors import AirliftError
 from airlift.params import IndexParams
 from airlift.schema import CollectionSchema, Field
 from airlift.targets.client import ServerVersion, close, connect, explaining, server_version
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
 
 T = TypeVar("T")
 
@@ -218,6 +219,8 @@ class TargetCollections:
 
 def _field_arguments(field: Field) -> dict[str, Any]:
     """What pymilvus' add_field takes."""
+    from pymilvus import DataType as MilvusType
+
     arguments: dict[str, Any] = {
         "field_name": field.name,
         "datatype": MilvusType[field.type.value],

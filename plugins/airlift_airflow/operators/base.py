@@ -66,7 +66,7 @@ class MigrationOperator(BaseOperator):
 
     def execute(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Opens the migration and runs the step; again with the trigger's event after a wait."""
-        from airlift.run import timed
+        from airlift.timing import timed
 
         params = dict(context["params"])
         if params.get("dry_run") and not self.runs_when_dry:

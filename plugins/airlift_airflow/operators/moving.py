@@ -59,7 +59,7 @@ class BulkInsertOperator(BatchOperator):
     def step(self, migration: Migration, context: Context) -> Any:
         """Submits import jobs, or inserts the rows."""
         from airlift.steps.import_chunks import BatchImport, write_batch
-        from airlift.targets import IMPORT_WAYS
+        from airlift.targets.ways import IMPORT_WAYS
 
         if migration.staging.plan().way not in IMPORT_WAYS:
             return write_batch(migration, self.batch)
