@@ -52,6 +52,9 @@ def airflow(
             }
         ),
         "AIRFLOW__CORE__PARALLELISM": "4",
+        # A worker that is killed is noticed by its silence.
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
     }
     home = tmp_path_factory.mktemp("airflow")
     with AirflowStandalone(home, ROOT / "dags", ROOT / "plugins", env=env) as server:
