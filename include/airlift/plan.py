@@ -60,7 +60,7 @@ class Plan(BaseModel):
     """The whole migration.
 
     Attributes:
-        way: how rows get into the target; a key of `airlift.targets.WAYS`.
+        way: how rows get into the target; a key of `airlift.targets.ways`.
         batches: chunks in groups; one task handles a group.
     """
 

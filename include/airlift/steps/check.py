@@ -26,10 +26,7 @@ def choose_way(migration: Migration) -> str:
     """
     mode = migration.params.write_mode
     ways = migration.capabilities.ways
-    wanted = WAYS_OF_MODE[mode]
-    if mode is WriteMode.AUTO:
-        wanted = ways
-    for way in wanted:
+    for way in WAYS_OF_MODE.get(mode, ways):
         if way in ways:
             return way
     raise AirliftError(

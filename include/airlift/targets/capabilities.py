@@ -20,21 +20,17 @@ class Capabilities:
     """What a target can do.
 
     Attributes:
-        ways: ways for rows to get in, the preferred one first; keys of `airlift.targets.WAYS`.
+        ways: ways for rows to get in, the preferred one first; keys of `airlift.targets.ways`.
         data_types: the field types that it holds.
         databases: whether it has databases.
-        max_file_bytes: the largest chunk file that it imports.
         counts_partitions: whether `count(*)` without an expression heeds partition names.
-        clients: how many processes may talk to it at once; 0 means any number.
         default_index: the index for vector types that AUTOINDEX does not do well there.
     """
 
     ways: tuple[str, ...]
     data_types: frozenset[DataType]
     databases: bool = True
-    max_file_bytes: int = 16 << 30
     counts_partitions: bool = True
-    clients: int = 0
     default_index: tuple[tuple[DataType, IndexParams], ...] = ()
 
     def autoindex(self, data_type: DataType) -> IndexParams:
@@ -52,7 +48,7 @@ _BINARY_INDEX = (
     ),
 )
 
-_LITE = Capabilities(("insert", "upsert"), _TYPES_LITE, counts_partitions=False, clients=1)
+_LITE = Capabilities(("insert", "upsert"), _TYPES_LITE, counts_partitions=False)
 _ZILLIZ = Capabilities(("rest_import", "insert", "upsert"), _TYPES_2_3)
 _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
     ((2, 4), Capabilities(("rest_import", "insert", "upsert"), _TYPES_2_3)),
@@ -78,12 +74,11 @@ _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
 )
 
 WAYS_OF_MODE: dict[WriteMode, tuple[str, ...]] = {
-    WriteMode.AUTO: ("grpc_bulk_insert", "rest_import", "insert"),
     WriteMode.BULK_INSERT: ("grpc_bulk_insert", "rest_import"),
     WriteMode.INSERT: ("insert",),
     WriteMode.UPSERT: ("upsert",),
 }
-"""The ways that each `write_mode` stands for."""
+"""The ways that each `write_mode` stands for; `auto` is the target's own order."""
 
 
 def capabilities_of(version: ServerVersion) -> Capabilities | None:
