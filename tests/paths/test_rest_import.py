@@ -154,7 +154,8 @@ def test_into_zilliz_cloud(cloud, s3_server):
     server, place = cloud
     truth = place.write(SONGS)
     report = place.run(**CHUNKED)
-    assert (
+    assert report["target"].startswith("Zilliz Cloud (Milvus 2.6) at ")
+    assert report["way"] == "rest_import"
         report["target"].startswith("Zilliz Cloud (Milvus 2.6) at ")
         and report["way"] == "rest_import"
     )
