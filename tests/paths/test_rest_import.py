@@ -156,9 +156,6 @@ def test_into_zilliz_cloud(cloud, s3_server):
     report = place.run(**CHUNKED)
     assert report["target"].startswith("Zilliz Cloud (Milvus 2.6) at ")
     assert report["way"] == "rest_import"
-        report["target"].startswith("Zilliz Cloud (Milvus 2.6) at ")
-        and report["way"] == "rest_import"
-    )
     assert only(report)["rows_counted"] == LIVE
     assert_holds(place.client, "songs", truth["songs"])
     creates = [one for one in server.requests if one["path"].endswith("/create")]
