@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airlift.datatypes import DataType
+from airlift.fixed_width import fixed_bytes
 from airlift.schema import Field
 
 
@@ -25,12 +26,15 @@ def _zeros(size: int) -> npt.NDArray[np.float32]:
 
 def _not_finite(field: Field, column: pa.Array) -> npt.NDArray[np.bool_] | None:
     """Marks the rows with NaN or an infinity; None when there is none."""
-    flat = column.flatten().to_numpy(zero_copy_only=True)
+    values = fixed_bytes(column)
+    assert values is not None  # noqa: S101 - float vectors are fixed-size lists
+    flat: npt.NDArray[np.float32] = values.reshape(-1).view(np.float32)
     # 0 * x is 0 unless x is NaN or infinite: one pass at memory speed, no temporary array.
     with np.errstate(invalid="ignore"):
         if np.isfinite(np.dot(flat, _zeros(len(flat)))):
             return None
-    bad: npt.NDArray[np.bool_] = ~np.isfinite(flat.reshape(len(column), field.dim)).all(axis=1)
+    finite = np.isfinite(flat).reshape(len(column), field.dim)
+    bad: npt.NDArray[np.bool_] = np.logical_not(finite.all(axis=1))
     return bad
 
 

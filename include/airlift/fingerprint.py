@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from airlift.fixed_width import fixed_bytes
+
 U64 = npt.NDArray[np.uint64]
 
 _MASK = (1 << 64) - 1
@@ -86,25 +88,6 @@ def _hash_variable(column: pa.Array) -> U64:
     return np.frombuffer(b"".join(digests), dtype=np.uint64)
 
 
-def _fixed_bytes(column: pa.Array) -> npt.NDArray[np.uint8] | None:
-    """A column's values as a (rows, bytes) array without copying; None where lengths differ."""
-    kind = column.type
-    if pa.types.is_fixed_size_list(kind):
-        values = column.flatten().to_numpy(zero_copy_only=True)
-        return np.ascontiguousarray(values).view(np.uint8).reshape(len(column), -1)
-    if pa.types.is_fixed_size_binary(kind):
-        start = column.offset * kind.byte_width
-        raw = np.frombuffer(column.buffers()[1], dtype=np.uint8)
-        return raw[start : start + len(column) * kind.byte_width].reshape(len(column), -1)
-    if pa.types.is_boolean(kind):
-        bits: npt.NDArray[np.uint8] = column.cast(pa.uint8()).to_numpy()
-        return bits.reshape(len(column), 1)
-    if pa.types.is_primitive(kind):
-        values = column.to_numpy(zero_copy_only=True)
-        return np.ascontiguousarray(values).view(np.uint8).reshape(len(column), -1)
-    return None
-
-
 def _field_hashes(name: str, column: pa.Array) -> U64:
     if len(column) == 0:
         return np.empty(0, dtype=np.uint64)
@@ -114,7 +97,7 @@ def _field_hashes(name: str, column: pa.Array) -> U64:
         valid = column.is_valid().to_numpy(zero_copy_only=False)
         hashes[valid] = _field_hashes(name, column.drop_null())
         return hashes
-    fixed = _fixed_bytes(column)
+    fixed = fixed_bytes(column)
     hashes = _hash_variable(column) if fixed is None else _hash_fixed(fixed)
     with np.errstate(over="ignore"):
         return _mix(hashes + _salt(name))

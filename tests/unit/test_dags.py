@@ -89,6 +89,36 @@ def test_a_task_that_asks_nothing_of_the_target_imports_no_client_of_it():
     assert done.stdout.strip().splitlines()[-1] == "[]"
 
 
+def test_converting_imports_no_pandas(tmp_path):
+    """pyarrow imports it behind one's back, in `Array.to_numpy` and `pa.array` of a numpy array."""
+    code = f"""
+import sys
+import pyarrow as pa
+from airlift.bad_rows import find_bad_rows
+from airlift.datatypes import DataType
+from airlift.fingerprint import fingerprint
+from airlift.fixed_width import int64_array
+from airlift.formats import NumpyFormat
+from airlift.schema import CollectionSchema, Field
+from airlift.storage import open_storage
+import numpy as np
+fields = (Field(name="id", type=DataType.INT64, primary_key=True),
+          Field(name="v", type=DataType.FLOAT_VECTOR, dim=2))
+schema = CollectionSchema(name="c", fields=fields)
+flat = pa.Array.from_buffers(pa.float32(), 2, [None, pa.py_buffer(np.float32([1, 2]))])
+columns = [int64_array(np.array([1])), pa.FixedSizeListArray.from_arrays(flat, 2)]
+batch = pa.RecordBatch.from_arrays(columns, schema=schema.arrow)
+assert find_bad_rows(batch, fields) is None
+fingerprint(batch.take(int64_array(np.array([0]))))
+writer = NumpyFormat.writer(open_storage({str(tmp_path)!r}), schema, 1)
+writer.write(batch)
+writer.close()
+print("pandas" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_a_dag_file_imports_no_client_of_a_server():
     """Each of these takes longer than Airflow allows a DAG file to cost; tasks import them."""
     code = (

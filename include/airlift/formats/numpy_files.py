@@ -16,6 +16,7 @@ import pyarrow as pa
 from airlift.chunk import ChunkFile
 from airlift.datatypes import TYPES
 from airlift.errors import AirliftError
+from airlift.fixed_width import fixed_bytes
 from airlift.formats.write_behind import WriteBehind
 from airlift.schema import CollectionSchema, Field
 from airlift.storage import Storage
@@ -34,17 +35,6 @@ def _header(field: Field, rows: int) -> bytes:
     return buffer.getvalue()
 
 
-def _raw(column: pa.Array) -> memoryview:
-    """A fixed-width column's bytes, without copying where Arrow holds them so."""
-    if pa.types.is_fixed_size_list(column.type):
-        column = column.flatten()
-    if pa.types.is_boolean(column.type):
-        column = column.cast(pa.uint8())
-    width = column.type.bit_width // 8
-    start = column.offset * width
-    return memoryview(column.buffers()[1])[start : start + len(column) * width]
-
-
 class NumpyWriter:
     """Writes the `.npy` files of one chunk."""
 
@@ -61,7 +51,9 @@ class NumpyWriter:
         """Appends rows."""
         self._rows += batch.num_rows
         for index, field in enumerate(self._fields):
-            self._writers.write(index, _raw(batch.column(field.name)))
+            values = fixed_bytes(batch.column(field.name))
+            if values is not None:  # `unfit` has refused other fields
+                self._writers.write(index, values.reshape(-1).data)
 
     def close(self) -> list[ChunkFile]:
         """Publishes the files. Raises AirliftError when the rows are not as many as announced."""

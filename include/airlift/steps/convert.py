@@ -15,12 +15,12 @@ from airlift.bad_rows import find_bad_rows
 from airlift.chunk import Chunk, ChunkFile, Manifest
 from airlift.errors import AirliftError
 from airlift.fingerprint import combined, fingerprint, to_text
+from airlift.fixed_width import int64_array
 from airlift.formats import FORMATS
 from airlift.formats.base import ChunkWriter
 from airlift.migration import Migration, log
 from airlift.params import OnBadRow
 from airlift.plan import CollectionPlan
-from airlift.read_ahead import read_ahead
 from airlift.storage import Storage
 from airlift.transform import Transform
 
@@ -131,7 +131,7 @@ class _Conversion:
     def run(self, folder: Storage) -> Manifest:
         """Reads, converts and writes; returns the manifest, which is still to be written."""
         start = time.monotonic()
-        for batch in read_ahead(self._migration.source.read(self._chunk)):
+        for batch in self._migration.source.read(self._chunk):
             self._take(batch)
         if self._read != self._chunk.rows:
             raise AirliftError(
@@ -165,7 +165,7 @@ class _Conversion:
         self._fingerprint = combined(self._fingerprint, fingerprint(converted))
         self._fingerprint_seconds += time.monotonic() - started
         if len(sampled):
-            self._sample.append(converted.take(pa.array(sampled - before)))
+            self._sample.append(converted.take(int64_array(sampled - before)))
         if self._key:
             extremes = pc.min_max(converted.column(self._key))
             self._keys += [extremes["min"], extremes["max"]]
