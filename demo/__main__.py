@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from demo.terminal import show_progress, show_report
+from include.samples.milvus1x_tables import demo_tables, write_milvus1x
 from localservers import AirflowStandalone, LocalServerError, Milvus, MilvusLite
-from samples.milvus1x_tables import demo_tables, write_milvus1x
 
 ROOT = Path(__file__).resolve().parent.parent
 DAG_ID = "milvus1x_to_milvus"
