@@ -20,7 +20,7 @@ def source(size: str) -> Path:
     """A folder of Milvus 1.x with `size` rows: 128 floats each, 3 % deleted, in 4 segments."""
     folder = cache() / f"milvus1x-{size}"
     if not folder.is_dir():
-        from samples.milvus1x_tables import TableSpec, write_milvus1x
+        from include.samples.milvus1x_tables import TableSpec, write_milvus1x
 
         scratch = folder.with_suffix(".part")
         shutil.rmtree(scratch, ignore_errors=True)

@@ -134,3 +134,13 @@ def test_lock_files_name_no_registry(name):
     text = (ROOT / name).read_text()
     assert not re.search(r"://|--(extra-)?index-url|--find-links|--trusted-host", text)
     assert not re.search(r"\b(pypi|pythonhosted)\b|\.(org|com|net|io|internal|local)\b", text)
+
+
+def test_demo_and_benches_start_in_a_plain_checkout() -> None:
+    """`make demo` and `make bench` have no PYTHONPATH: the checkout's root must be enough."""
+    root = Path(__file__).resolve().parents[2]
+    code = "import demo.__main__, bench.__main__, bench.cases, include.samples.milvus1x_tables"
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, check=True)
+    for file in [*root.glob("demo/*.py"), *root.glob("bench/*.py")]:
+        assert "from samples" not in file.read_text(), file
