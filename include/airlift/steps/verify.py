@@ -9,7 +9,7 @@ from airlift.migration import Migration, log
 from airlift.params import OnMismatch, Verify
 from airlift.plan import CollectionPlan
 from airlift.steps.compare import compare_all, compare_sample, compare_search
-from airlift.steps.index import undo_temporary
+from airlift.steps.index import begin_load, undo_temporary
 from airlift.targets.rows import TargetRows
 from airlift.verification import PartitionCounts, Verification, Verifications, rows_before
 
@@ -24,6 +24,11 @@ def verify(migration: Migration) -> dict[str, Any]:
         Mismatch: with every difference of every collection.
     """
     plan = migration.staging.plan()
+    for collection in plan.collections:
+        # A Milvus Lite file forgets what is loaded as soon as the task that loaded it ends.
+        if not migration.target.is_loaded(collection.name):
+            begin_load(migration, collection.mapped.target)
+            migration.target.wait_loaded(collection.name)
     results = tuple(_verify_collection(migration, collection) for collection in plan.collections)
     migration.staging.write("verification.json", Verifications(collections=results))
     problems = [f"{one.collection!r}: {problem}" for one in results for problem in one.problems]
