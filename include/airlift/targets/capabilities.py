@@ -24,6 +24,7 @@ class Capabilities:
         data_types: the field types that it holds.
         databases: whether it has databases.
         counts_partitions: whether `count(*)` without an expression heeds partition names.
+        ordered_pages: whether a query with a limit gives the smallest primary keys.
         default_index: the index for vector types that AUTOINDEX does not do well there.
     """
 
@@ -31,6 +32,7 @@ class Capabilities:
     data_types: frozenset[DataType]
     databases: bool = True
     counts_partitions: bool = True
+    ordered_pages: bool = True
     default_index: tuple[tuple[DataType, IndexParams], ...] = ()
 
     def autoindex(self, data_type: DataType) -> IndexParams:
@@ -48,7 +50,9 @@ _BINARY_INDEX = (
     ),
 )
 
-_LITE = Capabilities(("insert", "upsert"), _TYPES_LITE, counts_partitions=False)
+_LITE = Capabilities(
+    ("insert", "upsert"), _TYPES_LITE, counts_partitions=False, ordered_pages=False
+)
 _ZILLIZ = Capabilities(("rest_import", "insert", "upsert"), _TYPES_2_3)
 _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
     ((2, 4), Capabilities(("rest_import", "insert", "upsert"), _TYPES_2_3)),

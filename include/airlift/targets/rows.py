@@ -17,7 +17,7 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
 from airlift.datatypes import DataType
 from airlift.schema import Field
-from airlift.targets.capabilities import capabilities_of
+from airlift.targets.capabilities import Capabilities, capabilities_of
 from airlift.targets.collections import TargetCollections
 from airlift.targets.columns import to_batch
 
@@ -66,9 +66,12 @@ class TargetRows:
         return int(answer[0]["count(*)"])
 
     @cached_property
+    def _can(self) -> Capabilities | None:
+        return capabilities_of(self._collections.version())
+
+    @property
     def _counts_partitions(self) -> bool:
-        can = capabilities_of(self._collections.version())
-        return can is None or can.counts_partitions
+        return self._can is None or self._can.counts_partitions
 
     def _every_row(self, name: str) -> str:
         """The expression to count a partition's rows with: empty but for Milvus Lite."""
@@ -107,6 +110,9 @@ class TargetRows:
         if any(field.type is DataType.BINARY_VECTOR for field in wanted):
             most = _MAX_BINARY_PAGE_ROWS
         limit = max(1, min(most, _PAGE_BYTES // row_bytes))
+        if self._can and not self._can.ordered_pages:
+            # Any rows may be on a page, so only all of them on one is safe (Milvus Lite).
+            limit = self.count(name, partition) + 1
         expression = _every_key(key.name, key.type)
         while True:
             page = self._query(name, wanted, expression, limit, partition)
