@@ -46,7 +46,7 @@ def _repeated_keys(migration: Migration, collection: CollectionPlan) -> npt.NDAr
 
 
 def compare_sample(
-    migration: Migration, collection: CollectionPlan, problems: list[str]
+    migration: Migration, collection: CollectionPlan, sample: pa.Table, problems: list[str]
 ) -> dict[str, Any]:
     """Reads the sampled rows back by primary key and compares every field, bit for bit.
 
@@ -56,7 +56,7 @@ def compare_sample(
     key = schema.primary_key
     if key.auto_id:
         return {}
-    sample = read_sample(migration, collection).sort_by(key.name)
+    sample = sample.sort_by(key.name)
     rows = TargetRows(migration.target)
     keys = sample.column(key.name).to_pylist()
     answers = [
@@ -89,7 +89,7 @@ def _tell_differences(
 
 
 def compare_search(
-    migration: Migration, collection: CollectionPlan, problems: list[str]
+    migration: Migration, collection: CollectionPlan, sample: pa.Table, problems: list[str]
 ) -> dict[str, Any]:
     """Searches for sampled vectors: each must find itself first, or a row just as near.
 
@@ -98,7 +98,6 @@ def compare_search(
     effort, which more results make. `found_at_once` tells how the first searches came out.
     """
     schema = collection.mapped.target
-    sample = read_sample(migration, collection)
     at = np.unique(np.linspace(0, max(sample.num_rows - 1, 0), SEARCHES).astype(np.int64))
     chosen = sample.take(pa.array(at[: sample.num_rows]))
     found = {"searched": 0, "found_at_once": 0, "found_first": 0}

@@ -8,7 +8,7 @@ from airlift.errors import Mismatch, Refused
 from airlift.migration import Migration, log
 from airlift.params import OnMismatch, Verify
 from airlift.plan import CollectionPlan
-from airlift.steps.compare import compare_all, compare_sample, compare_search
+from airlift.steps.compare import compare_all, compare_sample, compare_search, read_sample
 from airlift.steps.index import begin_load, undo_temporary
 from airlift.targets.rows import TargetRows
 from airlift.verification import PartitionCounts, Verification, Verifications, rows_before
@@ -73,8 +73,9 @@ def _verify_collection(migration: Migration, collection: CollectionPlan) -> Veri
     ]
     found: dict[str, Any] = {}
     if level is not Verify.COUNTS and any(one.converted for one in partitions.values()):
-        found |= compare_sample(migration, collection, problems)
-        found |= compare_search(migration, collection, problems)
+        sample = read_sample(migration, collection)
+        found |= compare_sample(migration, collection, sample, problems)
+        found |= compare_search(migration, collection, sample, problems)
     if level is Verify.FULL:
         found |= compare_all(migration, collection, rows_before(partitions), problems)
     told = ", ".join(f"{name} {value}" for name, value in found.items())
