@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +17,10 @@ from sqlalchemy.engine import URL
 from airlift.connections import MilvusConnection, StorageConnection
 from airlift.migration import Migration
 from airlift.run import run
-from airlift.sources.milvus1x.params import Milvus1xParams
+from airlift.sources.registry import params_class
 from airlift.storage import open_storage
 from localservers import Milvus, MilvusLite, MilvusOnS3, S3Server
-from samples.milvus1x_tables import CollectionTruth, TableSpec, write_milvus1x
+from samples.milvus1x_tables import write_milvus1x
 
 FLAT = {"index_type": "FLAT"}
 BIN_FLAT = {"index_type": "BIN_FLAT"}
@@ -45,40 +45,65 @@ class KnownConnections:
         return self.databases[conn_id]
 
 
+@dataclass(frozen=True)
+class SourceKind:
+    """What a test needs to know of a source system.
+
+    Attributes:
+        name: as the entry-point groups have it.
+        write: makes sample data: `write(folder, specs, **options)` returns what must arrive.
+        params: the params that say where the data is, given its folder. A param that a test gives
+            as None is left out.
+    """
+
+    name: str
+    write: Callable[..., Any]
+    params: Callable[[Path], dict[str, Any]]
+
+
+MILVUS1X = SourceKind(
+    "milvus1x",
+    write_milvus1x,
+    lambda folder: {"tables_url": f"{folder}/tables", "meta_url": f"{folder}/meta.sqlite"},
+)
+
+
 class Place:
-    """Runs migrations of one source folder into one server.
+    """Runs migrations of one source into one server.
 
     Args:
-        folder: the source's: `tables/`, `meta.sqlite`.
+        folder: where the source's data is.
         client: a MilvusClient of the target, for the test's own look at it.
+        kind: the source system.
     """
 
     def __init__(
-        self, folder: Path, staging_url: str, client: Any, connections: KnownConnections
+        self,
+        folder: Path,
+        staging_url: str,
+        client: Any,
+        connections: KnownConnections,
+        kind: SourceKind = MILVUS1X,
     ) -> None:
         self.folder = folder
         self.staging_url = staging_url
         self.client = client
         self.connections = connections
+        self.kind = kind
         self.defaults: dict[str, Any] = {"index": FLAT, "staging_url": staging_url}
         self.migration_id = f"m{next(_serial)}"
 
-    def write(self, *specs: TableSpec, meta_json: bool = False) -> dict[str, CollectionTruth]:
+    def write(self, *specs: Any, **options: Any) -> Any:
         """Makes the source; returns what must arrive."""
-        return write_milvus1x(self.folder, specs, meta_json)
+        return self.kind.write(self.folder, specs, **options)
 
     def migration(self, **params: Any) -> Migration:
         """The migration, with `migration_id` of the place unless params have another."""
-        given = {
-            "tables_url": str(self.folder / "tables"),
-            "meta_url": str(self.folder / "meta.sqlite"),
-            **self.defaults,
-            **params,
-        }
+        given = {**self.kind.params(self.folder), **self.defaults, **params}
         migration_id = given.pop("migration_id", self.migration_id)
-        if given.get("meta_conn_id"):
-            given.pop("meta_url")
-        return Migration("milvus1x", Milvus1xParams(**given), migration_id, self.connections)
+        given = {name: value for name, value in given.items() if value is not None}
+        model = params_class(self.kind.name)
+        return Migration(self.kind.name, model(**given), migration_id, self.connections)
 
     def run(self, max_batches: int = 64, **params: Any) -> dict[str, Any]:
         """Runs a migration to its end; returns what stands in its report.json."""
@@ -124,33 +149,34 @@ def bucket_of(server: S3Server) -> StorageConnection:
 
 
 @contextmanager
-def local_place(milvus: Milvus, folder: Path) -> Iterator[Place]:
+def local_place(milvus: Milvus, folder: Path, kind: SourceKind = MILVUS1X) -> Iterator[Place]:
     """A target that stores locally, and staging in its data folder."""
     connections = KnownConnections({"milvus_default": MilvusConnection(uri=milvus.uri)})
     staging = milvus.data_dir / "staging"
     with _clean_after(milvus.client()) as client:
-        yield Place(folder, str(staging), client, connections)
+        yield Place(folder, str(staging), client, connections, kind)
 
 
 @contextmanager
-def bucket_place(milvus: MilvusOnS3, folder: Path) -> Iterator[Place]:
+def bucket_place(milvus: MilvusOnS3, folder: Path, kind: SourceKind = MILVUS1X) -> Iterator[Place]:
     """A target that stores in a bucket, and staging in that."""
     connections = KnownConnections(
         {"milvus_default": MilvusConnection(uri=milvus.uri, user="root", password="Milvus")},
         {"store": bucket_of(milvus.s3)},
     )
     with _clean_after(milvus.client()) as client:
-        place = Place(folder, f"s3://{milvus.s3.bucket}/staging", client, connections)
+        staging = f"s3://{milvus.s3.bucket}/staging"
+        place = Place(folder, staging, client, connections, kind)
         place.defaults["staging_conn_id"] = "store"
         yield place
 
 
 @contextmanager
-def lite_place(lite: MilvusLite, folder: Path) -> Iterator[Place]:
+def lite_place(lite: MilvusLite, folder: Path, kind: SourceKind = MILVUS1X) -> Iterator[Place]:
     """Milvus Lite, which takes inserts only, so staging may lie anywhere."""
     connections = KnownConnections({"milvus_default": MilvusConnection(uri=lite.uri)})
     with _clean_after(lite.client()) as client:
-        yield Place(folder, str(folder.parent / "staging"), client, connections)
+        yield Place(folder, str(folder.parent / "staging"), client, connections, kind)
 
 
 @contextmanager

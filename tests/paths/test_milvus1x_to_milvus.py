@@ -352,7 +352,7 @@ def test_metadata_in_mysql(place: Place, mariadb: MariaDB) -> None:
     for file in place.folder.glob("meta.*"):
         file.unlink()
     place.connections.databases["meta"] = database.set(drivername="mysql")
-    report = place.run(meta_conn_id="meta", write_mode="insert")
+    report = place.run(meta_url=None, meta_conn_id="meta", write_mode="insert")
     assert_holds(place.client, "songs", truth)
     assert mariadb.password not in str(report)
 
