@@ -13,6 +13,7 @@ from .errors import LocalServerError
 
 _HOME = {
     "AirflowStandalone": "airflow",
+    "Elasticsearch": "elasticsearch",
     "MariaDB": "mariadb",
     "Milvus": "milvus",
     "MilvusLite": "milvus_lite",

@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,31 +33,43 @@ def cache_dir() -> Path:
 
 
 @contextlib.contextmanager
-def _one_at_a_time(name: str) -> Iterator[None]:
+def one_at_a_time(name: str) -> Iterator[None]:
     """Only one process at a time fills the cache."""
     with open(cache_dir() / f".{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def milvus_binaries() -> Path:
-    """The folder with the `milvus` program and its libraries, unpacked from the PyPI wheel."""
-    target = cache_dir() / f"milvus-{MILVUS_VERSION}"
+def cached_folder(name: str, fill: Callable[[Path], None]) -> Path:
+    """A folder of the cache, made by `fill` when it isn't there: whole or not at all.
+
+    `fill` gets an empty folder to write into; what it raises, this raises.
+    """
+    target = cache_dir() / name
     if target.is_dir():
         return target
-    packed = milvus_wheel_data() / "bin"
-    with _one_at_a_time("milvus"):
+    with one_at_a_time(name):
         if target.is_dir():
             return target
         scratch = Path(tempfile.mkdtemp(dir=cache_dir()))
         try:
-            with ThreadPoolExecutor(2) as pool:
-                list(pool.map(lambda file: _unpack(file, scratch), packed.glob("*.lzma")))
+            fill(scratch)
             scratch.chmod(0o755)
             scratch.rename(target)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     return target
+
+
+def milvus_binaries() -> Path:
+    """The folder with the `milvus` program and its libraries, unpacked from the PyPI wheel."""
+
+    def fill(folder: Path) -> None:
+        packed = milvus_wheel_data() / "bin"
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda file: _unpack(file, folder), packed.glob("*.lzma")))
+
+    return cached_folder(f"milvus-{MILVUS_VERSION}", fill)
 
 
 def _unpack(packed: Path, folder: Path) -> None:
@@ -85,7 +97,7 @@ def versitygw_binary() -> Path:
     program = folder / "versitygw"
     if program.is_file():
         return program
-    with _one_at_a_time("versitygw"):
+    with one_at_a_time("versitygw"):
         if program.is_file():
             return program
         go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")

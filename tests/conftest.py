@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from localservers import LocalServerError, MariaDB, Milvus, MilvusLite, MilvusOnS3, S3Server
+from localservers import (
+    Elasticsearch,
+    LocalServerError,
+    MariaDB,
+    Milvus,
+    MilvusLite,
+    MilvusOnS3,
+    S3Server,
+)
 
 # Before anything imports Airflow, which reads it once: no test may touch somebody's own Airflow.
 _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airlift-airflow-home-")
@@ -98,4 +106,14 @@ def mariadb(
 ) -> Iterator[MariaDB]:
     """A MariaDB server."""
     with _started(MariaDB(tmp_path_factory.mktemp("mariadb")), pytestconfig) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_8(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Elasticsearch]:
+    """Elasticsearch 8 that lets everybody in."""
+    server = Elasticsearch(tmp_path_factory.mktemp("elasticsearch-8"))
+    with _started(server, pytestconfig):
         yield server
