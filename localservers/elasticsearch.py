@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +13,7 @@ from .errors import LocalServerError
 from .jdk import build_jar, write_properties
 from .maven import Artifact, unpack
 from .search_server import SearchServer
+from .tls import certificate_in
 
 if TYPE_CHECKING:
     import elasticsearch
@@ -18,7 +22,7 @@ _ZIP = "org.elasticsearch.distribution.integ-test-zip:elasticsearch:{}:zip"
 _SHA256 = {
     "8.19.21": "215d5f3dbf0609a149f6218a9e47b6ae2df34ebbff3c5754e35f15a5e5393c8a",
 }
-_ROOT_INFO = Path(__file__).parent / "java" / "RootInfoPlugin.java"
+_PLUGIN = Path(__file__).parent / "java" / "MissingPartsPlugin.java"
 
 
 class Elasticsearch(SearchServer):
@@ -27,6 +31,8 @@ class Elasticsearch(SearchServer):
     :param directory: configuration, log and data go here; starting again with the same folder
         gives the same data. Without one, a temporary folder that :meth:`stop` removes.
     :param version: one of "8.19.21".
+    :param security: demand a login: :attr:`user` (a superuser) and :attr:`password`.
+    :param tls: speak HTTPS, with the certificate :attr:`ca_file`; needs `security`.
     :param heap: Java's memory, e.g. "512m" or "1g".
     """
 
@@ -38,6 +44,8 @@ class Elasticsearch(SearchServer):
         self,
         directory: str | Path | None = None,
         version: str = "8.19.21",
+        security: bool = False,
+        tls: bool = False,
         heap: str = "512m",
     ) -> None:
         if version not in _SHA256:
@@ -45,43 +53,101 @@ class Elasticsearch(SearchServer):
                 f"Elasticsearch {version} is not among those that can be started here: "
                 f"{', '.join(sorted(_SHA256))}."
             )
+        if tls and not security:
+            raise LocalServerError("Elasticsearch has TLS with security only: security=True.")
         super().__init__(directory, version, heap)
+        if security:
+            self.user, self.password = "admin", secrets.token_hex(16)
+        if tls:
+            certificate = certificate_in(self.directory / "config")
+            self.ca_file, self.fingerprint = certificate.file, certificate.fingerprint
 
     def distribution(self) -> Path:
-        """The unpacked zip, with a plugin that answers `GET /`."""
+        """The unpacked zip, with a plugin for what it lacks."""
         artifact = Artifact(_ZIP.format(self.version), _SHA256[self.version])
         name = f"elasticsearch-{self.version}"
 
         def fill(folder: Path) -> None:
             unpack(artifact, folder)
-            _add_root_info(folder / name, self.version)
+            _add_missing_parts(folder / name, self.version)
 
-        return cached_folder(name, fill) / name
+        # With another plugin it is another folder.
+        plugin = hashlib.sha256(_PLUGIN.read_bytes()).hexdigest()[:8]
+        return cached_folder(f"{name}-{plugin}", fill) / name
 
     def settings(self) -> dict[str, Any]:
         """Settings of its own."""
-        return {"xpack.security.enabled": False}
+        if not self.user:
+            return {"xpack.security.enabled": False}
+        settings = {
+            "xpack.security.enabled": True,
+            "xpack.security.authc.api_key.enabled": True,
+        }
+        if not self.ca_file:
+            return settings
+        certificate = certificate_in(self.ca_file.parent)
+        return settings | {
+            "xpack.security.http.ssl.enabled": True,
+            "xpack.security.http.ssl.certificate": str(certificate.file),
+            "xpack.security.http.ssl.key": str(certificate.key),
+        }
+
+    def create_api_key(self, name: str = "airlift", **body: Any) -> str:
+        """Make an API key with the rights of :attr:`user` and return it as clients take it.
+
+        :param body: e.g. `role_descriptors`, to give it less, or `expiration`.
+        """
+        made = self.request("POST", "/_security/api_key", json={"name": name, **body})
+        return str(made["encoded"])
+
+    def create_service_token(self, account: str = "elastic/enterprise-search-server") -> str:
+        """Make a token for the header ``Authorization: Bearer`` and return it.
+
+        It may do what that account may, which Elasticsearch has built in: this one may read
+        indices named ``search-*``, and no others.
+        """
+        path = f"/_security/service/{account}/credential/token"
+        return str(self.request("POST", path)["token"]["value"])
 
     def client(self, **options: Any) -> elasticsearch.Elasticsearch:
         """The official client for this server."""
         from elasticsearch import Elasticsearch as Client
 
+        if self.user:
+            options = {"basic_auth": (self.user, self.password), **options}
+        if self.ca_file:
+            options = {"ca_certs": str(self.ca_file), **options}
         return Client(self.url, **options)
 
+    def _write_config(self, template: Path) -> None:
+        super()._write_config(template)
+        if self.user:
+            config = self.directory / "config"
+            (config / "users").write_text(f"{self.user}:{_hashed(self.password)}\n")
+            (config / "users_roles").write_text(f"superuser:{self.user}\n")
 
-def _add_root_info(distribution: Path, version: str) -> None:
-    """The zip lacks the module that answers `GET /`, which is what every client asks first."""
-    module = distribution / "modules" / "airlift-root-info"
+
+def _hashed(password: str) -> str:
+    """As `elasticsearch-users useradd` writes it into the file, but without starting a Java."""
+    salt = secrets.token_bytes(32)
+    rounds = 10_000
+    key = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, rounds, 32)
+    return f"{{PBKDF2}}{rounds}${base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}"
+
+
+def _add_missing_parts(distribution: Path, version: str) -> None:
+    """The zip has hardly any modules; what clients ask for first is in one that it lacks."""
+    module = distribution / "modules" / "airlift-missing-parts"
     module.mkdir()
-    build_jar(module / "airlift-root-info.jar", _ROOT_INFO, distribution / "lib")
+    build_jar(module / "airlift-missing-parts.jar", _PLUGIN, distribution / "lib")
     write_properties(
         module / "plugin-descriptor.properties",
         {
             "name": module.name,
-            "description": "Answers GET /",
+            "description": "What the zip lacks and tests need",
             "version": version,
             "elasticsearch.version": version,
             "java.version": "17",
-            "classname": f"airlift.{_ROOT_INFO.stem}",
+            "classname": f"airlift.{_PLUGIN.stem}",
         },
     )

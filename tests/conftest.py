@@ -117,3 +117,13 @@ def elasticsearch_8(
     server = Elasticsearch(tmp_path_factory.mktemp("elasticsearch-8"))
     with _started(server, pytestconfig):
         yield server
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_secure(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Elasticsearch]:
+    """Elasticsearch 8 that demands a login and speaks HTTPS."""
+    folder = tmp_path_factory.mktemp("elasticsearch-secure")
+    with _started(Elasticsearch(folder, security=True, tls=True), pytestconfig) as server:
+        yield server

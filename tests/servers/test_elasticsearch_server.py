@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
+from elastic_transport import TlsError
+from elasticsearch import AuthenticationException, AuthorizationException
+from elasticsearch import Elasticsearch as Client
 
 from localservers import Elasticsearch, LocalServerError
 
@@ -46,3 +51,49 @@ def test_a_killed_server_has_its_documents_and_its_address_again(tmp_path: Path)
 def test_a_version_that_cannot_be_had_is_refused() -> None:
     with pytest.raises(LocalServerError, match=r"Elasticsearch 1\.2\.3 .* 8\.19\.21"):
         Elasticsearch(version="1.2.3")
+
+
+def test_security_demands_the_password_also_after_a_crash(
+    elasticsearch_secure: Elasticsearch,
+) -> None:
+    server = elasticsearch_secure
+    server.kill()
+    server.start()
+    assert server.client().security.authenticate()["username"] == server.user
+    for login in ((server.user, "wrong"), ("nobody", server.password), None):
+        client = Client(server.url, basic_auth=login, ca_certs=server.ca_file)
+        with pytest.raises(AuthenticationException) as refused:
+            client.info()
+        assert refused.value.status_code == 401
+
+
+def test_tls_is_trusted_by_certificate_or_fingerprint_only(
+    elasticsearch_secure: Elasticsearch,
+) -> None:
+    server = elasticsearch_secure
+    login = (server.user, server.password)
+    address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+    shown = ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(address))
+    assert hashlib.sha256(shown).hexdigest() == server.fingerprint
+    for trust in ({"ca_certs": server.ca_file}, {"ssl_assert_fingerprint": server.fingerprint}):
+        assert Client(server.url, basic_auth=login, **trust).ping()
+    for doubt in ({}, {"ssl_assert_fingerprint": "00" * 32}):
+        with pytest.raises(TlsError):
+            Client(server.url, basic_auth=login, max_retries=0, **doubt).info()
+    with pytest.raises(LocalServerError, match="with security only"):
+        Elasticsearch(tls=True)
+
+
+def test_api_keys_and_service_tokens_have_their_own_rights(
+    elasticsearch_secure: Elasticsearch,
+) -> None:
+    server = elasticsearch_secure
+    fill(server, "search-tokens")
+    fill(server, "others")
+    readable = {"names": ["search-*"], "privileges": ["read"]}
+    key = server.create_api_key(role_descriptors={"reader": {"indices": [readable]}})
+    for auth in ({"api_key": key}, {"bearer_auth": server.create_service_token()}):
+        client = Client(server.url, ca_certs=server.ca_file, **auth)
+        assert client.count(index="search-tokens")["count"] == len(VECTORS)
+        with pytest.raises(AuthorizationException):
+            client.count(index="others")

@@ -2,8 +2,15 @@ package airlift;
 
 import java.util.Collection;
 import java.util.List;
+import java.util.Map;
 import java.util.function.Predicate;
 import java.util.function.Supplier;
+import java.util.function.UnaryOperator;
+import java.util.regex.Pattern;
+import org.apache.lucene.analysis.TokenStream;
+import org.apache.lucene.analysis.email.UAX29URLEmailTokenizer;
+import org.apache.lucene.analysis.miscellaneous.RemoveDuplicatesTokenFilter;
+import org.apache.lucene.analysis.pattern.PatternCaptureGroupTokenFilter;
 import org.elasticsearch.Build;
 import org.elasticsearch.client.internal.node.NodeClient;
 import org.elasticsearch.cluster.metadata.IndexNameExpressionResolver;
@@ -15,7 +22,11 @@ import org.elasticsearch.common.settings.IndexScopedSettings;
 import org.elasticsearch.common.settings.Settings;
 import org.elasticsearch.common.settings.SettingsFilter;
 import org.elasticsearch.features.NodeFeature;
+import org.elasticsearch.index.analysis.TokenFilterFactory;
+import org.elasticsearch.index.analysis.TokenizerFactory;
+import org.elasticsearch.indices.analysis.AnalysisModule.AnalysisProvider;
 import org.elasticsearch.plugins.ActionPlugin;
+import org.elasticsearch.plugins.AnalysisPlugin;
 import org.elasticsearch.plugins.Plugin;
 import org.elasticsearch.rest.BaseRestHandler;
 import org.elasticsearch.rest.RestController;
@@ -25,8 +36,14 @@ import org.elasticsearch.rest.RestResponse;
 import org.elasticsearch.rest.RestStatus;
 import org.elasticsearch.xcontent.XContentBuilder;
 
-/** Answers `GET /` and `HEAD /` as Elasticsearch's own rest-root module does, which is not published. */
-public class RootInfoPlugin extends Plugin implements ActionPlugin {
+/**
+ * What the published zip lacks of Elasticsearch's own modules, and tests need.
+ *
+ * <p>Of rest-root: `GET /` and `HEAD /`, which every client asks first. Of analysis-common: what the
+ * index of API keys and service tokens is made with (the e-mail addresses of users, which are not
+ * looked for here, so that near enough is good enough).
+ */
+public class MissingPartsPlugin extends Plugin implements ActionPlugin, AnalysisPlugin {
     private ClusterService cluster;
 
     @Override
@@ -48,6 +65,42 @@ public class RootInfoPlugin extends Plugin implements ActionPlugin {
         Predicate<NodeFeature> features
     ) {
         return List.of(new RootInfo());
+    }
+
+    @Override
+    public Map<String, AnalysisProvider<TokenizerFactory>> getTokenizers() {
+        return Map.of(
+            "uax_url_email",
+            (index, environment, name, settings) -> TokenizerFactory.newFactory(name, UAX29URLEmailTokenizer::new)
+        );
+    }
+
+    @Override
+    public Map<String, AnalysisProvider<TokenFilterFactory>> getTokenFilters() {
+        return Map.of(
+            "unique",
+            (index, environment, name, settings) -> filter(name, RemoveDuplicatesTokenFilter::new),
+            "pattern_capture",
+            (index, environment, name, settings) -> {
+                Pattern[] patterns = settings.getAsList("patterns").stream().map(Pattern::compile).toArray(Pattern[]::new);
+                boolean keep = settings.getAsBoolean("preserve_original", true);
+                return filter(name, tokens -> new PatternCaptureGroupTokenFilter(tokens, keep, patterns));
+            }
+        );
+    }
+
+    private static TokenFilterFactory filter(String name, UnaryOperator<TokenStream> filter) {
+        return new TokenFilterFactory() {
+            @Override
+            public String name() {
+                return name;
+            }
+
+            @Override
+            public TokenStream create(TokenStream tokens) {
+                return filter.apply(tokens);
+            }
+        };
     }
 
     private class RootInfo extends BaseRestHandler {
