@@ -51,9 +51,12 @@ class Manifest(BaseModel):
 
     Attributes:
         rows_read: live rows that the source gave.
+        note: why they are others than planned, where the source has moved on.
         rows: rows in the data files.
         bad_rows: rows that were set aside, in the collection's `bad_rows` folder.
         fingerprint: of the rows in the data files, 16 hex digits; see `airlift.fingerprint`.
+        max_bytes: bytes of the longest text, by field; for arrays of texts, of the longest item.
+        max_items: items of the longest array, by field.
         pk_min, pk_max: the range of primary keys, when they are kept and there are rows.
         seconds: what the conversion took; `fingerprint_seconds` is the fingerprint's share.
     """
@@ -62,11 +65,14 @@ class Manifest(BaseModel):
 
     chunk: str
     rows_read: int
+    note: str = ""
     rows: int
     bad_rows: int
     bytes: int
     files: tuple[ChunkFile, ...]
     fingerprint: str
+    max_bytes: dict[str, int] = {}
+    max_items: dict[str, int] = {}
     pk_min: int | str | None = None
     pk_max: int | str | None = None
     seconds: float = 0.0

@@ -18,6 +18,7 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pyarrow as pa
 
 from airlift.fixed_width import fixed_bytes
@@ -81,10 +82,11 @@ def _hash_fixed(values: npt.NDArray[np.uint8]) -> U64:
 
 def _hash_variable(column: pa.Array) -> U64:
     """Hashes values of different lengths one by one."""
-    digests = (
-        hashlib.blake2b(value, digest_size=8).digest()
-        for value in column.cast(pa.binary()).to_pylist()
-    )
+    if pa.types.is_list(column.type):
+        values = [orjson.dumps(items) for items in column.to_pylist()]
+    else:
+        values = column.cast(pa.binary()).to_pylist()
+    digests = (hashlib.blake2b(value, digest_size=8).digest() for value in values)
     return np.frombuffer(b"".join(digests), dtype=np.uint64)
 
 
@@ -101,6 +103,11 @@ def _field_hashes(name: str, column: pa.Array) -> U64:
     hashes = _hash_variable(column) if fixed is None else _hash_fixed(fixed)
     with np.errstate(over="ignore"):
         return _mix(hashes + _salt(name))
+
+
+def value_hashes(column: pa.Array) -> U64:
+    """A 64-bit hash of each value of a column; equal values have equal hashes."""
+    return _field_hashes("", column)
 
 
 def fingerprint(batch: pa.RecordBatch) -> int:

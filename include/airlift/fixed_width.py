@@ -14,7 +14,7 @@ def fixed_bytes(column: pa.Array) -> npt.NDArray[np.uint8] | None:
     """A column's values as a (rows, bytes a value) array, not copied where Arrow holds them so.
 
     Args:
-        column: without nulls; booleans become one byte each.
+        column: booleans become one byte each; what stands for a null is undefined.
 
     Returns:
         The bytes, or None where values differ in length.
@@ -23,7 +23,8 @@ def fixed_bytes(column: pa.Array) -> npt.NDArray[np.uint8] | None:
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.uint8())
     if pa.types.is_fixed_size_list(column.type):
-        column = column.flatten()
+        size = column.type.list_size
+        column = column.values.slice(column.offset * size, rows * size)  # flatten() skips nulls
     elif not pa.types.is_primitive(column.type) and not pa.types.is_fixed_size_binary(column.type):
         return None
     width = column.type.bit_width // 8

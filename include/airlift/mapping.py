@@ -16,6 +16,9 @@ _RETYPES = {
 }
 """Scalar type changes that keep every value exactly (ranges are checked while converting)."""
 
+_INTEGER_LENGTH = 20
+"""Bytes of the longest 64-bit integer as text."""
+
 
 class MappedCollection(BaseModel):
     """What becomes of one source collection.
@@ -25,6 +28,9 @@ class MappedCollection(BaseModel):
         target: the collection to make on the target.
         alias: the alias to switch to it once verified; empty for none.
         fields: source field name -> target field name, for the fields that are written.
+        types: source field name -> its type at the source.
+        into_dynamic: source field name -> key in the dynamic field, for those that go there; see
+            `airlift.fitting`.
         partitions: source partition -> target partition ("" is the default one), those chosen.
         notes: changes that the user should know of, e.g. a name that was changed.
     """
@@ -35,6 +41,8 @@ class MappedCollection(BaseModel):
     target: CollectionSchema
     alias: str = ""
     fields: dict[str, str]
+    types: dict[str, DataType] = {}
+    into_dynamic: dict[str, str] = {}
     partitions: dict[str, str]
     notes: tuple[str, ...] = ()
 
@@ -90,6 +98,11 @@ def _map_one(
             reasons.append(f"{name!r} is too long for a collection; choose a shorter target name")
     fields = _map_fields(schema, mapping, reasons, notes)
     partitions = _map_partitions(collection, mapping, reasons, notes)
+    if mapping.dynamic_field is False and any(field.is_dynamic for field in fields.values()):
+        reasons.append(
+            f"collection {schema.name!r}: rows have values without a field of their own, and "
+            "mapping turns the dynamic field off; allow it, or exclude '$meta'"
+        )
     if not any(field.is_vector for field in fields.values()):
         reasons.append(f"collection {schema.name!r}: no vector field is left; include one")
     if reasons:
@@ -111,6 +124,7 @@ def _map_one(
         target=target,
         alias=alias,
         fields=written,
+        types={field.name: field.type for field in schema.fields if field.name in written},
         partitions=partitions,
         notes=tuple(notes),
     )
@@ -173,6 +187,8 @@ def _map_field(
     reasons: list[str],
     notes: list[str],
 ) -> Field:
+    if field.is_dynamic:
+        return field
     what = f"{what}, field {field.name!r}"
     update: dict[str, object] = {
         "name": _target_name(what, field.name, edit.target, reasons, notes)
@@ -183,10 +199,24 @@ def _map_field(
         if edit.type not in _RETYPES.get(field.type, set()):
             reasons.append(f"{what}: {field.type} can't become {edit.type} without changing values")
         update["type"] = edit.type
-    if update.get("type", field.type) is DataType.VARCHAR:
-        update["max_length"] = edit.max_length or field.max_length or 20
+    kind = update.get("type", field.type)
+    if kind is DataType.VARCHAR and field.type is not DataType.VARCHAR:
+        update["max_length"] = edit.max_length or _INTEGER_LENGTH
     elif edit.max_length:
-        reasons.append(f"{what}: max_length is for VARCHAR, the field is {field.type}")
+        if not field.holds_text:
+            reasons.append(f"{what}: max_length is for VARCHAR, the field is {field.type}")
+        update["max_length"] = edit.max_length
+    if edit.max_capacity:
+        if kind is not DataType.ARRAY:
+            reasons.append(f"{what}: max_capacity is for ARRAY, the field is {field.type}")
+        update["max_capacity"] = edit.max_capacity
+    if edit.element_type and edit.element_type is not field.element_type:
+        reasons.append(
+            f"{what}: its items are {field.element_type or 'none: it is no ARRAY'}, they can't "
+            f"become {edit.element_type}"
+        )
+    if edit.nullable is not None:
+        update["nullable"] = edit.nullable and not field.primary_key
     if field.primary_key:
         update["auto_id"] = mapping.auto_id or field.auto_id
         if update.get("type", field.type) not in (DataType.INT64, DataType.VARCHAR):

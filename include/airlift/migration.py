@@ -59,7 +59,7 @@ class Migration:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for opened in {"target", "server"} & self.__dict__.keys():
+        for opened in {"source", "target", "server"} & self.__dict__.keys():
             self.__dict__[opened].close()
 
     @cached_property

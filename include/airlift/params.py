@@ -72,7 +72,10 @@ class FieldMapping(BaseModel):
     source: str
     target: str = ""
     type: DataType | None = None
+    element_type: DataType | None = None
     max_length: int | None = Field(default=None, ge=1, le=65535)
+    max_capacity: int | None = Field(default=None, ge=1, le=4096)
+    nullable: bool | None = None
     description: str | None = None
 
 

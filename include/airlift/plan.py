@@ -7,9 +7,6 @@ from pydantic import BaseModel, ConfigDict
 from airlift.chunk import Chunk
 from airlift.mapping import MappedCollection
 
-BATCH_BYTES = 4 << 30
-"""A batch is one task; below this, a task's own cost would show."""
-
 
 class CollectionPlan(BaseModel):
     """What is done with one collection.
@@ -20,6 +17,7 @@ class CollectionPlan(BaseModel):
         rows: rows that the source holds, live and deleted.
         deleted: those that it has deleted.
         left_out: live rows that the options leave out (repeated ids, partitions not chosen).
+        keys_unique: whether the source vouches that no two rows share a primary key.
         repeated_keys: file in staging with the primary keys that several rows share; they can't be
             told apart when rows are read back by key. Empty when there are none.
         chunks: in the order in which they are read.
@@ -32,6 +30,7 @@ class CollectionPlan(BaseModel):
     rows: int
     deleted: int
     left_out: int
+    keys_unique: bool = True
     repeated_keys: str = ""
     notes: tuple[str, ...] = ()
     chunks: tuple[Chunk, ...]
@@ -86,14 +85,14 @@ class Plan(BaseModel):
 
 
 def group_chunks(
-    collections: list[CollectionPlan], max_batches: int
+    collections: list[CollectionPlan], max_batches: int, batch_bytes: int
 ) -> tuple[tuple[ChunkRef, ...], ...]:
     """Groups chunks, in order, into at most `max_batches` batches of about equal bytes.
 
-    A batch holds at least BATCH_BYTES where there is so much, so that a task's own cost is small.
+    A batch holds at least `batch_bytes` where there is so much, so that a task's own cost is small.
     """
     total = sum(chunk.bytes for one in collections for chunk in one.chunks)
-    size = max(BATCH_BYTES, -(-total // max_batches))
+    size = max(batch_bytes, -(-total // max_batches))
     batches: list[list[ChunkRef]] = []
     before = 0
     for one in collections:

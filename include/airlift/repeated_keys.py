@@ -115,6 +115,10 @@ class RepeatedKeys:
         """Writes the repeated keys, sorted, as an `.npy` of int64."""
         _save_npy(self._path("repeated"), self.keys, storage, relative)
 
+    def repeated(self) -> Keys:
+        """The repeated keys, sorted, in memory: for those who expect few of them."""
+        return np.fromfile(self._path("repeated"), np.int64)
+
     def save_losers(self, part: int, storage: Storage, relative: str) -> None:
         """Writes the sorted offsets of a part's rows that are not the last of their key."""
         _save_npy(self._path(f"part-{part}"), self.losers[part], storage, relative)

@@ -13,13 +13,19 @@ from pydantic import BaseModel, ConfigDict
 
 from airlift.datatypes import TYPES, DataType
 
+DYNAMIC_FIELD = "$meta"
+"""The name of the hidden JSON field that holds what has no field of its own, as Milvus names it."""
+
 
 class Field(BaseModel):
     """One field of a collection.
 
     Attributes:
         dim: dimension of a vector field (bits for a binary vector); 0 for scalars.
-        max_length: bytes of the longest VARCHAR value; 0 for other types.
+        max_length: bytes of the longest VARCHAR value (of an array's longest); 0 for other types,
+            and where the rows must tell: `create` sets it once all are read.
+        element_type: of an ARRAY's items.
+        max_capacity: items of the longest ARRAY; 0 where the rows must tell.
         metric_type: the metric that the source searches this vector field by.
         index: the source's own index in Milvus' words (`index_type`, `params`); None where Milvus
             has no counterpart.
@@ -31,6 +37,8 @@ class Field(BaseModel):
     type: DataType
     dim: int = 0
     max_length: int = 0
+    element_type: DataType | None = None
+    max_capacity: int = 0
     nullable: bool = False
     primary_key: bool = False
     auto_id: bool = False
@@ -44,6 +52,16 @@ class Field(BaseModel):
         return TYPES[self.type].is_vector
 
     @property
+    def is_dynamic(self) -> bool:
+        """Whether it is the dynamic field, which Milvus makes by itself."""
+        return self.name == DYNAMIC_FIELD
+
+    @property
+    def holds_text(self) -> bool:
+        """Whether it is a VARCHAR or an array of such, and so has a `max_length`."""
+        return DataType.VARCHAR in (self.type, self.element_type)
+
+    @property
     def width(self) -> int | None:
         """Bytes of one value, or None where values differ in length."""
         width = TYPES[self.type].width
@@ -52,11 +70,19 @@ class Field(BaseModel):
     @property
     def arrow(self) -> pa.Field:
         """The field of the Arrow batches that carry it."""
-        return pa.field(self.name, TYPES[self.type].arrow(self.dim), nullable=self.nullable)
+        kind = TYPES[self.type].arrow(self.dim)
+        if self.element_type:
+            kind = pa.list_(TYPES[self.element_type].arrow(0))
+        return pa.field(self.name, kind, nullable=self.nullable)
 
 
 class CollectionSchema(BaseModel):
-    """A collection: its fields, partitions and settings."""
+    """A collection: its fields, partitions and settings.
+
+    Attributes:
+        fields: with the dynamic field (`$meta`) as the last one where rows have values in it.
+        dynamic_field: whether the collection takes values without a field of their own.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -102,6 +128,8 @@ class SourceCollection(BaseModel):
         deleted: rows that the source holds but has deleted.
         left_out: live rows that the params tell to leave out (older rows of a repeated id). Known
             once the collection is cut: `Source.cut` sets it.
+        keys_unique: whether the source vouches that no two rows share a primary key; if not, all
+            keys are looked at before anything is written to the target.
         repeated_keys: file in the source's scratch folder with the primary keys (`.npy`, sorted)
             that several rows share and keep; "" when there are none. `Source.cut` sets it.
         partition_rows: rows of each partition that must arrive ("" is the default partition).
@@ -113,6 +141,7 @@ class SourceCollection(BaseModel):
     rows: int
     deleted: int = 0
     left_out: int = 0
+    keys_unique: bool = True
     repeated_keys: str = ""
     partition_rows: dict[str, int] = {}
     notes: list[str] = []

@@ -10,8 +10,16 @@ from hypothesis import strategies as st
 
 from airlift.datatypes import TYPES, DataType
 from airlift.schema import CollectionSchema, Field
+from airlift.sparse_vectors import to_bytes
 
-DIMS = {DataType.FLOAT_VECTOR: 3, DataType.BINARY_VECTOR: 24}
+DIMS = {
+    DataType.FLOAT_VECTOR: 3,
+    DataType.FLOAT16_VECTOR: 3,
+    DataType.BFLOAT16_VECTOR: 3,
+    DataType.INT8_VECTOR: 5,
+    DataType.BINARY_VECTOR: 24,
+}
+ITEMS = (DataType.INT8, DataType.BOOL, DataType.FLOAT, DataType.VARCHAR)
 ALPHABET = "aß漢😀 \n\"'\\{},[]\0"
 
 texts = st.text(ALPHABET, max_size=6)
@@ -27,19 +35,67 @@ def field_of(kind: DataType, dim: int | None = None) -> Field:
     )
 
 
-def schema_of(*kinds: DataType) -> CollectionSchema:
-    """A collection with a primary key `id` and a field of each type."""
+def arrays() -> list[Field]:
+    """Fields of arrays, of items of different widths."""
+    return [
+        Field(name=f"array_{item.value.lower()}", type=DataType.ARRAY, element_type=item)
+        for item in ITEMS
+    ]
+
+
+def schema_of(*kinds: DataType, nullable: bool = False) -> CollectionSchema:
+    """A collection with a primary key `id` and a field of each type; several for ARRAY."""
     key = Field(name="id", type=DataType.INT64, primary_key=True)
-    return CollectionSchema(name="c", fields=(key, *(field_of(kind) for kind in kinds)))
+    fields = [field_of(kind) for kind in kinds if kind is not DataType.ARRAY]
+    fields += arrays() if DataType.ARRAY in kinds else []
+    changed = [field.model_copy(update={"nullable": nullable}) for field in fields]
+    return CollectionSchema(name="c", fields=(key, *changed))
 
 
 EVERY_TYPE = schema_of(*DataType)
-FIXED_WIDTH = schema_of(*(kind for kind in DataType if TYPES[kind].width))
+EVERY_NULLABLE_TYPE = schema_of(*DataType, nullable=True)
+FIXED_WIDTH = schema_of(*(kind for kind in DataType if TYPES[kind].numpy))
 
 
 def column_of(field: Field, rows: int, random: np.random.Generator) -> pa.Array:
+    """Random values, the extreme ones of the type among them; some nulls where they may be."""
+    column = values_of(field, rows, random)
+    if field.nullable:
+        places = pa.array(np.arange(rows), mask=random.random(rows) < 0.3)
+        column = column.take(places)
+    return column
+
+
+def values_of(field: Field, rows: int, random: np.random.Generator) -> pa.Array:
     """Random values, the extreme ones of the type among them."""
     kind = field.arrow.type
+    if field.element_type:
+        lengths = random.integers(0, 4, rows)
+        item = Field(name="item", type=field.element_type)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        return pa.ListArray.from_arrays(
+            pa.array(offsets), values_of(item, int(offsets[-1]), random)
+        )
+    if field.type is DataType.SPARSE_FLOAT_VECTOR:
+        return pa.array(
+            [
+                to_bytes({int(at): float(np.float32(random.random())) for at in indices})
+                for indices in random.integers(0, 1 << 32, (rows, 3))
+            ],
+            kind,
+        )
+    if field.type is DataType.JSON:
+        texts = ["{}", '{"a":[1,null]}', '{"a":{},"b":"\\n漢😀"}', "0.1"]
+        return pa.array([texts[n] for n in random.integers(0, len(texts), rows)], kind)
+    if field.type in (DataType.FLOAT16_VECTOR, DataType.BFLOAT16_VECTOR):
+        floats = random.standard_normal((rows, field.dim)).astype(np.float32)
+        halves = floats.astype(np.float16)
+        if field.type is DataType.BFLOAT16_VECTOR:
+            halves = (floats.view(np.uint32) >> 16).astype(np.uint16)
+        return pa.array([row.tobytes() for row in halves], kind)
+    if field.type is DataType.INT8_VECTOR:
+        flat = random.integers(-128, 128, rows * field.dim, np.int16).astype(np.int8)
+        return pa.FixedSizeListArray.from_arrays(pa.array(flat), field.dim)
     if pa.types.is_string(kind):
         words = ["", "{}", '{"a": [1, null]}', "a", "ß漢😀", "\0", "x" * 40]
         return pa.array([words[n] for n in random.integers(0, len(words), rows)], kind)

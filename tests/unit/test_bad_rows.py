@@ -14,7 +14,7 @@ from airlift.schema import Field
 from tests.unit.arrow_rows import EVERY_TYPE, batch_of, texts
 
 VECTOR = Field(name="v", type=DataType.FLOAT_VECTOR, dim=5)
-TEXT = Field(name="t", type=DataType.VARCHAR, max_length=4)
+TEXT = Field(name="t", type=DataType.VARCHAR, max_length=4, nullable=True)
 
 
 def vectors(values: np.ndarray) -> pa.RecordBatch:
@@ -74,6 +74,54 @@ def test_a_row_that_is_bad_twice_counts_once():
         "field 'v': a vector holds NaN or an infinity",
         "field 't': the text is longer than max_length bytes",
     ]
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "bad", "reason"),
+    [
+        (Field(name="f", type=DataType.INT64), [1, None, 3], [1], "there is no value"),
+        (Field(name="f", type=DataType.FLOAT), [1.0, np.nan, np.inf], [1, 2], "NaN or infinite"),
+        (Field(name="f", type=DataType.DOUBLE, nullable=True), [None, -np.inf], [1], "NaN or inf"),
+        (Field(name="f", type=DataType.JSON), ["{}", '"' + "x" * 65_535 + '"'], [1], "65,536 byt"),
+        (Field(name="f", type=DataType.VARCHAR), ["a" * 65_535, "漢" * 21_846], [1], "max_length"),
+        (
+            Field(name="f", type=DataType.FLOAT16_VECTOR, dim=2),
+            [np.array([1, 2], "<f2").tobytes(), np.array([1, np.inf], "<f2").tobytes()],
+            [1],
+            "NaN or an infinity",
+        ),
+        (
+            Field(name="f", type=DataType.BFLOAT16_VECTOR, dim=2),
+            [b"\x00\x3f\x00\x3f", b"\x80\x7f\x00\x00", b"\x00\x00\xc1\xff"],
+            [1, 2],
+            "NaN or an infinity",
+        ),
+        (
+            Field(name="f", type=DataType.FLOAT_VECTOR, dim=2, nullable=True),
+            [None, [1, 2], [np.nan, 0], None],
+            [2],
+            "NaN or an infinity",
+        ),
+    ],
+    ids=lambda value: value.type.value if isinstance(value, Field) else "",
+)
+def test_every_kind_of_bad_value_is_found_and_no_other(field, values, bad, reason):
+    batch = pa.record_batch([pa.array(values, field.arrow.type)], names=["f"])
+    marks, reasons = find_bad_rows(batch, (field,))
+    assert np.flatnonzero(marks).tolist() == bad
+    assert all(reason in said for said in reasons) and len(reasons) == len(bad)
+
+
+def test_items_of_arrays_are_looked_at():
+    of = {"name": "f", "type": DataType.ARRAY, "nullable": True}
+    texts = Field(**of, element_type=DataType.VARCHAR, max_length=2, max_capacity=2)
+    batch = pa.record_batch({"f": [["a"], ["abc"], None, [], ["a", "b", "c"], ["a", None]]})
+    marks, reasons = find_bad_rows(batch, (texts,))
+    assert np.flatnonzero(marks).tolist() == [1, 4, 5]
+    assert "longer than max_length" in reasons[0] and "more than max_capacity" in reasons[1]
+    numbers = Field(**of, element_type=DataType.DOUBLE)
+    batch = pa.record_batch({"f": [[1.0], [], None, [0.0, np.nan], [np.inf]]})
+    assert np.flatnonzero(find_bad_rows(batch, (numbers,))[0]).tolist() == [3, 4]
 
 
 @given(st.integers(0, 40), st.integers(0, 2**32))

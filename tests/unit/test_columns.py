@@ -9,36 +9,51 @@ from hypothesis import strategies as st
 from pymilvus import DataType as MilvusType
 from pymilvus.grpc_gen import schema_pb2
 
-from airlift.datatypes import DataType
+from airlift.datatypes import TYPES, DataType
 from airlift.errors import AirliftError
 from airlift.fingerprint import fingerprint
+from airlift.schema import Field
 from airlift.targets.columns import to_batch, to_fields_data
-from tests.unit.arrow_rows import EVERY_TYPE, batch_of, schema_of, slices
+from tests.unit.arrow_rows import EVERY_NULLABLE_TYPE, EVERY_TYPE, batch_of, schema_of, slices
 
 
-@given(slices(EVERY_TYPE))
-@settings(max_examples=60)
-def test_every_type_there_and_back(batches):
-    for batch in batches:
-        sent = [data.SerializeToString() for data in to_fields_data(batch, EVERY_TYPE.fields)]
-        received = [schema_pb2.FieldData.FromString(data) for data in sent]
-        found = to_batch(received, EVERY_TYPE.fields)
-        assert found.equals(batch) and found.schema == EVERY_TYPE.arrow
+@pytest.mark.parametrize("schema", [EVERY_TYPE, EVERY_NULLABLE_TYPE], ids=["full", "nullable"])
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_every_type_there_and_back(schema, data):
+    for batch in data.draw(slices(schema)):
+        sent = [one.SerializeToString() for one in to_fields_data(batch, schema.fields)]
+        received = [schema_pb2.FieldData.FromString(one) for one in sent]
+        found = to_batch(received, schema.fields)
+        assert found.equals(batch) and found.schema == schema.arrow
         assert fingerprint(found) == fingerprint(batch)  # bit for bit
+
+
+def test_a_server_may_send_something_for_every_null():
+    """Milvus sends nothing for a missing vector, and a zero for a missing number."""
+    field = Field(name="year", type=DataType.INT64, nullable=True)
+    for numbers in ([1, 0, 3], [1, 3]):
+        data = schema_pb2.FieldData(field_name="year", valid_data=[True, False, True])
+        data.scalars.long_data.data.extend(numbers)
+        assert to_batch([data], (field,)).column("year").to_pylist() == [1, None, 3]
 
 
 @pytest.mark.parametrize("kind", list(DataType), ids=str)
 def test_messages_are_those_that_pymilvus_makes(kind):
     """Its own packing is the reference for what a server understands."""
     schema = schema_of(kind)
-    (key, data) = to_fields_data(batch_of(schema, 7), schema.fields)
+    (key, data, *_) = to_fields_data(batch_of(schema, 7), schema.fields)
     assert key.field_name == "id" and key.scalars.long_data.data
-    assert data.field_name == kind.value.lower()
+    assert data.field_name == schema.fields[1].name
     assert data.type == MilvusType[kind.value]
-    if kind in (DataType.FLOAT_VECTOR, DataType.BINARY_VECTOR):
+    if kind is DataType.SPARSE_FLOAT_VECTOR:
+        assert len(data.vectors.sparse_float_vector.contents) == 7
+    elif TYPES[kind].is_vector:
         assert data.vectors.dim == schema.fields[1].dim
-        vectors = data.vectors
-        assert len(vectors.float_vector.data) == 21 or len(vectors.binary_vector) == 21
+        ((_, vectors),) = [one for one in data.vectors.ListFields() if one[0].name != "dim"]
+        values = getattr(vectors, "data", vectors)
+        width = 1 if kind is DataType.FLOAT_VECTOR else schema.fields[1].width / data.vectors.dim
+        assert len(values) == 7 * width * data.vectors.dim
     else:
         assert len(next(value for _, value in data.scalars.ListFields()).data) == 7
 

@@ -20,6 +20,7 @@ from airlift.schema import CollectionSchema, Field
 from airlift.storage import Storage, open_storage
 from tests.unit.arrow_rows import (
     DIMS,
+    EVERY_NULLABLE_TYPE,
     EVERY_TYPE,
     FIXED_WIDTH,
     batch_of,
@@ -28,7 +29,11 @@ from tests.unit.arrow_rows import (
     table_of,
 )
 
-SCHEMAS = {"numpy": FIXED_WIDTH, "parquet": EVERY_TYPE}
+SCHEMAS = {
+    "numpy": ("numpy", FIXED_WIDTH),
+    "parquet": ("parquet", EVERY_TYPE),
+    "parquet with nulls": ("parquet", EVERY_NULLABLE_TYPE),
+}
 
 
 @pytest.fixture
@@ -49,11 +54,10 @@ def test_the_formats_by_preference():
     assert FORMATS["numpy"].needs_row_count and not FORMATS["parquet"].needs_row_count
 
 
-@pytest.mark.parametrize("name", list(FORMATS))
+@pytest.mark.parametrize(("name", "schema"), SCHEMAS.values(), ids=SCHEMAS)
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_every_type_there_and_back(name, data):
-    schema = SCHEMAS[name]
+def test_every_type_there_and_back(name, schema, data):
     batches = data.draw(slices(schema))
     with tempfile.TemporaryDirectory() as at:
         folder = open_storage(at)
@@ -120,7 +124,7 @@ def test_numpy_refuses_another_number_of_rows(folder, rows):
 
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_nothing_shows_before_it_is_whole_and_nothing_is_left_of_what_is_given_up(folder, name):
-    schema = SCHEMAS[name]
+    _, schema = SCHEMAS[name]
     writer = FORMATS[name].writer(folder, schema, 100)
     writer.write(batch_of(schema, 50))
     assert folder.list() and all(".part-" in path for path in folder.list())
@@ -132,7 +136,7 @@ def test_nothing_shows_before_it_is_whole_and_nothing_is_left_of_what_is_given_u
 
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_a_failed_write_is_told_and_leaves_nothing(folder, name, monkeypatch):
-    schema = SCHEMAS[name]
+    _, schema = SCHEMAS[name]
     full = AirliftError("the disk is full")
     written: list[int] = []
 
@@ -158,8 +162,9 @@ def test_a_failed_write_is_told_and_leaves_nothing(folder, name, monkeypatch):
 
 def test_numpy_takes_fixed_widths_only():
     assert FORMATS["numpy"].unfit(FIXED_WIDTH) is None
-    said = FORMATS["numpy"].unfit(schema_of(DataType.VARCHAR, DataType.BOOL, DataType.JSON))
-    assert said and "['varchar', 'json']" in said
+    kinds = (DataType.VARCHAR, DataType.BOOL, DataType.JSON, DataType.FLOAT16_VECTOR)
+    said = FORMATS["numpy"].unfit(schema_of(*kinds))
+    assert said and "['varchar', 'json', 'float16_vector']" in said
     nullable = Field(name="n", type=DataType.INT8, nullable=True)
     key = Field(name="id", type=DataType.INT64, primary_key=True)
     assert FORMATS["numpy"].unfit(CollectionSchema(name="c", fields=(key, nullable)))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from unittest import mock
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airlift import plan as plans
 from airlift.chunk import Chunk, chunk_id
 from airlift.mapping import MappedCollection
-from airlift.plan import BATCH_BYTES, CollectionPlan, Plan, group_chunks
+from airlift.plan import CollectionPlan, Plan, group_chunks
+from airlift.sources.base import FILE_BATCH_BYTES as BATCH_BYTES
 from tests.unit.arrow_rows import EVERY_TYPE
 
 
@@ -32,7 +31,7 @@ def planned(name: str, sizes: list[int]) -> CollectionPlan:
 )
 def test_every_chunk_once_in_order_in_at_most_so_many_batches(sizes, most):
     collections = [planned(f"c{n}", chunks) for n, chunks in enumerate(sizes)]
-    batches = group_chunks(collections, most)
+    batches = group_chunks(collections, most, BATCH_BYTES)
     assert [ref for batch in batches for ref in batch] == [
         plans.ChunkRef(collection=one.name, chunk=chunk.id)
         for one in collections
@@ -44,8 +43,7 @@ def test_every_chunk_once_in_order_in_at_most_so_many_batches(sizes, most):
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=200), st.integers(1, 50))
 def test_batches_are_of_about_equal_bytes(sizes, most):
-    with mock.patch.object(plans, "BATCH_BYTES", 1):
-        batches = group_chunks([planned("c", sizes)], most)
+    batches = group_chunks([planned("c", sizes)], most, 1)
     wanted = -(-sum(sizes) // most)
     by_id = {f"{n:06d}-x": size for n, size in enumerate(sizes)}
     totals = [sum(by_id[ref.chunk] for ref in batch) for batch in batches]
@@ -53,14 +51,16 @@ def test_batches_are_of_about_equal_bytes(sizes, most):
 
 
 def test_small_migrations_are_one_batch_and_none_is_no_batch():
-    assert len(group_chunks([planned("a", [BATCH_BYTES // 4] * 3)], 64)) == 1
-    assert len(group_chunks([planned("a", [BATCH_BYTES] * 3)], 64)) == 3
-    assert group_chunks([planned("a", [])], 64) == () == group_chunks([], 64)
+    assert len(group_chunks([planned("a", [BATCH_BYTES // 4] * 3)], 64, BATCH_BYTES)) == 1
+    assert len(group_chunks([planned("a", [BATCH_BYTES] * 3)], 64, BATCH_BYTES)) == 3
+    assert (
+        group_chunks([planned("a", [])], 64, BATCH_BYTES) == () == group_chunks([], 64, BATCH_BYTES)
+    )
 
 
 def test_a_plan_finds_its_chunks():
     one, two = planned("a", [BATCH_BYTES, 1]), planned("b", [1])
-    batches = group_chunks([one, two], 9)
+    batches = group_chunks([one, two], 9, BATCH_BYTES)
     plan = Plan(migration_id="m", way="insert", collections=(one, two), batches=batches)
     again = Plan.model_validate_json(plan.model_dump_json())
     assert again == plan

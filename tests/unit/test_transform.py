@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
+import orjson
 import pyarrow as pa
 import pytest
 from hypothesis import given
 
-from airlift.datatypes import DataType
-from airlift.errors import AirliftError
-from airlift.mapping import map_collections
+from airlift.datatypes import TYPES, DataType
+from airlift.errors import AirliftError, Refused
+from airlift.fitting import fit_collections
+from airlift.mapping import MappedCollection, map_collections
 from airlift.params import MigrationParams
-from airlift.schema import CollectionSchema, SourceCollection
+from airlift.schema import CollectionSchema, Field, SourceCollection
+from airlift.targets.capabilities import Capabilities, capabilities_of
+from airlift.targets.client import ServerVersion
 from airlift.transform import Transform
-from tests.unit.arrow_rows import EVERY_TYPE, slices
+from tests.unit.arrow_rows import EVERY_TYPE, batch_of, field_of, schema_of, slices
 
 
 def transform(mapping: dict, schema: CollectionSchema = EVERY_TYPE) -> Transform:
@@ -27,7 +32,8 @@ def test_unchanged_batches_share_their_memory(batches):
     for batch in batches:
         made = same.apply(batch)
         assert made.equals(batch) and made.schema == EVERY_TYPE.arrow
-        for before, after in zip(batch.columns, made.columns, strict=True):
+        pairs = zip(batch.schema.names, batch.columns, made.columns, strict=True)
+        for before, after in ((old, new) for name, old, new in pairs if name != "json"):
             assert [b and b.address for b in before.buffers()] == [
                 b and b.address for b in after.buffers()
             ]
@@ -82,3 +88,154 @@ def test_an_integer_that_a_double_holds_is_the_same_number():
     to_double = transform({"fields": [{"source": "int64", "type": "DOUBLE"}]}, schema)
     assert to_double.schema.field("int64").type == pa.float64()
     assert schema.fields[5].type is DataType.INT64
+
+
+# --- what the target has not -----------------------------------------------------------------
+
+MILVUS_2_3 = capabilities_of(ServerVersion.parse("v2.3.5"))
+LITE = capabilities_of(ServerVersion.parse("milvus_lite-3.2.2"))
+
+
+def fitted(
+    schema: CollectionSchema, can: Capabilities, mapping: dict | None = None
+) -> MappedCollection:
+    params = MigrationParams(staging_url="/s", mapping={"c": mapping or {}})
+    collection = SourceCollection(collection_schema=schema, rows=0)
+    mapped = map_collections([collection], params, "m")
+    return fit_collections(mapped, params.mapping, can, "the target")[0]
+
+
+def reasons(schema: CollectionSchema, can: Capabilities, mapping: dict | None = None) -> list[str]:
+    with pytest.raises(Refused) as refused:
+        fitted(schema, can, mapping)
+    return refused.value.reasons
+
+
+SCALARS = [kind for kind in DataType if not TYPES[kind].is_vector]
+SOME_NULLS = schema_of(*SCALARS, nullable=True)
+SOME_NULLS = SOME_NULLS.model_copy(
+    update={"fields": (*SOME_NULLS.fields, field_of(DataType.FLOAT_VECTOR))}
+)
+
+
+@given(slices(SOME_NULLS))
+def test_without_nullable_fields_values_go_into_the_dynamic_field(batches):
+    """Nothing is lost: the old row and the new one hold the same values, a null is no key."""
+    mapped = fitted(SOME_NULLS, MILVUS_2_3, {"fields": [{"source": "int8", "target": "small"}]})
+    assert mapped.target.dynamic_field
+    assert [field.name for field in mapped.target.fields] == ["id", "float_vector", "$meta"]
+    assert "have no value in some rows" in mapped.notes[-1]
+    for batch in batches:
+        made = Transform(mapped).apply(batch)
+        for row, dynamic in zip(batch.to_pylist(), made.column("$meta").to_pylist(), strict=True):
+            del row["id"], row["float_vector"]
+            if "int8" in row:
+                row["small"] = row.pop("int8")
+            if row["json"] is not None:
+                row["json"] = orjson.loads(row["json"])
+            expected = {name: value for name, value in row.items() if value is not None}
+            assert orjson.loads(dynamic) == expected
+
+
+def test_with_nullable_fields_all_stay_fields():
+    assert fitted(SOME_NULLS, LITE).target.fields == SOME_NULLS.fields
+
+
+def test_the_sources_own_dynamic_values_are_kept_beside_them():
+    fields = (
+        Field(name="id", type=DataType.INT64, primary_key=True),
+        field_of(DataType.FLOAT_VECTOR),
+        Field(name="year", type=DataType.INT32, nullable=True),
+        Field(name="$meta", type=DataType.JSON),
+    )
+    schema = CollectionSchema(name="c", fields=fields, dynamic_field=True)
+    vectors = pa.array([[0, 0, 0]] * 2, fields[1].arrow.type)
+
+    def rows(*dynamic: str) -> pa.RecordBatch:
+        columns = [pa.array([1, 2]), vectors, pa.array([1999, None], pa.int32()), pa.array(dynamic)]
+        return pa.RecordBatch.from_arrays(columns, schema=schema.arrow)
+
+    change = Transform(fitted(schema, MILVUS_2_3))
+    made = change.apply(rows('{"b": 1, "a": null}', "{}"))
+    assert made.column("$meta").to_pylist() == ['{"a":null,"b":1,"year":1999}', "{}"]
+    with pytest.raises(AirliftError, match=r"values named \['year'\].*another target name"):
+        change.apply(rows('{"year": 1}', "{}"))
+    plain = Transform(fitted(schema, LITE)).apply(rows('{"b": 1}', "{}"))
+    assert plain.column("$meta").to_pylist() == ['{"b":1}', "{}"]
+    assert plain.column("year").to_pylist() == [1999, None]
+    off = reasons(schema, MILVUS_2_3, {"dynamic_field": False})
+    assert len(off) == 1 and "mapping turns the dynamic field off" in off[0]
+    off = reasons(schema, MILVUS_2_3, {"dynamic_field": False, "exclude": ["$meta"]})
+    assert len(off) == 1 and "'year' has no value in some rows" in off[0]
+    strict = {"fields": [{"source": "year", "nullable": False}]}
+    kept = fitted(schema, MILVUS_2_3, strict).target.fields[2]
+    assert kept.name == "year" and not kept.nullable
+
+
+def test_a_number_that_json_cannot_hold_is_refused():
+    fields = (
+        Field(name="id", type=DataType.INT64, primary_key=True),
+        field_of(DataType.FLOAT_VECTOR),
+        Field(name="score", type=DataType.DOUBLE, nullable=True),
+    )
+    schema = CollectionSchema(name="c", fields=fields)
+    columns = [pa.array([1]), pa.array([[0, 0, 0]], fields[1].arrow.type), pa.array([np.inf])]
+    batch = pa.RecordBatch.from_arrays(columns, schema=schema.arrow)
+    with pytest.raises(AirliftError, match=r"'score' goes into the dynamic field.*can't hold inf"):
+        Transform(fitted(schema, MILVUS_2_3)).apply(batch)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (DataType.INT8_VECTOR, np.arange(-128, 127, dtype=np.int8).reshape(51, 5)),
+        (DataType.FLOAT16_VECTOR, np.arange(31743, dtype="<u2").view("<f2").reshape(-1, 3)),
+    ],
+    ids=str,
+)
+def test_narrow_vectors_become_wide_ones_with_the_same_values(kind, values):
+    schema = schema_of(kind)
+    mapped = fitted(schema, MILVUS_2_3)
+    assert mapped.target.fields[1].type is DataType.FLOAT_VECTOR
+    assert f"has no {kind}; carried as FLOAT_VECTOR" in mapped.notes[-1]
+    field = schema.fields[1]
+    given = (
+        [row.tobytes() for row in values] if kind is DataType.FLOAT16_VECTOR else values.tolist()
+    )
+    batch = pa.RecordBatch.from_arrays(
+        [pa.array(range(len(values))), pa.array(given, field.arrow.type)], schema=schema.arrow
+    )
+    made = Transform(mapped).apply(batch.slice(1)).column(1)
+    assert np.array_equal(np.array(made.to_pylist()), values[1:].astype(np.float64))
+
+
+def test_bfloat16_is_the_upper_half_of_float32():
+    schema = schema_of(DataType.BFLOAT16_VECTOR)
+    batch = batch_of(schema, 20)
+    made = Transform(fitted(schema, MILVUS_2_3)).apply(batch).column(1)
+    raw = np.array(made.to_pylist(), np.float32).view(np.uint32)
+    assert not (raw & 0xFFFF).any()
+    assert (raw >> 16).astype("<u2").tobytes() == b"".join(batch.column(1).to_pylist())
+
+
+def test_what_fits_nowhere_is_refused_by_name():
+    said = reasons(schema_of(DataType.SPARSE_FLOAT_VECTOR), MILVUS_2_3)
+    assert "'sparse_float_vector': the target has no SPARSE_FLOAT_VECTOR fields" in said[0]
+    said = reasons(schema_of(DataType.FLOAT_VECTOR, nullable=True), MILVUS_2_3)
+    assert "'float_vector': the target has no vector fields without a value" in said[0]
+
+
+def test_json_is_brought_into_one_form():
+    schema = schema_of(DataType.JSON, DataType.FLOAT_VECTOR)
+    texts = ['{"b" : [1, 2.0], "a": "\\u00e4"}', "null"]
+    columns = [
+        pa.array([1, 2]),
+        pa.array(texts),
+        pa.array([[0, 0, 0]] * 2, schema.fields[2].arrow.type),
+    ]
+    batch = pa.RecordBatch.from_arrays(columns, schema=schema.arrow)
+    made = Transform(fitted(schema, MILVUS_2_3)).apply(batch)
+    assert made.column("json").to_pylist() == ['{"a":"ä","b":[1,2.0]}', "null"]
+    broken = batch.set_column(1, schema.arrow.field(1), pa.array(["{}", "{"]))
+    with pytest.raises(AirliftError, match="'json' does not fit .*row 1: '{' is no JSON"):
+        Transform(fitted(schema, MILVUS_2_3)).apply(broken)

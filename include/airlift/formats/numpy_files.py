@@ -83,9 +83,13 @@ class NumpyFormat:
     @staticmethod
     def unfit(schema: CollectionSchema) -> str | None:
         """Why the format can't hold such rows; None when it can."""
-        unfit = [field.name for field in schema.written if field.width is None]
+        unfit = [
+            field.name
+            for field in schema.written
+            if field.width is None or TYPES[field.type].numpy is None
+        ]
         if unfit:
-            return f"numpy files hold fixed-width fields only, {unfit} are not"
+            return f"numpy files hold numbers and plain vectors in every row, {unfit} are not"
         return None
 
     @staticmethod

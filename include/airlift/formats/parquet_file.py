@@ -1,7 +1,8 @@
 """Chunks as one Parquet file, for fields of any type.
 
-Vectors are written as Milvus' import reads them: a float vector as a list of floats, a binary
-vector as a list of uint8. Neither compressed nor dictionary-coded: vectors don't shrink.
+Vectors are written as Milvus' import reads them: a float vector as a list of floats, a binary or
+half-precision one as a list of uint8, a sparse one as JSON (`{"3": 0.5}`). Neither compressed nor
+dictionary-coded: vectors don't shrink.
 """
 
 from __future__ import annotations
@@ -15,15 +16,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from airlift.chunk import ChunkFile
+from airlift.datatypes import DataType
 from airlift.errors import AirliftError
-from airlift.schema import CollectionSchema
+from airlift.schema import CollectionSchema, Field
+from airlift.sparse_vectors import from_json, to_json
 from airlift.storage import Storage
 
 _NAME = "data.parquet"
 _ROW_GROUP_BYTES = 32 << 20
 
 
-def _file_type(kind: pa.DataType) -> pa.DataType:
+def _file_type(field: Field) -> pa.DataType:
+    kind = field.arrow.type
+    if field.type is DataType.SPARSE_FLOAT_VECTOR:
+        return pa.string()
     if pa.types.is_fixed_size_list(kind):
         return pa.list_(kind.value_type)
     if pa.types.is_fixed_size_binary(kind):
@@ -31,10 +37,12 @@ def _file_type(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def _to_file(column: pa.Array) -> pa.Array:
+def _to_file(field: Field, column: pa.Array) -> pa.Array:
     kind = column.type
+    if field.type is DataType.SPARSE_FLOAT_VECTOR:
+        return to_json(column)
     if pa.types.is_fixed_size_list(kind):
-        return column.cast(_file_type(kind))
+        return column.cast(_file_type(field))
     if pa.types.is_fixed_size_binary(kind):
         width = kind.byte_width
         values = pa.Array.from_buffers(
@@ -44,16 +52,22 @@ def _to_file(column: pa.Array) -> pa.Array:
             offset=column.offset * width,
         )
         offsets = np.arange(0, (len(column) + 1) * width, width, dtype=np.int32)
-        return pa.ListArray.from_arrays(pa.array(offsets), values)
+        mask = column.is_null() if column.null_count else None
+        return pa.ListArray.from_arrays(pa.array(offsets), values, mask=mask)
     return column
 
 
-def _from_file(column: pa.Array, kind: pa.DataType) -> pa.Array:
-    if pa.types.is_fixed_size_binary(kind):
+def _from_file(field: Field, column: pa.Array) -> pa.Array:
+    kind = field.arrow.type
+    if field.type is DataType.SPARSE_FLOAT_VECTOR:
+        return from_json(column)
+    if pa.types.is_fixed_size_binary(kind) and not column.null_count:
         values = column.flatten()
         start = values.offset
         data = values.buffers()[1].slice(start, len(values))
         return pa.Array.from_buffers(kind, len(column), [None, data])
+    if pa.types.is_fixed_size_binary(kind):
+        return pa.array([item and bytes(item) for item in column.to_pylist()], kind)
     return column.cast(kind)
 
 
@@ -61,10 +75,10 @@ class ParquetWriter:
     """Writes the Parquet file of one chunk."""
 
     def __init__(self, folder: Storage, schema: CollectionSchema) -> None:
-        self._fields = schema.arrow
+        self._fields = schema.written
         self._output = folder.open_output(_NAME)
         self._schema = pa.schema(
-            [pa.field(f.name, _file_type(f.type), nullable=f.nullable) for f in self._fields]
+            [pa.field(f.name, _file_type(f), nullable=f.nullable) for f in self._fields]
         )
         self._writer = pq.ParquetWriter(
             self._output,
@@ -79,7 +93,7 @@ class ParquetWriter:
         """Appends rows; they are written as row groups of about 32 MiB."""
         if batch.num_rows == 0:
             return
-        columns = [_to_file(batch.column(field.name)) for field in self._fields]
+        columns = [_to_file(field, batch.column(field.name)) for field in self._fields]
         self._waiting.append(pa.RecordBatch.from_arrays(columns, schema=self._schema))
         if sum(waiting.nbytes for waiting in self._waiting) >= _ROW_GROUP_BYTES:
             self._flush()
@@ -128,7 +142,5 @@ class ParquetFormat:
         """Reads a written chunk back."""
         with folder.open_input(_NAME) as stream:
             for batch in pq.ParquetFile(stream).iter_batches(batch_rows):
-                columns = [
-                    _from_file(batch.column(field.name), field.type) for field in schema.arrow
-                ]
+                columns = [_from_file(field, batch.column(field.name)) for field in schema.written]
                 yield pa.RecordBatch.from_arrays(columns, schema=schema.arrow)

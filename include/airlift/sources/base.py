@@ -6,9 +6,9 @@ A source knows neither targets nor Airflow. It is found by its name through the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import pyarrow as pa
 
@@ -20,6 +20,9 @@ from airlift.storage import Storage
 BATCH_BYTES = 4 << 20
 """About how many bytes of rows a record batch holds."""
 
+FILE_BATCH_BYTES = 4 << 30
+"""A source's `batch_bytes` where rows are read from files at the disk's speed."""
+
 
 @dataclass(frozen=True)
 class SourceFile:
@@ -29,8 +32,42 @@ class SourceFile:
     size: int
 
 
+@dataclass(frozen=True)
+class BadRows:
+    """Rows that can't be turned into the collection's columns.
+
+    Attributes:
+        rows: any columns that help a person to mend them at the source.
+        keys: their primary keys, as far as they are known.
+        reasons: for each of them, which names the field.
+    """
+
+    rows: pa.RecordBatch
+    keys: Sequence[Any]
+    reasons: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Recounted:
+    """Says that the source has moved on since the plan: a chunk now has other rows than planned.
+
+    Attributes:
+        rows: that the chunk now has.
+        note: why, for the report.
+    """
+
+    rows: int
+    note: str
+
+
 class Source(Protocol):
-    """A system that collections are moved from."""
+    """A system that collections are moved from.
+
+    Attributes:
+        batch_bytes: of a batch, which one task converts: what takes a minute or more to read.
+    """
+
+    batch_bytes: ClassVar[int]
 
     def __init__(self, params: Any, connections: Connections, scratch: Storage) -> None:
         """Makes the source; connects to nothing yet.
@@ -74,6 +111,19 @@ class Source(Protocol):
         """
         ...
 
-    def read(self, chunk: Chunk) -> Iterator[pa.RecordBatch]:
-        """Yields a chunk's live rows, with the source's field names, in a fixed order."""
+    def read(self, chunk: Chunk) -> Iterator[pa.RecordBatch | BadRows | Recounted]:
+        """Yields a chunk's live rows, with the source's field names, in a fixed order.
+
+        Batches own their memory. Rows that can't be put into columns come as `BadRows`, which count
+        as rows of the chunk. A source that may change meanwhile says so by `Recounted`.
+        """
         ...
+
+    def close(self) -> None:
+        """Closes connections; called at the end of every step that used the source."""
+
+    def finish(self) -> None:
+        """Ends what the source's server keeps for this migration, such as a point in time.
+
+        Called when every row was read, and again at the end of the run, also of a failed one.
+        """

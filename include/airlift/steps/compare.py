@@ -10,11 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from airlift.datatypes import DataType
 from airlift.fingerprint import combined, fingerprint, from_text, to_text
 from airlift.migration import Migration
 from airlift.plan import CollectionPlan
 from airlift.schema import Field
 from airlift.targets.rows import Hit, TargetRows
+from airlift.vectors import numbers
 
 SEARCHES = 20
 _EFFORTS = (10, 1000, 16_384)
@@ -98,11 +100,10 @@ def compare_search(
     effort, which more results make. `found_at_once` tells how the first searches came out.
     """
     schema = collection.mapped.target
-    at = np.unique(np.linspace(0, max(sample.num_rows - 1, 0), SEARCHES).astype(np.int64))
-    chosen = sample.take(pa.array(at[: sample.num_rows]))
     found = {"searched": 0, "found_at_once": 0, "found_first": 0}
     for field in schema.vectors:
-        left = chosen
+        # A row without a vector, or with one of zeros only, can't be found by it.
+        chosen = left = _spread(sample.filter(_searchable(field, sample.column(field.name))))
         found["searched"] += chosen.num_rows
         for effort in _EFFORTS:
             first = _find_themselves(migration, collection, field, left, effort)
@@ -117,6 +118,20 @@ def compare_search(
                 f"{[key.as_py() for key in keys[:_TOLD]]}; the index may be wrong"
             )
     return found
+
+
+def _searchable(field: Field, column: pa.ChunkedArray) -> pa.Array:
+    if field.metric_type != "COSINE" and field.type is not DataType.SPARSE_FLOAT_VECTOR:
+        return pc.is_valid(column)
+    vectors = column.to_pylist()
+    has_direction = (one is not None and bool(numbers(field, one).any()) for one in vectors)
+    return pa.array(list(has_direction), pa.bool_())
+
+
+def _spread(rows: pa.Table) -> pa.Table:
+    """At most SEARCHES rows, from the first to the last."""
+    at = np.unique(np.linspace(0, max(rows.num_rows - 1, 0), SEARCHES).astype(np.int64))
+    return rows.take(pa.array(at[: rows.num_rows]))
 
 
 def _find_themselves(
@@ -139,14 +154,15 @@ def _is_first(field: Field, vector: Any, key: Any, hits: list[Hit]) -> bool:
     if key is not None and hits[0].key == key:
         return True
     best = hits[0].distance
+    values = numbers(field, vector)
     if field.metric_type == "IP":
         # A longer vector in the same direction beats the vector itself, and rightly so.
-        own = float(np.dot(np.array(vector, dtype=np.float64), np.array(vector, dtype=np.float64)))
+        own = float(np.dot(values, values))
         return best >= own - 1e-4 * max(1.0, abs(own))
     if field.metric_type == "COSINE":
         return best >= 1 - 1e-4
     # L2, HAMMING, JACCARD: nothing is nearer than itself, at 0; float sums leave a little.
-    norm = float(np.dot(vector, vector)) if isinstance(vector, list) else 0.0
+    norm = float(np.dot(values, values))
     return best <= 1e-5 * max(1.0, norm)
 
 

@@ -18,11 +18,14 @@ from airlift.fingerprint import combined, fingerprint, to_text
 from airlift.fixed_width import int64_array
 from airlift.formats import FORMATS
 from airlift.formats.base import ChunkWriter
+from airlift.longest_values import LongestValues
 from airlift.migration import Migration, log
 from airlift.params import OnBadRow
 from airlift.plan import CollectionPlan
+from airlift.sources.base import BadRows, Recounted
 from airlift.storage import Storage
 from airlift.transform import Transform
+from airlift.unique_keys import KeyHashes
 
 SAMPLE_ROWS = 1000
 """Rows of a collection that are kept aside to be compared with what the target returns."""
@@ -123,23 +126,36 @@ class _Conversion:
         self._fingerprint = 0
         self._fingerprint_seconds = 0.0
         self._keys: list[pa.Scalar] = []
-        self._bad: list[tuple[pa.RecordBatch, list[str]]] = []
+        self._bad: list[BadRows] = []
         wanted = sample_share([one.rows for one in collection.chunks])
         self._sample_at = np.unique(np.linspace(0, max(chunk.rows - 1, 0), wanted).astype(np.int64))
         self._sample: list[pa.RecordBatch] = []
+        self._expected = chunk.rows
+        self._note = ""
+        self._longest = LongestValues(self._fields)
+        self._key_hashes = None if collection.keys_unique or not self._key else KeyHashes()
 
     def run(self, folder: Storage) -> Manifest:
         """Reads, converts and writes; returns the manifest, which is still to be written."""
         start = time.monotonic()
-        for batch in self._migration.source.read(self._chunk):
-            self._take(batch)
-        if self._read != self._chunk.rows:
+        for given in self._migration.source.read(self._chunk):
+            if isinstance(given, Recounted):
+                self._expected, self._note = given.rows, given.note
+                log.warning("%s, chunk %s: %s", self._collection.name, self._chunk.id, given.note)
+            elif isinstance(given, BadRows):
+                self._read += given.rows.num_rows
+                self._set_aside(given)
+            else:
+                self._take(given)
+        if self._read != self._expected:
             raise AirliftError(
                 f"{self._collection.mapped.source!r}, chunk {self._chunk.id}: the source gave "
-                f"{self._read:,} rows, the plan counted {self._chunk.rows:,}: it changed in "
+                f"{self._read:,} rows, the plan counted {self._expected:,}: it changed in "
                 "between; run again with a new migration_id"
             )
         files = self._writer.close()
+        if self._key_hashes:
+            self._key_hashes.write(folder)
         self._write_sample(folder)
         self._write_bad_rows()
         return self._manifest(files, time.monotonic() - start)
@@ -151,7 +167,9 @@ class _Conversion:
         found = find_bad_rows(converted, self._fields)
         if found is not None:
             marks, reasons = found
-            self._set_aside(converted.filter(pa.array(marks)), reasons)
+            rows = converted.filter(pa.array(marks))
+            keys = rows.column(self._key).to_pylist() if self._key else ["unknown"] * len(reasons)
+            self._set_aside(BadRows(rows, keys, reasons))
             good = ~marks
             # A sampled row that is set aside gives way to nothing: the others are enough.
             sampled = np.array(
@@ -166,23 +184,25 @@ class _Conversion:
         self._fingerprint_seconds += time.monotonic() - started
         if len(sampled):
             self._sample.append(converted.take(int64_array(sampled - before)))
+        self._longest.add(converted)
+        if self._key_hashes and self._key:
+            self._key_hashes.add(converted.column(self._key))
         if self._key:
             extremes = pc.min_max(converted.column(self._key))
             self._keys += [extremes["min"], extremes["max"]]
         self._writer.write(converted)
         self._rows += converted.num_rows
 
-    def _set_aside(self, rows: pa.RecordBatch, reasons: list[str]) -> None:
+    def _set_aside(self, bad: BadRows) -> None:
         params = self._migration.params
-        self._bad.append((rows, reasons))
-        count = sum(len(reasons) for _, reasons in self._bad)
+        self._bad.append(bad)
+        count = sum(len(one.reasons) for one in self._bad)
         allowed = params.max_bad_rows if params.on_bad_row is OnBadRow.SET_ASIDE else 0
         if count > allowed:
-            first = rows.column(self._key)[0].as_py() if self._key else "unknown"
             raise AirliftError(
                 f"collection {self._collection.mapped.source!r}: {count:,} rows can't be taken, at "
-                f"most {allowed:,} are allowed; the latest has the primary key {first}: "
-                f"{reasons[0]}; mend the rows at the source, or let them be set aside with "
+                f"most {allowed:,} are allowed; the latest has the primary key {bad.keys[0]}: "
+                f"{bad.reasons[0]}; mend the rows at the source, or let them be set aside with "
                 "on_bad_row set_aside and max_bad_rows"
             )
 
@@ -191,24 +211,30 @@ class _Conversion:
         _write_table(folder, "sample.parquet", table)
 
     def _write_bad_rows(self) -> None:
-        if not self._bad:
-            return
-        rows = pa.Table.from_batches([rows for rows, _ in self._bad])
-        reasons = [reason for _, reasons in self._bad for reason in reasons]
-        table = rows.append_column("reason", pa.array(reasons))
+        """One file for each kind of columns: the target's, and those that the source gave."""
+        tables: dict[tuple[str, ...], list[pa.Table]] = {}
+        for bad in self._bad:
+            table = pa.Table.from_batches([bad.rows])
+            table = table.append_column("reason", pa.array(bad.reasons, pa.string()))
+            tables.setdefault(tuple(table.schema.names), []).append(table)
         folder = self._migration.staging.folder.folder(f"{self._collection.name}/bad_rows")
-        _write_table(folder, f"{self._chunk.id}.parquet", table)
+        for place, same in enumerate(tables.values()):
+            name = f"{self._chunk.id}-{place}" if place else self._chunk.id
+            _write_table(folder, f"{name}.parquet", pa.concat_tables(same))
 
     def _manifest(self, files: list[ChunkFile], seconds: float) -> Manifest:
         keys = [key.as_py() for key in self._keys]
         return Manifest(
             chunk=self._chunk.id,
             rows_read=self._read,
+            note=self._note,
             rows=self._rows,
             bad_rows=self._read - self._rows,
             bytes=sum(file.size for file in files),
             files=tuple(files),
             fingerprint=to_text(self._fingerprint),
+            max_bytes=self._longest.bytes,
+            max_items=self._longest.items,
             pk_min=min(keys, default=None),
             pk_max=max(keys, default=None),
             seconds=seconds,

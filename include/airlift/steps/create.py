@@ -9,13 +9,16 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from airlift.errors import AirliftError
+from airlift.errors import AirliftError, Refused
+from airlift.longest_values import measured
 from airlift.migration import Migration, log
 from airlift.params import IfExists, OnBadRow
 from airlift.plan import CollectionPlan
+from airlift.schema import CollectionSchema
 from airlift.staging import Created, CreatedCollection
 from airlift.steps.index import begin_load
 from airlift.steps.plan import forget_lost_collections
+from airlift.steps.unique_keys import refuse_repeated_keys
 from airlift.targets.collections import TargetCollections
 from airlift.targets.rows import TargetRows
 
@@ -30,8 +33,8 @@ def create(migration: Migration) -> dict[str, Any]:
         AirliftError: chunks are not converted, or too many rows were set aside.
     """
     plan = migration.staging.plan()
-    for collection in plan.collections:
-        _check_converted(migration, collection)
+    schemas = {one.name: _converted_schema(migration, one) for one in plan.collections}
+    migration.source.finish()  # every row is read
     made_database = False
     if not migration.database_exists():
         migration.server.create_database(migration.params.target_database)
@@ -45,20 +48,25 @@ def create(migration: Migration) -> dict[str, Any]:
     )
     for collection in plan.collections:
         if created.find(collection.name) is None:
-            one = _create_collection(migration, collection)
+            refuse_repeated_keys(migration, collection)
+            one = _create_collection(migration, collection, schemas[collection.name])
             created = created.model_copy(update={"collections": (*created.collections, one)})
             migration.staging.write("created.json", created)
         # A run that was killed between the two may have left partitions out.
-        migration.target.create(collection.mapped.target)
+        migration.target.create(schemas[collection.name])
     return {
         "made": [one.name for one in created.collections if one.made],
         "found": [one.name for one in created.collections if not one.made],
     }
 
 
-def _check_converted(migration: Migration, collection: CollectionPlan) -> None:
-    """Makes sure that every chunk is written and that few enough rows were set aside."""
+def _converted_schema(migration: Migration, collection: CollectionPlan) -> CollectionSchema:
+    """The collection's schema, its fields as large as the converted rows need.
+
+    Makes sure that every chunk is written and that few enough rows were set aside.
+    """
     bad_rows = 0
+    longest = []
     for chunk in collection.chunks:
         manifest = migration.staging.manifest(collection.name, chunk.id)
         if manifest is None:
@@ -67,6 +75,7 @@ def _check_converted(migration: Migration, collection: CollectionPlan) -> None:
                 "task convert"
             )
         bad_rows += manifest.bad_rows
+        longest.append((manifest.max_bytes, manifest.max_items))
     params = migration.params
     if bad_rows > (params.max_bad_rows if params.on_bad_row is OnBadRow.SET_ASIDE else 0):
         raise AirliftError(
@@ -74,9 +83,12 @@ def _check_converted(migration: Migration, collection: CollectionPlan) -> None:
             f"{params.max_bad_rows:,} are allowed (max_bad_rows); look at them in "
             f"{migration.staging.folder.address(collection.name + '/bad_rows')}"
         )
+    return measured(collection.mapped.target, longest)
 
 
-def _create_collection(migration: Migration, collection: CollectionPlan) -> CreatedCollection:
+def _create_collection(
+    migration: Migration, collection: CollectionPlan, schema: CollectionSchema
+) -> CreatedCollection:
     """Makes a collection, or finds the one to append to."""
     target, name = migration.target, collection.name
     if target.exists(name):
@@ -86,6 +98,7 @@ def _create_collection(migration: Migration, collection: CollectionPlan) -> Crea
                 "rename or drop it, then clear the task create"
             )
         if migration.params.if_exists is IfExists.APPEND:
+            _refuse_too_small(migration, collection)
             log.info("%s is there already and is appended to", name)
             return CreatedCollection(
                 name=name,
@@ -95,9 +108,32 @@ def _create_collection(migration: Migration, collection: CollectionPlan) -> Crea
             )
         log.warning("%s is there already and is dropped, as if_exists asks", name)
         target.drop(name)
-    target.create(collection.mapped.target)
+    target.create(schema)
     log.info("%s is made", name)
     return CreatedCollection(name=name, collection_id=_own_id(target, name), made=True)
+
+
+def _refuse_too_small(migration: Migration, collection: CollectionPlan) -> None:
+    """Raises Refused when texts or arrays are longer than the fields of the collection allow."""
+    described = migration.target.describe(collection.name)["fields"]
+    held = {field["name"]: field["params"] for field in described}
+    reasons = []
+    for chunk in collection.chunks:
+        manifest = migration.staging.manifest(collection.name, chunk.id)
+        if manifest is None:
+            continue
+        for limit, longest in (
+            ("max_length", manifest.max_bytes),
+            ("max_capacity", manifest.max_items),
+        ):
+            reasons += [
+                f"the collection {collection.name!r} has {limit} {held[name][limit]} for the field "
+                f"{name!r}, chunk {chunk.id} needs {most:,}; give mapping another target name"
+                for name, most in longest.items()
+                if most > int(held.get(name, {}).get(limit, most))
+            ]
+    if reasons:
+        raise Refused(reasons)
 
 
 def _own_id(target: TargetCollections, name: str) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from airlift.chunk import Chunk, chunk_id
+from airlift.datatypes import DataType
 from airlift.errors import Refused
+from airlift.fitting import fit_collections
 from airlift.formats import FORMATS
 from airlift.mapping import MappedCollection, map_collections
 from airlift.migration import Migration
 from airlift.params import FileFormat, IfExists, OnBadRow, Verify, WriteMode
 from airlift.plan import CollectionPlan, Plan, group_chunks
-from airlift.schema import CollectionSchema, SourceCollection
+from airlift.schema import DYNAMIC_FIELD, CollectionSchema, SourceCollection
 from airlift.staging import Created
 from airlift.steps.check import choose_way
 from airlift.targets.collections import TargetCollections
@@ -28,7 +30,17 @@ def make_plan(migration: Migration, max_batches: int) -> Plan:
     """
     meta = migration.staging.meta()
     mapped = map_collections(list(meta.collections), migration.params, migration.id)
-    reasons = _unfit_for_target(migration, mapped)
+    reasons: list[str] = []
+    try:
+        mapped = fit_collections(
+            mapped,
+            migration.params.mapping,
+            migration.capabilities,
+            migration.server.version().name,
+        )
+    except Refused as refused:
+        reasons += refused.reasons
+    reasons += _unfit_for_target(migration, mapped)
     plans: list[CollectionPlan] = []
     for collection, one in zip(meta.collections, mapped, strict=True):
         try:
@@ -41,7 +53,7 @@ def make_plan(migration: Migration, max_batches: int) -> Plan:
         migration_id=migration.id,
         way=choose_way(migration),
         collections=tuple(plans),
-        batches=group_chunks(plans, max_batches),
+        batches=group_chunks(plans, max_batches, migration.source.batch_bytes),
     )
     _refuse_changed_source(migration, plan)
     migration.staging.write("plan.json", plan)
@@ -81,6 +93,7 @@ def _plan_collection(
         rows=collection.rows,
         deleted=collection.deleted,
         left_out=collection.rows - collection.deleted - sum(chunk.rows for chunk in chunks),
+        keys_unique=collection.keys_unique,
         repeated_keys=collection.repeated_keys,
         notes=(*mapped.notes, *(note for note in collection.notes if note not in known_before)),
         chunks=tuple(chunks),
@@ -120,12 +133,7 @@ def _unfit_for_target(migration: Migration, mapped: list[MappedCollection]) -> l
     """Why the target can't hold the collections, or must not be touched."""
     can = migration.capabilities
     name = migration.server.version().name
-    reasons = [
-        f"collection {one.source!r}, field {field.name!r}: {name} has no {field.type} fields"
-        for one in mapped
-        for field in one.target.fields
-        if field.type not in can.data_types
-    ]
+    reasons = []
     if migration.params.target_database and not can.databases:
         reasons.append(f"{name} has no databases; leave target_database empty")
     if migration.params.index == "source":
@@ -193,11 +201,16 @@ def _existing_reasons(
 
 def _unfit_to_append(target: TargetCollections, schema: CollectionSchema) -> list[str]:
     """How an existing collection's fields differ from those to be appended."""
+    described = target.describe(schema.name)
     held = {
         field["name"]: (field["type"].name, int(field["params"].get("dim", 0)))
-        for field in target.describe(schema.name)["fields"]
+        for field in described["fields"]
     }
+    if described.get("enable_dynamic_field"):
+        held[DYNAMIC_FIELD] = (DataType.JSON.value, 0)
     wanted = {field.name: (field.type.value, field.dim) for field in schema.fields}
+    if schema.dynamic_field:
+        wanted[DYNAMIC_FIELD] = (DataType.JSON.value, 0)
     if held == wanted:
         return []
     return [

@@ -49,12 +49,15 @@ def write_report(migration: Migration, state: str) -> str:
 def clean_staging(migration: Migration) -> dict[str, Any]:
     """Removes data files of a migration that is done; manifests and the report stay.
 
-    After a failure everything stays, so that the migration can go on.
+    After a failure everything stays, so that the migration can go on; only what the source's server
+    holds for it is given back.
 
     Returns:
         How many files were removed, or why none was.
     """
     folder = migration.staging.folder
+    if folder.exists("meta.json"):
+        migration.source.finish()
     if not folder.exists("report.json"):
         return {"removed": 0, "kept_because": "the migration is not done and may be resumed"}
     report: Any = folder.read_json("report.json")

@@ -11,8 +11,15 @@ from airlift.datatypes import DataType
 from airlift.params import IndexParams, WriteMode
 from airlift.targets.client import ServerVersion
 
-_TYPES_2_2 = frozenset(set(DataType) - {DataType.JSON})
-_TYPES_2_3 = frozenset(DataType)
+_TYPES_2_6 = frozenset(DataType)
+_TYPES_2_4 = _TYPES_2_6 - {DataType.INT8_VECTOR}
+_TYPES_2_3 = _TYPES_2_4 - {
+    DataType.FLOAT16_VECTOR,
+    DataType.BFLOAT16_VECTOR,
+    DataType.SPARSE_FLOAT_VECTOR,
+}
+_TYPES_2_2_9 = _TYPES_2_3 - {DataType.ARRAY}
+_TYPES_2_2 = _TYPES_2_2_9 - {DataType.JSON}
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,8 @@ class Capabilities:
     Attributes:
         ways: ways for rows to get in, the preferred one first; keys of `airlift.targets.ways`.
         data_types: the field types that it holds.
+        nullable: whether a scalar field may have no value in a row.
+        nullable_vectors: whether a vector field may.
         databases: whether it has databases.
         counts_partitions: whether `count(*)` without an expression heeds partition names.
         ordered_pages: whether a query with a limit gives the smallest primary keys.
@@ -30,6 +39,8 @@ class Capabilities:
 
     ways: tuple[str, ...]
     data_types: frozenset[DataType]
+    nullable: bool = False
+    nullable_vectors: bool = False
     databases: bool = True
     counts_partitions: bool = True
     ordered_pages: bool = True
@@ -40,7 +51,7 @@ class Capabilities:
         return dict(self.default_index).get(data_type, IndexParams(index_type="AUTOINDEX"))
 
 
-_TYPES_LITE = frozenset(set(DataType) - {DataType.BINARY_VECTOR})
+_TYPES_LITE = _TYPES_2_3 - {DataType.BINARY_VECTOR} | {DataType.SPARSE_FLOAT_VECTOR}
 
 # Milvus 2.3.5 crashes (SIGSEGV in Retrieve) when binary vectors under AUTOINDEX are read back.
 _BINARY_INDEX = (
@@ -51,11 +62,20 @@ _BINARY_INDEX = (
 )
 
 _LITE = Capabilities(
-    ("insert", "upsert"), _TYPES_LITE, counts_partitions=False, ordered_pages=False
+    ("insert", "upsert"),
+    _TYPES_LITE,
+    nullable=True,
+    nullable_vectors=True,
+    counts_partitions=False,
+    ordered_pages=False,
 )
-_ZILLIZ = Capabilities(("rest_import", "insert", "upsert"), _TYPES_2_3)
+_REST_WAYS = ("rest_import", "insert", "upsert")
+_ZILLIZ = Capabilities(_REST_WAYS, _TYPES_2_6, nullable=True, nullable_vectors=True)
 _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
-    ((2, 4), Capabilities(("rest_import", "insert", "upsert"), _TYPES_2_3)),
+    ((3, 0), Capabilities(_REST_WAYS, _TYPES_2_6, nullable=True, nullable_vectors=True)),
+    ((2, 6), Capabilities(_REST_WAYS, _TYPES_2_6, nullable=True)),
+    ((2, 5), Capabilities(_REST_WAYS, _TYPES_2_4, nullable=True)),
+    ((2, 4), Capabilities(_REST_WAYS, _TYPES_2_4)),
     (
         (2, 3),
         Capabilities(
@@ -64,7 +84,7 @@ _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
     ),
     (
         (2, 2, 9),
-        Capabilities(("grpc_bulk_insert", "insert"), _TYPES_2_3, default_index=_BINARY_INDEX),
+        Capabilities(("grpc_bulk_insert", "insert"), _TYPES_2_2_9, default_index=_BINARY_INDEX),
     ),
     (
         (2, 2),

@@ -89,6 +89,8 @@ class TargetCollections:
                 description=schema.description,
             )
             for field in schema.fields:
+                if field.is_dynamic:
+                    continue  # the server makes it by itself
                 made.add_field(**_field_arguments(field))
             self.call(
                 f"make the collection {schema.name!r}",
@@ -230,6 +232,9 @@ def _field_arguments(field: Field) -> dict[str, Any]:
         arguments["dim"] = field.dim
     if field.max_length:
         arguments["max_length"] = field.max_length
+    if field.element_type:
+        arguments["element_type"] = MilvusType[field.element_type.value]
+        arguments["max_capacity"] = field.max_capacity
     if field.primary_key:
         arguments |= {"is_primary": True, "auto_id": field.auto_id}
     if field.nullable:

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pymilvus.grpc_gen import schema_pb2
 
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError
+from airlift.fixed_width import fixed_bytes
+from airlift.json_text import canonical_column
 from airlift.schema import Field
 
 
@@ -34,7 +37,7 @@ def _numbers(kind: str, wire: str) -> _Wire:
         return pa.array(np.array(values, dtype=wire)).cast(field.arrow.type)
 
     def fill(data: Any, column: pa.Array) -> None:
-        getattr(data.scalars, kind).data.extend(column.to_numpy(zero_copy_only=False).tolist())
+        getattr(data.scalars, kind).data.extend(column.to_pylist())
 
     return _Wire(lambda data: getattr(data.scalars, kind).data, to_arrow, fill)
 
@@ -44,7 +47,13 @@ def _texts_to_arrow(values: Any, field: Field) -> pa.Array:
 
 
 def _json_to_arrow(values: Any, field: Field) -> pa.Array:
-    return pa.array([value.decode() for value in values], type=pa.string())
+    # What stands for a null may be no JSON at all.
+    return canonical_column(pa.array([value or b"null" for value in values], pa.binary()))
+
+
+def _arrays_to_arrow(values: Any, field: Field) -> pa.Array:
+    items = [list(getattr(value, value.WhichOneof("data") or _EMPTY).data) for value in values]
+    return pa.array(items, field.arrow.type)
 
 
 def _floats_to_arrow(values: Any, field: Field) -> pa.Array:
@@ -52,9 +61,23 @@ def _floats_to_arrow(values: Any, field: Field) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(flat, field.dim)
 
 
-def _bits_to_arrow(values: Any, field: Field) -> pa.Array:
-    kind = field.arrow.type
-    return pa.Array.from_buffers(kind, len(values) // kind.byte_width, [None, pa.py_buffer(values)])
+def _bytes_to_arrow(values: Any, field: Field) -> pa.Array:
+    """Vectors that travel as one string of bytes."""
+    kind, width = field.arrow.type, field.model_copy(update={"nullable": False}).width or 1
+    rows = len(values) // width
+    data = pa.py_buffer(values)
+    if pa.types.is_fixed_size_binary(kind):
+        return pa.Array.from_buffers(kind, rows, [None, data])
+    flat = pa.Array.from_buffers(kind.value_type, rows * kind.list_size, [None, data])
+    return pa.FixedSizeListArray.from_arrays(flat, kind.list_size)
+
+
+def _sparse_to_arrow(values: Any, field: Field) -> pa.Array:
+    return pa.array(list(values), pa.binary())
+
+
+_EMPTY = "long_data"
+"""Any of the kinds of items: an empty array may name none."""
 
 
 def _fill_texts(data: Any, column: pa.Array) -> None:
@@ -67,7 +90,9 @@ def _fill_json(data: Any, column: pa.Array) -> None:
 
 def _fill_floats(data: Any, column: pa.Array) -> None:
     data.vectors.dim = column.type.list_size
-    data.vectors.float_vector.MergeFromString(_packed(column.flatten().to_numpy().tobytes()))
+    raw = fixed_bytes(column)
+    if raw is not None and raw.size:
+        data.vectors.float_vector.MergeFromString(_packed(raw.tobytes()))
 
 
 def _packed(raw: bytes) -> bytes:
@@ -83,12 +108,31 @@ def _packed(raw: bytes) -> bytes:
     return b"\x0a" + bytes(size) + raw
 
 
-def _fill_bits(data: Any, column: pa.Array) -> None:
-    width = column.type.byte_width
-    data.vectors.dim = width * 8
-    start = column.offset * width
-    raw = column.buffers()[1].slice(start, len(column) * width)
-    data.vectors.binary_vector = raw.to_pybytes()
+def _bytes(name: str, elements_a_byte: int = 1, bytes_an_element: int = 1) -> _Wire:
+    """Vectors that travel as one string of bytes in the field `name` of VectorField."""
+
+    def fill(data: Any, column: pa.Array) -> None:
+        raw = fixed_bytes(column)
+        assert raw is not None  # noqa: S101 - these vectors have a fixed width
+        data.vectors.dim = raw.shape[1] * elements_a_byte // bytes_an_element
+        setattr(data.vectors, name, raw.tobytes())
+
+    return _Wire(lambda data: getattr(data.vectors, name), _bytes_to_arrow, fill)
+
+
+def _fill_arrays(kind: str) -> Callable[[Any, pa.Array], None]:
+    def fill(data: Any, column: pa.Array) -> None:
+        for items in column.to_pylist():
+            getattr(data.scalars.array_data.data.add(), kind).data.extend(items)
+
+    return fill
+
+
+def _fill_sparse(data: Any, column: pa.Array) -> None:
+    rows = column.to_pylist()
+    data.vectors.sparse_float_vector.contents.extend(rows)
+    largest = (int.from_bytes(row[-8:-4], "little") for row in rows if row)
+    data.vectors.sparse_float_vector.dim = max(largest, default=-1) + 1
 
 
 _WIRES: dict[DataType, _Wire] = {
@@ -104,8 +148,38 @@ _WIRES: dict[DataType, _Wire] = {
     DataType.FLOAT_VECTOR: _Wire(
         lambda d: d.vectors.float_vector.data, _floats_to_arrow, _fill_floats
     ),
-    DataType.BINARY_VECTOR: _Wire(lambda d: d.vectors.binary_vector, _bits_to_arrow, _fill_bits),
+    DataType.BINARY_VECTOR: _bytes("binary_vector", elements_a_byte=8),
+    DataType.FLOAT16_VECTOR: _bytes("float16_vector", bytes_an_element=2),
+    DataType.BFLOAT16_VECTOR: _bytes("bfloat16_vector", bytes_an_element=2),
+    DataType.INT8_VECTOR: _bytes("int8_vector"),
+    DataType.SPARSE_FLOAT_VECTOR: _Wire(
+        lambda d: d.vectors.sparse_float_vector.contents, _sparse_to_arrow, _fill_sparse
+    ),
 }
+# The kind of ScalarField that holds an array's items.
+_ITEMS = {
+    DataType.BOOL: "bool_data",
+    DataType.INT8: "int_data",
+    DataType.INT16: "int_data",
+    DataType.INT32: "int_data",
+    DataType.INT64: "long_data",
+    DataType.FLOAT: "float_data",
+    DataType.DOUBLE: "double_data",
+    DataType.VARCHAR: "string_data",
+}
+
+
+def _wire(field: Field) -> _Wire:
+    if field.type is DataType.ARRAY and field.element_type:
+        fill = _fill_arrays(_ITEMS[field.element_type])
+        return _Wire(lambda data: data.scalars.array_data.data, _arrays_to_arrow, fill)
+    return _WIRES[field.type]
+
+
+def _with_nulls(column: pa.Array, valid: npt.NDArray[np.bool_]) -> pa.Array:
+    """Puts nulls where values are not valid; for these a server may or may not send something."""
+    places = np.arange(len(valid)) if len(column) == len(valid) else np.cumsum(valid) - 1
+    return column.take(pa.array(places, mask=~valid))
 
 
 def to_batch(fields_data: Any, fields: tuple[Field, ...]) -> pa.RecordBatch:
@@ -123,8 +197,11 @@ def to_batch(fields_data: Any, fields: tuple[Field, ...]) -> pa.RecordBatch:
     for field in fields:
         if field.name not in by_name:
             raise AirliftError(f"the target's answer lacks the field {field.name!r}")
-        wire = _WIRES[field.type]
-        columns.append(wire.to_arrow(wire.get(by_name[field.name]), field))
+        data, wire = by_name[field.name], _wire(field)
+        column = wire.to_arrow(wire.get(data), field)
+        if field.nullable and len(data.valid_data):
+            column = _with_nulls(column, np.array(data.valid_data, dtype=np.bool_))
+        columns.append(column)
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema([f.arrow for f in fields]))
 
 
@@ -133,12 +210,24 @@ def to_fields_data(batch: pa.RecordBatch, fields: tuple[Field, ...]) -> list[Any
     messages = []
     for field in fields:
         data = schema_pb2.FieldData(
-            type=schema_pb2.DataType.Value(_PROTO_NAMES.get(field.type, field.type.title())),
+            type=_proto_type(field.type),
             field_name=field.name,
+            is_dynamic=field.is_dynamic,
         )
-        _WIRES[field.type].fill(data, batch.column(field.name))
+        column = batch.column(field.name)
+        if field.nullable:
+            # Only what is there is sent, and which rows that is.
+            data.valid_data.extend(column.is_valid().to_pylist())
+            column = column.drop_null()
+        if field.element_type:
+            data.scalars.array_data.element_type = _proto_type(field.element_type)
+        _wire(field).fill(data, column)
         messages.append(data)
     return messages
+
+
+def _proto_type(kind: DataType) -> Any:
+    return schema_pb2.DataType.Value(_PROTO_NAMES.get(kind, kind.title()))
 
 
 _PROTO_NAMES = {
@@ -146,4 +235,8 @@ _PROTO_NAMES = {
     DataType.JSON: "JSON",
     DataType.FLOAT_VECTOR: "FloatVector",
     DataType.BINARY_VECTOR: "BinaryVector",
+    DataType.FLOAT16_VECTOR: "Float16Vector",
+    DataType.BFLOAT16_VECTOR: "BFloat16Vector",
+    DataType.INT8_VECTOR: "Int8Vector",
+    DataType.SPARSE_FLOAT_VECTOR: "SparseFloatVector",
 }

@@ -20,6 +20,7 @@ from airlift.schema import Field
 from airlift.targets.capabilities import Capabilities, capabilities_of
 from airlift.targets.collections import TargetCollections
 from airlift.targets.columns import to_batch
+from airlift.vectors import query_vector
 
 _PAGE_BYTES = 8 << 20
 _MAX_PAGE_ROWS = 16_384  # Milvus' quotaAndLimits.limits.maxQueryResultWindow
@@ -126,11 +127,15 @@ class TargetRows:
     def search(
         self, name: str, field: Field, vectors: list[Any], limit: int, output: Field
     ) -> list[list[Hit]]:
-        """The nearest rows of each vector, nearest first."""
+        """The nearest rows of each vector, nearest first.
+
+        Args:
+            vectors: as Arrow's `to_pylist` gives them.
+        """
         with self._collections.explaining(f"search {name!r}"):
             answers = self._collections.client.search(
                 name,
-                data=vectors,
+                data=[query_vector(field, vector) for vector in vectors],
                 anns_field=field.name,
                 limit=limit,
                 output_fields=[output.name],
@@ -171,11 +176,19 @@ def _every_key(key: str, kind: DataType) -> str:
     return f"{key} >= 0 or {key} < 0" if kind is DataType.INT64 else f'{key} >= ""'
 
 
+_ESCAPES = {
+    ord("\\"): "\\\\",
+    ord('"'): '\\"',
+    ord("\n"): "\\n",
+    ord("\r"): "\\r",
+    ord("\t"): "\\t",
+}
+
+
 def _literal(value: int | str) -> str:
     if isinstance(value, int):
         return str(value)
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+    return f'"{value.translate(_ESCAPES)}"'
 
 
 def _is_one_of(key: Field, keys: Sequence[Any]) -> str:

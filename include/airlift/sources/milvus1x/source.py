@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import unquote
 
 import numpy as np
@@ -15,7 +15,7 @@ from airlift.connections import Connections
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError, Refused
 from airlift.schema import CollectionSchema, Field, SourceCollection
-from airlift.sources.base import BATCH_BYTES, SourceFile
+from airlift.sources.base import BATCH_BYTES, FILE_BATCH_BYTES, SourceFile
 from airlift.sources.milvus1x.choosing import choose, reasons_against
 from airlift.sources.milvus1x.cutting import (
     Cutter,
@@ -54,6 +54,8 @@ class Detail(BaseModel):
 
 class Milvus1xSource:
     """Reads the collections of Milvus 0.9-1.x from its files. See `airlift.sources.base.Source`."""
+
+    batch_bytes: ClassVar[int] = FILE_BATCH_BYTES
 
     def __init__(self, params: Milvus1xParams, connections: Connections, scratch: Storage) -> None:
         self._params = params
@@ -177,6 +179,12 @@ class Milvus1xSource:
                     f"{span.start:,} to {span.stop:,}, found {rows:,}; run the migration again "
                     "with a new migration_id"
                 )
+
+    def close(self) -> None:
+        """Files are closed as soon as they are read."""
+
+    def finish(self) -> None:
+        """Files hold nothing for a migration."""
 
     def _tables(self) -> Storage:
         if self._copy is not None:
