@@ -6,11 +6,11 @@ import base64
 import hashlib
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .cache import cached_folder
 from .errors import LocalServerError
-from .jdk import build_jar, write_properties
+from .jdk import build_jar, java_home, write_properties
 from .maven import Artifact, unpack
 from .search_server import SearchServer
 from .tls import certificate_in
@@ -19,10 +19,30 @@ if TYPE_CHECKING:
     import elasticsearch
 
 _ZIP = "org.elasticsearch.distribution.integ-test-zip:elasticsearch:{}:zip"
-_SHA256 = {
-    "8.19.21": "215d5f3dbf0609a149f6218a9e47b6ae2df34ebbff3c5754e35f15a5e5393c8a",
+_JAVA_SOURCES = Path(__file__).parent / "java" / "airlift"
+
+
+class _Release(NamedTuple):
+    """What there is to know of a version."""
+
+    sha256: str
+    plugin: str
+    """The Java class of what its zip lacks and tests need."""
+    newest_java: int
+
+
+_RELEASES = {
+    "7.17.29": _Release(
+        "841ee00be1a72ba8e707b5a2fb55f23fe7a4184369b4585393238b1c903eedaf",
+        "Elasticsearch7Plugin",
+        23,  # 24 is without the security manager
+    ),
+    "8.19.21": _Release(
+        "215d5f3dbf0609a149f6218a9e47b6ae2df34ebbff3c5754e35f15a5e5393c8a",
+        "Elasticsearch8Plugin",
+        25,
+    ),
 }
-_PLUGIN = Path(__file__).parent / "java" / "MissingPartsPlugin.java"
 
 
 class Elasticsearch(SearchServer):
@@ -30,7 +50,7 @@ class Elasticsearch(SearchServer):
 
     :param directory: configuration, log and data go here; starting again with the same folder
         gives the same data. Without one, a temporary folder that :meth:`stop` removes.
-    :param version: one of "8.19.21".
+    :param version: "8.19.21" or "7.17.29".
     :param security: demand a login: :attr:`user` (a superuser) and :attr:`password`.
     :param tls: speak HTTPS, with the certificate :attr:`ca_file`; needs `security`.
     :param heap: Java's memory, e.g. "512m" or "1g".
@@ -38,7 +58,6 @@ class Elasticsearch(SearchServer):
 
     NAME = "elasticsearch"
     PREFIX = "ES"
-    JAVA = (17, 25)
 
     def __init__(
         self,
@@ -48,10 +67,10 @@ class Elasticsearch(SearchServer):
         tls: bool = False,
         heap: str = "512m",
     ) -> None:
-        if version not in _SHA256:
+        if version not in _RELEASES:
             raise LocalServerError(
                 f"Elasticsearch {version} is not among those that can be started here: "
-                f"{', '.join(sorted(_SHA256))}."
+                f"{', '.join(sorted(_RELEASES))}."
             )
         if tls and not security:
             raise LocalServerError("Elasticsearch has TLS with security only: security=True.")
@@ -64,16 +83,21 @@ class Elasticsearch(SearchServer):
 
     def distribution(self) -> Path:
         """The unpacked zip, with a plugin for what it lacks."""
-        artifact = Artifact(_ZIP.format(self.version), _SHA256[self.version])
         name = f"elasticsearch-{self.version}"
+        release = _RELEASES[self.version]
 
         def fill(folder: Path) -> None:
-            unpack(artifact, folder)
-            _add_missing_parts(folder / name, self.version)
+            unpack(Artifact(_ZIP.format(self.version), release.sha256), folder)
+            _add_plugin(folder / name, self.version, release.plugin)
 
-        # With another plugin it is another folder.
-        plugin = hashlib.sha256(_PLUGIN.read_bytes()).hexdigest()[:8]
-        return cached_folder(f"{name}-{plugin}", fill) / name
+        # With other Java sources it is another folder.
+        sources = sorted(_JAVA_SOURCES.glob("*.java"))
+        digest = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()
+        return cached_folder(f"{name}-{digest[:8]}", fill) / name
+
+    def java(self) -> Path:
+        """The folder of a Java that it runs on."""
+        return java_home(17, _RELEASES[self.version].newest_java)
 
     def settings(self) -> dict[str, Any]:
         """Settings of its own."""
@@ -135,11 +159,11 @@ def _hashed(password: str) -> str:
     return f"{{PBKDF2}}{rounds}${base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}"
 
 
-def _add_missing_parts(distribution: Path, version: str) -> None:
-    """The zip has hardly any modules; what clients ask for first is in one that it lacks."""
-    module = distribution / "modules" / "airlift-missing-parts"
+def _add_plugin(distribution: Path, version: str, plugin: str) -> None:
+    """The zip has hardly any modules; this adds one with parts of those that tests need."""
+    module = distribution / "modules" / "airlift"
     module.mkdir()
-    build_jar(module / "airlift-missing-parts.jar", _PLUGIN, distribution / "lib")
+    build_jar(module / "airlift.jar", _JAVA_SOURCES / f"{plugin}.java", distribution / "lib")
     write_properties(
         module / "plugin-descriptor.properties",
         {
@@ -148,6 +172,6 @@ def _add_missing_parts(distribution: Path, version: str) -> None:
             "version": version,
             "elasticsearch.version": version,
             "java.version": "17",
-            "classname": f"airlift.{_PLUGIN.stem}",
+            "classname": f"airlift.{plugin}",
         },
     )

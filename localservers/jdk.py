@@ -66,11 +66,15 @@ def _version(home: Path) -> int | None:
 
 
 def build_jar(jar: Path, source: Path, libraries: Path, release: int = 17) -> None:
-    """Compile one Java file against the jars of a folder and put its classes into `jar`."""
+    """Compile a Java file, and what it needs of its folder, against jars; pack it all into `jar`.
+
+    :param source: ``.../package/Class.java``, in a package of one name.
+    :param libraries: the folder with the jars.
+    """
     javac = java_home(release, program="javac") / "bin" / "javac"
     with tempfile.TemporaryDirectory() as classes:
         command = [str(javac), "-proc:none", "--release", str(release), "-d", classes]
-        command += ["-cp", f"{libraries}/*", str(source)]
+        command += ["-cp", f"{libraries}/*", "-sourcepath", str(source.parent.parent), str(source)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise LocalServerError(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from .errors import LocalServerError, log_tail
-from .jdk import java_home, not_as_root
+from .jdk import not_as_root
 from .local_server import LocalServer
 from .ports import LOOPBACK, free_port, wait_until
 from .supervisor import Supervisor
@@ -35,14 +35,12 @@ class SearchServer(LocalServer):
 
     Attributes:
         PREFIX: how the names of its environment variables begin.
-        JAVA: the oldest and the newest Java that it runs on.
         user, password: what to log in with; empty when everybody may come in.
         ca_file, fingerprint: the certificate to trust and its SHA-256; None and empty without TLS.
     """
 
     STOP_SECONDS = 20.0
     PREFIX: ClassVar[str]
-    JAVA: ClassVar[tuple[int, int]]
 
     def __init__(self, directory: str | Path | None, version: str, heap: str) -> None:
         self.version = version
@@ -63,6 +61,10 @@ class SearchServer(LocalServer):
 
     def distribution(self) -> Path:
         """The folder with the program, its libraries and modules; fetched when not yet here."""
+        raise NotImplementedError
+
+    def java(self) -> Path:
+        """The folder of a Java that it runs on."""
         raise NotImplementedError
 
     def settings(self) -> dict[str, Any]:
@@ -90,7 +92,7 @@ class SearchServer(LocalServer):
         if self.running:
             return self
         program = self.distribution()
-        java = java_home(*self.JAVA)
+        java = self.java()
         prefix = not_as_root()
         began = time.monotonic()
         if self._ports is None:

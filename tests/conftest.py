@@ -120,6 +120,16 @@ def elasticsearch_8(
 
 
 @pytest.fixture(scope="session")
+def elasticsearch_7(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Elasticsearch]:
+    """Elasticsearch 7 that lets everybody in."""
+    server = Elasticsearch(tmp_path_factory.mktemp("elasticsearch-7"), version="7.17.29")
+    with _started(server, pytestconfig):
+        yield server
+
+
+@pytest.fixture(scope="session")
 def elasticsearch_secure(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Iterator[Elasticsearch]:

@@ -31,21 +31,33 @@ def vectors(server: Any, index: str) -> list[list[float]]:
     return [hit["_source"]["v"] for hit in found["hits"]["hits"]]
 
 
-def test_a_killed_server_has_its_documents_and_its_address_again(tmp_path: Path) -> None:
-    with Elasticsearch(tmp_path) as server:
+@pytest.mark.parametrize("version", ["8.19.21", "7.17.29"])
+def test_a_killed_server_has_its_documents_and_its_address_again(
+    version: str, tmp_path: Path
+) -> None:
+    with Elasticsearch(tmp_path, version=version) as server:
         url = server.url
         fill(server, "kept")
         info = server.client().info()
-        assert info["version"]["number"] == server.version == "8.19.21"
+        assert info["version"]["number"] == server.version == version
         server.kill()
         assert not server.running
         server.start()
         assert server.url == url
         assert vectors(server, "kept") == VECTORS
         assert server.client().info()["cluster_uuid"] == info["cluster_uuid"]
-        server.stop()
-        server.start()
-        assert vectors(server, "kept") == VECTORS
+
+
+def test_elasticsearch_7_holds_vectors_to_their_dimension(elasticsearch_7: Elasticsearch) -> None:
+    server = elasticsearch_7
+    fill(server, "of-three")
+    with pytest.raises(LocalServerError, match="has 2 dimensions, not 3"):
+        server.request("PUT", "/of-three/_doc/4", json={"v": [1, 2]})
+    server.request("PUT", "/of-three/_doc/5?refresh=true", json={"v": None})
+    client = server.client()
+    assert client.count(index="of-three")["count"] == len(VECTORS) + 1
+    found = client.search(index="of-three", query={"exists": {"field": "v"}}, sort=["n"])
+    assert [hit["_source"]["v"] for hit in found["hits"]["hits"]] == VECTORS
 
 
 def test_a_version_that_cannot_be_had_is_refused() -> None:

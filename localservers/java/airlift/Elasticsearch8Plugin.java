@@ -5,12 +5,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.Predicate;
 import java.util.function.Supplier;
-import java.util.function.UnaryOperator;
-import java.util.regex.Pattern;
-import org.apache.lucene.analysis.TokenStream;
-import org.apache.lucene.analysis.email.UAX29URLEmailTokenizer;
-import org.apache.lucene.analysis.miscellaneous.RemoveDuplicatesTokenFilter;
-import org.apache.lucene.analysis.pattern.PatternCaptureGroupTokenFilter;
 import org.elasticsearch.Build;
 import org.elasticsearch.client.internal.node.NodeClient;
 import org.elasticsearch.cluster.metadata.IndexNameExpressionResolver;
@@ -37,13 +31,10 @@ import org.elasticsearch.rest.RestStatus;
 import org.elasticsearch.xcontent.XContentBuilder;
 
 /**
- * What the published zip lacks of Elasticsearch's own modules, and tests need.
- *
- * <p>Of rest-root: `GET /` and `HEAD /`, which every client asks first. Of analysis-common: what the
- * index of API keys and service tokens is made with (the e-mail addresses of users, which are not
- * looked for here, so that near enough is good enough).
+ * What the published zip of Elasticsearch 8 lacks of its own modules, and tests need: of rest-root,
+ * `GET /` and `HEAD /`, which every client asks first; of analysis-common, {@link EmailAnalysis}.
  */
-public class MissingPartsPlugin extends Plugin implements ActionPlugin, AnalysisPlugin {
+public class Elasticsearch8Plugin extends Plugin implements ActionPlugin, AnalysisPlugin {
     private ClusterService cluster;
 
     @Override
@@ -69,38 +60,12 @@ public class MissingPartsPlugin extends Plugin implements ActionPlugin, Analysis
 
     @Override
     public Map<String, AnalysisProvider<TokenizerFactory>> getTokenizers() {
-        return Map.of(
-            "uax_url_email",
-            (index, environment, name, settings) -> TokenizerFactory.newFactory(name, UAX29URLEmailTokenizer::new)
-        );
+        return EmailAnalysis.TOKENIZERS;
     }
 
     @Override
     public Map<String, AnalysisProvider<TokenFilterFactory>> getTokenFilters() {
-        return Map.of(
-            "unique",
-            (index, environment, name, settings) -> filter(name, RemoveDuplicatesTokenFilter::new),
-            "pattern_capture",
-            (index, environment, name, settings) -> {
-                Pattern[] patterns = settings.getAsList("patterns").stream().map(Pattern::compile).toArray(Pattern[]::new);
-                boolean keep = settings.getAsBoolean("preserve_original", true);
-                return filter(name, tokens -> new PatternCaptureGroupTokenFilter(tokens, keep, patterns));
-            }
-        );
-    }
-
-    private static TokenFilterFactory filter(String name, UnaryOperator<TokenStream> filter) {
-        return new TokenFilterFactory() {
-            @Override
-            public String name() {
-                return name;
-            }
-
-            @Override
-            public TokenStream create(TokenStream tokens) {
-                return filter.apply(tokens);
-            }
-        };
+        return EmailAnalysis.FILTERS;
     }
 
     private class RootInfo extends BaseRestHandler {
