@@ -61,13 +61,19 @@ _BINARY_INDEX = (
     ),
 )
 
+_SPARSE_INDEX = (
+    (DataType.SPARSE_FLOAT_VECTOR, IndexParams(index_type="SPARSE_INVERTED_INDEX")),
+)
+
 _LITE = Capabilities(
     ("insert", "upsert"),
     _TYPES_LITE,
     nullable=True,
-    nullable_vectors=True,
+    # It takes vector fields without a value, but keeps zeros for them (3.2.2).
+    nullable_vectors=False,
     counts_partitions=False,
     ordered_pages=False,
+    default_index=_SPARSE_INDEX,
 )
 _REST_WAYS = ("rest_import", "insert", "upsert")
 _ZILLIZ = Capabilities(_REST_WAYS, _TYPES_2_6, nullable=True, nullable_vectors=True)
