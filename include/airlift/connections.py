@@ -60,6 +60,50 @@ class StorageConnection(BaseModel):
     role_arn: str = ""
 
 
+class ElasticsearchConnection(BaseModel):
+    """An Elasticsearch or an OpenSearch. At most one of login, API key and token is used.
+
+    Attributes:
+        hosts: `http://host:9200` or `https://…`, any number of nodes of one cluster.
+        cloud_id: Elastic Cloud's name of a deployment, instead of hosts.
+        api_key: the encoded form (`id:key` in base64).
+        service_token, bearer_token: sent as `Authorization: Bearer`.
+        ca_file: PEM file on the workers' disk: the CA of the server's certificate.
+        fingerprint: SHA-256 of the server's certificate, or of its CA, in hex.
+        verify_certs: off trusts any certificate.
+        timeout: seconds that one request may take.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    hosts: tuple[str, ...] = ()
+    cloud_id: str = ""
+    user: str = ""
+    password: SecretStr = SecretStr("")
+    api_key: SecretStr = SecretStr("")
+    service_token: SecretStr = SecretStr("")
+    bearer_token: SecretStr = SecretStr("")
+    ca_file: str = ""
+    fingerprint: str = ""
+    verify_certs: bool = True
+    timeout: float = 60.0
+
+    @property
+    def token(self) -> str:
+        """The token to send, whichever kind it is; empty for none."""
+        return self.service_token.get_secret_value() or self.bearer_token.get_secret_value()
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether TLS is spoken."""
+        return bool(self.cloud_id) or all(host.startswith("https:") for host in self.hosts)
+
+    @property
+    def address(self) -> str:
+        """Where it is, without credentials."""
+        return ", ".join(self.hosts) or f"Elastic Cloud, {self.cloud_id.partition(':')[0]}"
+
+
 class Connections(Protocol):
     """Looks connections up by their id; raises AirliftError that names the id when it can't."""
 
@@ -73,4 +117,8 @@ class Connections(Protocol):
 
     def sql(self, conn_id: str) -> URL:
         """The SQLAlchemy URL of the database behind `conn_id`."""
+        ...
+
+    def elasticsearch(self, conn_id: str) -> ElasticsearchConnection:
+        """The Elasticsearch or OpenSearch behind `conn_id`."""
         ...

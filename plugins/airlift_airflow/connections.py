@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 from sqlalchemy.engine import URL
 
-from airlift.connections import MilvusConnection, StorageConnection
+from airlift.connections import ElasticsearchConnection, MilvusConnection, StorageConnection
 from airlift.errors import AirliftError
-from airlift_airflow.provider_info import MILVUS_FIELDS
+from airlift_airflow.provider_info import ELASTICSEARCH_FIELDS, MILVUS_FIELDS
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
 DEFAULT_MILVUS_PORT = 19530
+DEFAULT_ELASTICSEARCH_PORT = 9200
 
 # How to make a connection of each type; `{}` stands for its id.
 _MAKE = {
@@ -26,11 +28,18 @@ _MAKE = {
     """SECRET_KEY --conn-extra '{{"endpoint_url": "http://minio:9000"}}'""",
     "mysql": "airflow connections add {} --conn-type generic --conn-host localhost --conn-port "
     "3306 --conn-login USER --conn-password PASSWORD --conn-schema DATABASE",
+    "elasticsearch": "airflow connections add {} --conn-type elasticsearch --conn-host "
+    "https://localhost:9200 --conn-login USER --conn-password PASSWORD",
 }
 
 # The type `mysql` comes with Airflow's MySQL provider, which is not needed here; without it the CLI
 # and the form only take `generic`.
-_ACCEPTED = {"milvus": ("milvus",), "aws": ("aws",), "mysql": ("mysql", "generic")}
+_ACCEPTED = {
+    "milvus": ("milvus",),
+    "aws": ("aws",),
+    "mysql": ("mysql", "generic"),
+    "elasticsearch": ("elasticsearch",),
+}
 
 # What an `aws` connection may say and the engine's buckets can't do: better told than ignored.
 _AWS_UNSUPPORTED = ("profile_name", "verify", "aws_iam_role", "s3_config_file")
@@ -54,16 +63,14 @@ class AirflowConnections:
         """The connection of type `mysql` or `generic` to a MySQL or MariaDB database."""
         return sql_url(_look_up(conn_id, "mysql"))
 
+    def elasticsearch(self, conn_id: str) -> ElasticsearchConnection:
+        """The connection of type `elasticsearch`; also for OpenSearch."""
+        return elasticsearch_connection(_look_up(conn_id, "elasticsearch"))
+
 
 def milvus_connection(conn: Connection) -> MilvusConnection:
     """Reads an Airflow connection of type `milvus`."""
-    extra = _extra(conn)
-    unknown = sorted(set(extra) - set(MILVUS_FIELDS))
-    if unknown:
-        raise AirliftError(
-            f"{_name(conn)} has unknown settings in its extra: {', '.join(unknown)}; known are "
-            f"{', '.join(sorted(MILVUS_FIELDS))}"
-        )
+    extra = _known_extra(conn, MILVUS_FIELDS)
     text = {key: str(extra.get(key) or "") for key in MILVUS_FIELDS}
     secure = _flag(conn, "secure", extra.get("secure"))
     tls_wanted = any(text[key] for key in ("ca_file", "client_cert_file", "client_key_file"))
@@ -141,6 +148,73 @@ def sql_url(conn: Connection) -> URL:
         database=conn.schema,
         query={"charset": str(charset)},
     )
+
+
+def elasticsearch_connection(conn: Connection) -> ElasticsearchConnection:
+    """Reads an Airflow connection of type `elasticsearch`."""
+    extra = _known_extra(conn, ELASTICSEARCH_FIELDS)
+    text = {key: str(extra.get(key) or "").strip() for key in ELASTICSEARCH_FIELDS}
+    ways = [key for key in ("api_key", "service_token", "bearer_token") if text[key]]
+    ways = (["User"] if conn.login else []) + ways
+    if len(ways) > 1:
+        raise AirliftError(f"{_name(conn)} has {' and '.join(ways)}; give one way to log in")
+    if bool(conn.host) == bool(text["cloud_id"]):
+        raise AirliftError(f"{_name(conn)}: give either a host or a cloud_id")
+    verify = "" if extra.get("verify_certs") is None else extra["verify_certs"]
+    hosts = _elasticsearch_hosts(conn, _flag(conn, "secure", extra.get("secure")))
+    fingerprint = text["fingerprint"].replace(":", "").lower()
+    if len(fingerprint) not in (0, 64) or set(fingerprint) - set("0123456789abcdef"):
+        raise AirliftError(f"{_name(conn)}: fingerprint was expected to be a SHA-256 in hex")
+    if (text["ca_file"] or fingerprint) and any(host.startswith("http:") for host in hosts):
+        raise AirliftError(f"{_name(conn)} has a certificate to trust; write its host as https://…")
+    return ElasticsearchConnection(
+        hosts=hosts,
+        cloud_id=text["cloud_id"],
+        user=conn.login or "",
+        password=SecretStr(conn.password or ""),
+        api_key=SecretStr(text["api_key"]),
+        service_token=SecretStr(text["service_token"]),
+        bearer_token=SecretStr(text["bearer_token"]),
+        ca_file=text["ca_file"],
+        fingerprint=fingerprint,
+        verify_certs=verify == "" or _flag(conn, "verify_certs", verify),
+        timeout=_seconds(conn, extra.get("timeout")),
+    )
+
+
+def _elasticsearch_hosts(conn: Connection, secure: bool) -> tuple[str, ...]:
+    """The nodes' URLs, from `host`, `https://host:9200`, or several with commas between."""
+    hosts = []
+    for host in filter(None, (one.strip() for one in (conn.host or "").split(","))):
+        scheme, _, rest = host.rpartition("://")
+        try:
+            parts = urlsplit(f"//{rest.rstrip('/')}")
+            port = parts.port or conn.port
+        except ValueError as error:
+            raise AirliftError(f"{_name(conn)}: no port number in a host") from error
+        if "@" in rest or scheme not in ("", "http", "https") or not parts.hostname:
+            raise AirliftError(
+                f"{_name(conn)}: each host was expected to be like es1 or https://es1:9200, without "
+                "a login; that goes into User and Password"
+            )
+        # As in any URL, https://host means port 443 (that is a cloud); a bare host means 9200.
+        port = port or (443 if scheme == "https" else DEFAULT_ELASTICSEARCH_PORT)
+        name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        tls = secure or scheme == "https"
+        hosts.append(f"{'https' if tls else 'http'}://{name}:{port}{parts.path}")
+    return tuple(hosts)
+
+
+def _known_extra(conn: Connection, known: Mapping[str, Any]) -> dict[str, Any]:
+    """The extra; refuses settings that nothing reads."""
+    extra = _extra(conn)
+    unknown = sorted(set(extra) - set(known))
+    if unknown:
+        raise AirliftError(
+            f"{_name(conn)} has unknown settings in its extra: {', '.join(unknown)}; known are "
+            f"{', '.join(sorted(known))}"
+        )
+    return extra
 
 
 def _look_up(conn_id: str, conn_type: str) -> Connection:

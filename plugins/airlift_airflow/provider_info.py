@@ -1,4 +1,4 @@
-"""Tells Airflow what this distribution brings: the connection type `milvus` and its form."""
+"""Tells Airflow what this distribution brings: connection types and their forms."""
 
 from __future__ import annotations
 
@@ -15,14 +15,23 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": "Milvus",
                 "python-modules": ["airlift_airflow.hooks.milvus"],
-            }
+            },
+            {
+                "integration-name": "Elasticsearch or OpenSearch (Airlift)",
+                "python-modules": ["airlift_airflow.hooks.elasticsearch"],
+            },
         ],
         "integrations": [
             {
                 "integration-name": "Milvus",
                 "external-doc-url": "https://milvus.io/docs",
                 "tags": ["software"],
-            }
+            },
+            {
+                "integration-name": "Elasticsearch or OpenSearch (Airlift)",
+                "external-doc-url": "https://www.elastic.co/docs",
+                "tags": ["software"],
+            },
         ],
         "connection-types": [
             {
@@ -31,7 +40,17 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-class-name": "airlift_airflow.hooks.milvus.MilvusHook",
                 "ui-field-behaviour": _STANDARD_FIELDS,
                 "conn-fields": MILVUS_FIELDS,
-            }
+            },
+            {
+                # Airflow's own Elasticsearch provider has no fields for keys, tokens and
+                # certificates. Where both are installed Airflow shows one of the two forms;
+                # connections made by either are read.
+                "connection-type": "elasticsearch",
+                "hook-name": "Elasticsearch or OpenSearch",
+                "hook-class-name": "airlift_airflow.hooks.elasticsearch.ElasticsearchHook",
+                "ui-field-behaviour": _ELASTICSEARCH_STANDARD_FIELDS,
+                "conn-fields": ELASTICSEARCH_FIELDS,
+            },
         ],
     }
 
@@ -77,4 +96,31 @@ MILVUS_FIELDS: dict[str, dict[str, Any]] = {
     ),
     "cluster_id": _field("Cluster id", "Zilliz Cloud only: in03-…; its import jobs need it."),
     "timeout": _field("Timeout", "Seconds that one call may take (60).", "number", minimum=1),
+}
+
+_ELASTICSEARCH_STANDARD_FIELDS: dict[str, Any] = {
+    "hidden-fields": ["schema"],
+    "relabeling": {"login": "User", "host": "Host(s)"},
+    "placeholders": {"host": "https://es1:9200,https://es2:9200", "port": "9200"},
+}
+
+# The keys of the connection's `extra`; airlift_airflow.connections reads every one of them.
+ELASTICSEARCH_FIELDS: dict[str, dict[str, Any]] = {
+    "api_key": _field("API key", "Encoded, instead of User and Password.", format="password"),
+    "service_token": _field(
+        "Service token", "Of a service account, instead of a login.", format="password"
+    ),
+    "bearer_token": _field(
+        "Bearer token", "Of an identity provider, instead of a login.", format="password"
+    ),
+    "cloud_id": _field("Cloud id", "Of Elastic Cloud, instead of a host."),
+    "secure": _field("TLS", "Speak TLS to hosts that don't say https://.", "boolean", default=False),
+    "ca_file": _field("CA file", "PEM file on the workers: the CA of the server's certificate."),
+    "fingerprint": _field(
+        "Certificate fingerprint", "SHA-256 in hex, of the server's certificate or its CA."
+    ),
+    "verify_certs": _field(
+        "Verify certificates", "Off trusts any server: for a test.", "boolean", default=True
+    ),
+    "timeout": _field("Timeout", "Seconds that one request may take (60).", "number", minimum=1),
 }

@@ -1,0 +1,205 @@
+"""One way to ask an Elasticsearch or an OpenSearch; the server says which of them it is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay
+from tenacity.wait import wait_random_exponential
+
+from airlift.connections import ElasticsearchConnection
+from airlift.errors import AirliftError
+
+log = logging.getLogger("airlift")
+
+JSON_HEADERS = {"accept": "application/json", "content-type": "application/json"}
+
+# 429 is also what circuit breakers answer; the others come from proxies and nodes that restart.
+_PASSING = (429, 502, 503, 504)
+_SLOWEST = 30.0
+
+
+class ServerError(AirliftError):
+    """The server refused a request, or did not answer.
+
+    Attributes:
+        status: of the HTTP answer; 0 when there was none.
+        kind: the server's name for it, such as `index_not_found_exception`.
+        passes: whether it may well work a little later.
+    """
+
+    def __init__(self, message: str, status: int = 0, kind: str = "", passes: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+        self.passes = passes
+
+
+class Version(BaseModel):
+    """What a server says of itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    product: str
+    number: str
+
+    @property
+    def is_opensearch(self) -> bool:
+        """Whether it is an OpenSearch."""
+        return self.product == "OpenSearch"
+
+    @property
+    def name(self) -> str:
+        """For people: `Elasticsearch 8.19.21`."""
+        return f"{self.product} {self.number}"
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Its number, to compare by."""
+        parts = self.number.split("-", 1)[0].split(".")
+        return tuple(int(part) for part in parts if part.isdigit())
+
+
+class Wire(Protocol):
+    """A client library that sends one request; what goes wrong becomes a ServerError."""
+
+    def send(
+        self, method: str, path: str, params: Mapping[str, str], body: bytes | None
+    ) -> bytes:
+        """The answer's body."""
+        ...
+
+    def close(self) -> None:
+        """Closes its connections."""
+        ...
+
+
+class SearchServer:
+    """An Elasticsearch or OpenSearch.
+
+    Args:
+        wire: how requests are sent.
+        version: what the server says of itself.
+        patience: seconds to go on trying while it is overloaded, or away.
+    """
+
+    def __init__(self, wire: Wire, version: Version, patience: float) -> None:
+        self._wire = wire
+        self.version = version
+        self.patience = patience
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> Any:
+        """The answer, as Python values. Only for requests that may be sent twice.
+
+        Raises:
+            ServerError: it refuses, or does not answer for as long as patience lasts.
+        """
+        return orjson.loads(self.raw(method, path, body, params))
+
+    def raw(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """The answer's bytes; see `ask`."""
+        data = None if body is None else orjson.dumps(body)
+        return with_patience(
+            lambda: self._wire.send(method, path, params or {}, data), self.patience
+        )
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._wire.close()
+
+
+def with_patience(send: Any, patience: float) -> Any:
+    """Sends until it is answered: waits at random, and ever longer, between one try and the next."""
+    retrying = Retrying(
+        retry=retry_if_exception(lambda error: isinstance(error, ServerError) and error.passes),
+        wait=wait_random_exponential(multiplier=0.5, max=_SLOWEST),
+        stop=stop_after_delay(patience),
+        before_sleep=_tell,
+        reraise=True,
+    )
+    return retrying(send)
+
+
+def _tell(state: RetryCallState) -> None:
+    if state.outcome and state.next_action:
+        error, seconds = state.outcome.exception(), state.next_action.sleep
+        log.warning("%s; tried again in %.1f s", error, seconds)
+
+
+def connect(connection: ElasticsearchConnection, patience: float) -> SearchServer:
+    """Connects, with the client that fits the server.
+
+    Raises:
+        ServerError: it does not answer, refuses the login, or shows a certificate not trusted.
+    """
+    from airlift.sources.elasticsearch.wires import ElasticsearchWire, OpenSearchWire, OtherProduct
+
+    wire: Wire = ElasticsearchWire(connection)
+    try:
+        found = with_patience(lambda: wire.send("GET", "/", {}, None), patience)
+    except OtherProduct:
+        # The official client refuses everything that is not an Elasticsearch of its kind.
+        wire.close()
+        wire = OpenSearchWire(connection)
+        found = with_patience(lambda: wire.send("GET", "/", {}, None), patience)
+    return SearchServer(wire, _version(found, connection), patience)
+
+
+def _version(answer: bytes, connection: ElasticsearchConnection) -> Version:
+    try:
+        told = orjson.loads(answer)["version"]
+        opensearch = told.get("distribution") == "opensearch"
+        product = "OpenSearch" if opensearch else "Elasticsearch"
+        return Version(product=product, number=str(told["number"]))
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ServerError(
+            f"{connection.address} answers, but is neither an Elasticsearch nor an OpenSearch; "
+            "check the host and port of the connection"
+        ) from error
+
+
+def refusal(status: int, body: bytes, what: str) -> ServerError:
+    """What an answer that is an error means."""
+    kind, reason = _cause(body)
+    passes = status in _PASSING
+    message = f"{what}: the server answers {status} {kind}: {reason}"
+    if status == 401:
+        message += "; check login and password, or the API key or token, of the connection"
+    elif status == 403:
+        message += "; give the user the privileges that docs/elasticsearch.md lists"
+    elif passes:
+        message += "; it is overloaded or restarting: look at its log, then clear the task"
+    return ServerError(message, status, kind, passes)
+
+
+def _cause(body: bytes) -> tuple[str, str]:
+    """The innermost type and reason that an error's body names."""
+    try:
+        error = orjson.loads(body)["error"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return "error", body[:300].decode(errors="replace")
+    if not isinstance(error, dict):
+        return "error", str(error)[:300]
+    causes = [one for one in error.get("root_cause") or [] if one.get("reason")] or [error]
+    shards = error.get("failed_shards") or [{}]
+    inner = (shards[0].get("reason") or {}).get("caused_by") or {}
+    reason = str(causes[0].get("reason"))
+    if inner.get("reason"):
+        reason += f" ({inner['reason']})"
+    return str(causes[0].get("type") or error.get("type")), reason[:500]
