@@ -18,6 +18,7 @@ _HOME = {
     "Milvus": "milvus",
     "MilvusLite": "milvus_lite",
     "MilvusOnS3": "milvus",
+    "OpenSearch": "opensearch",
     "S3Server": "s3",
     "S3Settings": "milvus_config",
 }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .cache import cached_folder
 from .errors import LocalServerError
 from .jdk import build_jar, java_home, write_properties
-from .maven import Artifact, unpack
+from .maven import Artifact, fetch, unpack
 from .search_server import SearchServer
 from .tls import certificate_in
 
@@ -87,7 +87,7 @@ class Elasticsearch(SearchServer):
         release = _RELEASES[self.version]
 
         def fill(folder: Path) -> None:
-            unpack(Artifact(_ZIP.format(self.version), release.sha256), folder)
+            unpack(fetch([Artifact(_ZIP.format(self.version), release.sha256)])[0], folder)
             _add_plugin(folder / name, self.version, release.plugin)
 
         # With other Java sources it is another folder.

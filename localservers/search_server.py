@@ -71,6 +71,10 @@ class SearchServer(LocalServer):
         """Settings of its own, on top of those that every server here has."""
         raise NotImplementedError
 
+    def java_options(self) -> list[str]:
+        """Further options of Java."""
+        return []
+
     @property
     def url(self) -> str:
         """e.g. http://127.0.0.1:40123"""
@@ -205,6 +209,7 @@ class SearchServer(LocalServer):
             "18-23:-Djava.security.manager=allow",
             f"-Djava.io.tmpdir={temporary}",
             f"-Duser.home={self.directory}",
+            *self.java_options(),
         ]
         (config / "jvm.options").write_text("\n".join(options) + "\n")
 

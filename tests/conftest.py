@@ -17,6 +17,7 @@ from localservers import (
     Milvus,
     MilvusLite,
     MilvusOnS3,
+    OpenSearch,
     S3Server,
 )
 
@@ -136,4 +137,13 @@ def elasticsearch_secure(
     """Elasticsearch 8 that demands a login and speaks HTTPS."""
     folder = tmp_path_factory.mktemp("elasticsearch-secure")
     with _started(Elasticsearch(folder, security=True, tls=True), pytestconfig) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def opensearch(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[OpenSearch]:
+    """OpenSearch with k-NN, which lets everybody in."""
+    with _started(OpenSearch(tmp_path_factory.mktemp("opensearch")), pytestconfig) as server:
         yield server
