@@ -240,6 +240,34 @@ def test_rows_without_a_vector_are_refused_where_they_would_become_zeros(either)
     assert not either.client.has_collection("maybe")
 
 
+def test_texts_so_long_that_a_page_of_many_is_too_much_for_the_server(place):
+    """180 MB in 3,000 rows: Milvus 2.3.5 sends at most 100 MB at once."""
+    text = Field(name="text", type=DataType.VARCHAR)
+    schema = CollectionSchema(name="long", fields=(KEY, text, VECTOR))
+    batches = [
+        batch(
+            schema,
+            [
+                {"key": f"k{n:05d}", "text": chr(97 + n % 26) * 60_000, "vector": vector(n)}
+                for n in range(start, start + 60)
+            ],
+        )
+        for start in range(0, 3000, 60)
+    ]
+    report = run_from(place, ArrowSource(schema, [batches]), verify="full")
+    verified = report["collections"][0]["verification"]
+    assert verified["compared"] == 3000 and verified["sampled"] >= 1000
+
+
+@pytest.mark.parametrize("page_rows", [1, 3])
+def test_pages_end_at_any_key(place, monkeypatch, page_rows):
+    monkeypatch.setattr("airlift.targets.rows._MAX_PAGE_ROWS", page_rows)
+    schema = CollectionSchema(name="paged", fields=(KEY, VECTOR))
+    rows = [{"key": key, "vector": vector(n)} for n, key in enumerate(ODD_KEYS)]
+    report = run_from(place, ArrowSource(schema, [[batch(schema, rows)]]), verify="full")
+    assert report["collections"][0]["verification"]["compared"] == len(ODD_KEYS)
+
+
 def test_rows_that_a_source_cannot_read_fail_or_are_set_aside(place):
     schema = CollectionSchema(name="bad", fields=(KEY, VECTOR))
     good = batch(schema, [{"key": f"k{n}", "vector": vector(n)} for n in range(20)])

@@ -14,6 +14,10 @@ class Unavailable(AirliftError):
     """The server can't do it now; the very same call may work later."""
 
 
+class TooLarge(AirliftError):
+    """The message, or the answer, is larger than the server sends at once; ask for less."""
+
+
 @dataclass(frozen=True)
 class _Meaning:
     """One kind of failure.
@@ -23,14 +27,14 @@ class _Meaning:
         words: a pattern in what was said.
         codes: Milvus' error codes.
         states: gRPC's status names.
-        passes: whether trying again later may help.
+        kind: the error to raise, for those who can help themselves.
     """
 
     advice: str
     words: str = ""
     codes: frozenset[int] = frozenset()
     states: frozenset[str] = frozenset()
-    passes: bool = False
+    kind: type[AirliftError] = AirliftError
 
     def fits(self, said: _Said) -> bool:
         if self.codes & said.codes or self.states & said.states:
@@ -119,21 +123,22 @@ _MEANINGS = (
     ),
     _Meaning(
         "one message was larger than the server takes; use a smaller batch",
-        r"larger than max|message too large",
+        r"larger than max|message too large|exceed the limit size|max output size",
+        kind=TooLarge,
     ),
     _Meaning(
         "the server's rate limit was hit; run fewer tasks at once, or raise the limit",
         r"rate.?limit|too many requests",
         codes=frozenset({8}),
         states=frozenset({"RESOURCE_EXHAUSTED"}),
-        passes=True,
+        kind=Unavailable,
     ),
     # Nobody there
     _Meaning(
         "the Milvus Lite file cannot be opened; another process has it open, or the disk is full "
         "or not writable",
         r"open local milvus failed",
-        passes=True,
+        kind=Unavailable,
     ),
     _Meaning(
         "the host's name is not known; check the host in the connection",
@@ -153,25 +158,25 @@ _MEANINGS = (
         "nothing listens at that port; check host and port in the connection, and that the server "
         "runs",
         r"connection refused",
-        passes=True,
+        kind=Unavailable,
     ),
     _Meaning(
         "the server did not answer in time; check host and port in the connection, the network "
         "and the server's health, or raise the connection's timeout",
         r"deadline exceeded|retry timeout|timed? ?out",
         states=frozenset({"DEADLINE_EXCEEDED"}),
-        passes=True,
+        kind=Unavailable,
     ),
     _Meaning(
         "the connection was dropped; check that the server runs, and whether it wants TLS",
         r"socket closed|connection reset|recvmsg|GOAWAY|broken pipe",
-        passes=True,
+        kind=Unavailable,
     ),
     _Meaning(
         "the server cannot be reached; check host and port in the connection, and that it runs",
         r"fail connecting to server|failed to connect|server unavailable|no route to host",
         states=frozenset({"UNAVAILABLE"}),
-        passes=True,
+        kind=Unavailable,
     ),
 )
 
@@ -192,8 +197,7 @@ def explained(error: BaseException, what: str) -> AirliftError:
     meaning = next((meaning for meaning in _MEANINGS if meaning.fits(said)), None)
     if meaning is None:
         return AirliftError(f"cannot {what}: {said.text or type(error).__name__}")
-    kind = Unavailable if meaning.passes else AirliftError
-    return kind(f"cannot {what}: {meaning.advice} (it said: {said.text})")
+    return meaning.kind(f"cannot {what}: {meaning.advice} (it said: {said.text})")
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from airlift.schema import Field
 from airlift.targets.capabilities import Capabilities, capabilities_of
 from airlift.targets.collections import TargetCollections
 from airlift.targets.columns import to_batch
+from airlift.targets.milvus_errors import TooLarge
 from airlift.vectors import query_vector
 
 _PAGE_BYTES = 8 << 20
@@ -96,7 +97,17 @@ class TargetRows:
             strong: also see what was written a moment ago, without a `count` before.
         """
         consistency = _STRONG if strong else _EVENTUALLY
-        return self._query(name, fields, _is_one_of(key, keys), len(keys), consistency=consistency)
+        expression = _is_one_of(key, keys)
+        try:
+            return self._query(name, fields, expression, len(keys), consistency=consistency)
+        except TooLarge:
+            if len(keys) < 2:
+                raise
+        half = len(keys) // 2
+        parts = [
+            self.by_key(name, fields, key, some, strong) for some in (keys[:half], keys[half:])
+        ]
+        return pa.concat_batches(parts)
 
     def scan(
         self, name: str, fields: tuple[Field, ...], key: Field, partition: str | None = None
@@ -116,7 +127,13 @@ class TargetRows:
             limit = self.count(name, partition) + 1
         expression = _every_key(key.name, key.type)
         while True:
-            page = self._query(name, wanted, expression, limit, partition)
+            try:
+                page = self._query(name, wanted, expression, limit, partition)
+            except TooLarge:
+                if limit == 1 or (self._can and not self._can.ordered_pages):
+                    raise
+                limit = max(limit // 4, 1)  # texts may be a thousand times as long as reckoned
+                continue
             if page.num_rows == 0:
                 return
             yield page
