@@ -37,18 +37,26 @@ def dags():
 
 
 def test_every_path_has_the_same_tasks_in_the_same_order(dags):
-    assert set(dags) == {"milvus1x_to_milvus"}
+    assert set(dags) == {path.stem for path in (ROOT / "dags").glob("*_to_milvus.py")}
     for dag in dags.values():
         assert [task.task_id for task in dag.topological_sort()] == TASKS
         assert dag.doc_md
         assert dag.get_task("clean_staging").is_teardown
 
 
-def test_the_form_has_every_param_of_the_model_with_its_default(dags):
-    model = params_class("milvus1x")
-    params = dags["milvus1x_to_milvus"].params
+# What must be given; a path's own.
+REQUIRED = {
+    "milvus1x": {"tables_url": "/t", "meta_url": "/m"},
+    "faiss": {"index_url": "/x.index"},
+}
+
+
+@pytest.mark.parametrize("source", list(REQUIRED))
+def test_the_form_has_every_param_of_the_model_with_its_default(dags, source):
+    model = params_class(source)
+    params = dags[f"{source}_to_milvus"].params
     assert set(params) == set(model.model_fields)
-    given = {"tables_url": "/t", "meta_url": "/m", "staging_url": "/s"}
+    given = {**REQUIRED[source], "staging_url": "/s"}
     defaults = json.loads(model(**given).model_dump_json())
     for name in set(params) - set(given):
         param = params.get_param(name)
@@ -82,8 +90,9 @@ def test_a_task_that_asks_nothing_of_the_target_imports_no_client_of_it():
     """pymilvus brings pandas along, and takes a second or two in every task."""
     code = (
         "import sys; import airlift.timing, airlift.steps.convert, airlift.steps.export_meta,"
-        "airlift.steps.copy_source, airlift_airflow.opening, airlift.sources.milvus1x.source;"
-        "print(sorted({'pymilvus', 'pandas', 'grpc'} & set(sys.modules)))"
+        "airlift.steps.copy_source, airlift_airflow.opening, airlift.sources.milvus1x.source,"
+        "airlift.sources.faiss.source;"
+        "print(sorted({'pymilvus', 'pandas', 'grpc', 'faiss'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().splitlines()[-1] == "[]"
@@ -119,11 +128,12 @@ print("pandas" in sys.modules)
     assert done.stdout.strip() == "False"
 
 
-def test_a_dag_file_imports_no_client_of_a_server():
+@pytest.mark.parametrize("source", list(REQUIRED))
+def test_a_dag_file_imports_no_client_of_a_server(source):
     """Each of these takes longer than Airflow allows a DAG file to cost; tasks import them."""
     code = (
-        "import airflow.sdk, sys; before = set(sys.modules); import milvus1x_to_milvus; "
-        "heavy = {'pymilvus', 'pandas', 'grpc', 'boto3', 'sqlalchemy.dialects'};"
+        f"import airflow.sdk, sys; before = set(sys.modules); import {source}_to_milvus; "
+        "heavy = {'pymilvus', 'pandas', 'grpc', 'boto3', 'sqlalchemy.dialects', 'faiss'};"
         "print(sorted(heavy & (set(sys.modules) - before)))"
     )
     done = subprocess.run(

@@ -1,0 +1,158 @@
+"""One index file: its vectors in blocks, with the numbers and ids of its rows."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from airlift.errors import AirliftError
+from airlift.sources.faiss.cursor import Cursor
+from airlift.sources.faiss.decoder import Decoder
+from airlift.sources.faiss.layout import Layout
+from airlift.sources.faiss.parser import parse
+from airlift.sources.faiss.places import FileRef
+from airlift.sources.faiss.vectors import Block, Ids, VectorFile
+from airlift.storage import Storage
+
+IDS_BLOCK = 1 << 18
+_COPY_BYTES = 8 << 20
+
+
+class Rows(NamedTuple):
+    """Rows of a file.
+
+    Attributes:
+        numbers: in which order they were added, as far as the index knows.
+        ids: the index's own ids (the numbers, where it has none).
+        vectors: as they are stored, or as Faiss decoded them.
+    """
+
+    numbers: Ids
+    ids: Ids
+    vectors: NDArray[Any]
+
+
+class IndexFile:
+    """An index file.
+
+    Args:
+        folder: the disk or bucket that it is read from.
+        ref: the file in it.
+
+    Raises:
+        AirliftError: it is damaged, or can't be moved.
+    """
+
+    def __init__(self, folder: Storage, ref: FileRef) -> None:
+        self._folder = folder
+        self._ref = ref
+        self.address = folder.address(ref.path)
+        with Cursor(folder, ref.path, ref.size) as cursor:
+            self.layout: Layout = parse(cursor)
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._local = ""
+        self._id_map: Ids | None = None
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether it has ids of its own, and not just positions."""
+        return self.layout.lists or self.layout.id_map_at is not None
+
+    def close(self) -> None:
+        """Removes the copy that Faiss read from."""
+        if self._scratch is not None:
+            self._scratch.cleanup()
+
+    def error(self) -> dict[str, Any]:
+        """What can be said of the error of its codes; see `child`."""
+        return self._decoder().error()
+
+    def rows(self, start: int, stop: int, base: int, block: int) -> Iterator[Rows]:
+        """Yields the rows [start, stop).
+
+        Args:
+            base: the number of the file's first row.
+            block: rows to yield at once.
+        """
+        with self._vector_file() as file:
+            for found in self._blocks(file, start, stop, block):
+                count = len(found.vectors)
+                numbers = found.ids
+                if numbers is None:
+                    numbers = np.arange(base + found.start, base + found.start + count)
+                yield Rows(
+                    numbers, self._mapped(file, found.start, found.ids, numbers), found.vectors
+                )
+
+    def ids(self, base: int) -> Iterator[tuple[Ids, Ids]]:
+        """Yields the numbers and the ids of all rows; vectors are not read."""
+        total = self.layout.rows
+        with self._vector_file() as file:
+            decoded = None
+            if self.layout.lists and self.layout.codec is None:
+                decoded = self._decoder().ids(0, total, IDS_BLOCK)
+            for start in range(0, total, IDS_BLOCK):
+                stop = min(start + IDS_BLOCK, total)
+                own = None
+                if self.layout.lists:
+                    own = file.list_ids(start, stop) if decoded is None else next(decoded)
+                numbers = np.arange(base + start, base + stop) if own is None else own
+                yield numbers, self._mapped(file, start, own, numbers)
+
+    def _vector_file(self) -> VectorFile:
+        return VectorFile(self._folder, self._ref.path, self.layout)
+
+    def _blocks(self, file: VectorFile, start: int, stop: int, block: int) -> Iterator[Block]:
+        if self.layout.codec is None:
+            yield from self._decoder().blocks(start, stop, block)
+            return
+        for at in range(start, stop, block):
+            yield file.block(at, min(at + block, stop))
+
+    def _mapped(self, file: VectorFile, start: int, own: Ids | None, numbers: Ids) -> Ids:
+        """The ids that an IDMap gives, or the index itself."""
+        if self.layout.id_map_at is None:
+            return numbers
+        if own is None:
+            return file.mapped_ids(start, start + len(numbers))
+        if self._id_map is None:
+            self._id_map = file.mapped_ids(0, self.layout.rows)
+        if len(own) and not 0 <= own.min() <= own.max() < len(self._id_map):
+            raise AirliftError(
+                f"{self.address}: its lists name rows that its IDMap does not have, such as "
+                f"{own.max()}; it is damaged; write it again with faiss.write_index"
+            )
+        return self._id_map[own]
+
+    def _decoder(self) -> Decoder:
+        if not self._local:
+            self._local = self._on_disk()
+        return Decoder(self._local, self.address, self.layout)
+
+    def _on_disk(self) -> str:
+        """The file on this machine's disk; Faiss reads nothing else."""
+        if self._folder.is_local:
+            return self._folder.path(self._ref.path)
+        self._scratch = tempfile.TemporaryDirectory(prefix="airlift-faiss-")
+        free = shutil.disk_usage(self._scratch.name).free
+        if free < self._ref.size:
+            raise AirliftError(
+                f"{self.address} has {self._ref.size:,} bytes and must be copied to this worker's "
+                f"disk for Faiss to read it; {self._scratch.name} has {free:,} bytes left; set "
+                "TMPDIR to a larger disk"
+            )
+        target = Path(self._scratch.name) / "index"
+        with (
+            self._folder.open_input(self._ref.path) as stream,
+            target.open("wb") as file,
+            self._folder.explained("read", self._ref.path),
+        ):
+            while data := stream.read(_COPY_BYTES):
+                file.write(data)
+        return str(target)

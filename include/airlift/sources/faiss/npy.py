@@ -1,0 +1,97 @@
+"""One column of an `.npy` file, read in pieces."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from airlift.errors import AirliftError
+from airlift.storage import Storage
+
+_HEADER = 64 << 10
+
+
+class NpyFile:
+    """A one-dimensional array in a file.
+
+    Args:
+        folder, path: the file.
+
+    Raises:
+        AirliftError: it is no such array.
+    """
+
+    def __init__(self, folder: Storage, path: str) -> None:
+        self._folder = folder
+        self._path = path
+        self.address = folder.address(path)
+        with folder.open_input(path) as stream, folder.explained("read", path):
+            size = stream.size()
+            head = io.BytesIO(stream.read_at(min(_HEADER, size), 0))
+        try:
+            version = np.lib.format.read_magic(head)
+            read_header = (
+                np.lib.format.read_array_header_1_0
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0
+            )
+            shape, _, self.dtype = read_header(head)
+        except ValueError as error:
+            raise AirliftError(f"{self.address} is no .npy file: {error}") from error
+        self._at = head.tell()
+        if len(shape) != 1 or self.dtype.hasobject:
+            raise AirliftError(
+                f"{self.address} holds {self.dtype} of shape {shape}; expected one value for each "
+                "row, and no Python objects; write it with numpy.save of such an array"
+            )
+        self.rows = int(shape[0])
+        expected = self._at + self.rows * self.dtype.itemsize
+        if size != expected:
+            raise AirliftError(
+                f"{self.address} was truncated or damaged: its header says {self.rows:,} values, "
+                f"which make {expected:,} bytes; found {size:,}; copy it again"
+            )
+        self._all: NDArray[Any] | None = None
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """The values [start, stop)."""
+        width = self.dtype.itemsize
+        with (
+            self._folder.open_input(self._path) as stream,
+            self._folder.explained("read", self._path),
+        ):
+            data = stream.read_at((stop - start) * width, self._at + start * width)
+        if len(data) != (stop - start) * width:
+            raise AirliftError(f"{self.address} became shorter while it was read")
+        return np.frombuffer(data, self.dtype)
+
+    def take(self, places: NDArray[np.int64]) -> NDArray[Any]:
+        """The values at any places; the first time, all are read or mapped."""
+        if self._all is None:
+            if self._folder.is_local and self.rows:
+                path = self._folder.path(self._path)
+                self._all = np.memmap(path, self.dtype, "r", self._at, (self.rows,))
+            else:
+                self._all = self.read(0, self.rows)
+        return np.asarray(self._all[places])
+
+
+def whole_numbers(file: NpyFile) -> NpyFile:
+    """The file, if it holds ids. Raises AirliftError."""
+    if file.dtype.kind not in "iu":
+        raise AirliftError(f"{file.address} holds {file.dtype}; ids are whole numbers, as int64")
+    return file
+
+
+def as_int64(values: NDArray[Any], address: str) -> NDArray[np.int64]:
+    """Whole numbers as int64. Raises AirliftError for those that don't fit."""
+    if values.dtype.kind == "u" and values.dtype.itemsize == 8 and len(values):
+        largest = int(values.max())
+        if largest > np.iinfo(np.int64).max:
+            raise AirliftError(
+                f"{address} holds the number {largest}; Milvus' INT64 ends at 2^63 - 1"
+            )
+    return values.astype(np.int64)

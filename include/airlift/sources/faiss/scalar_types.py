@@ -1,0 +1,86 @@
+"""What the columns of a scalars file become in Milvus: a table by Arrow type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airlift.datatypes import TYPES, DataType
+from airlift.errors import AirliftError
+from airlift.json_text import canonical
+from airlift.schema import Field
+
+_SAME: dict[Any, DataType] = {
+    pa.bool_(): DataType.BOOL,
+    pa.int8(): DataType.INT8,
+    pa.int16(): DataType.INT16,
+    pa.int32(): DataType.INT32,
+    pa.int64(): DataType.INT64,
+    pa.uint8(): DataType.INT16,
+    pa.uint16(): DataType.INT32,
+    pa.uint32(): DataType.INT64,
+    pa.uint64(): DataType.INT64,
+    pa.float16(): DataType.FLOAT,
+    pa.float32(): DataType.FLOAT,
+    pa.float64(): DataType.DOUBLE,
+    pa.string(): DataType.VARCHAR,
+    pa.large_string(): DataType.VARCHAR,
+    pa.string_view(): DataType.VARCHAR,
+}
+
+
+def field_of(column: pa.Field) -> Field:
+    """The field that a column becomes. Raises AirliftError when nothing in Milvus is like it."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if kind in _SAME:
+        return Field(name=column.name, type=_SAME[kind])
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        what = "milliseconds since 1970" + (" (UTC)" if getattr(kind, "tz", None) else "")
+        return Field(name=column.name, type=DataType.INT64, description=what)
+    if _is_list(kind) and kind.value_type in _SAME:
+        element = _SAME[kind.value_type]
+        return Field(name=column.name, type=DataType.ARRAY, element_type=element)
+    if _is_list(kind) or pa.types.is_struct(kind) or pa.types.is_map(kind):
+        return Field(name=column.name, type=DataType.JSON)
+    raise AirliftError(
+        f"the column {column.name!r} is of type {kind}, which has no counterpart in Milvus; cast "
+        "it, or leave it out of the file"
+    )
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    )
+
+
+def converted(values: pa.Array, field: Field) -> pa.Array:
+    """A column's values as the field has them.
+
+    Raises:
+        AirliftError: a value does not fit.
+    """
+    try:
+        return _converted(values, field)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, TypeError, ValueError) as error:
+        raise AirliftError(f"the column {field.name!r}: {error}") from error
+
+
+def _converted(values: pa.Array, field: Field) -> pa.Array:
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if field.type is DataType.JSON:
+        texts = [None if one is None else canonical(one) for one in values.to_pylist()]
+        return pa.array(texts, pa.string())
+    if pa.types.is_date(values.type) or pa.types.is_timestamp(values.type):
+        zone = getattr(values.type, "tz", None)
+        values = values.cast(pa.timestamp("ms", zone))
+    if field.element_type:
+        if pc.list_flatten(values).null_count:
+            raise ValueError("a list holds null, which an ARRAY of Milvus can't")
+        return values.cast(pa.list_(TYPES[field.element_type].arrow(0)))
+    return values.cast(TYPES[field.type].arrow(0))
