@@ -194,8 +194,8 @@ def _elasticsearch_hosts(conn: Connection, secure: bool) -> tuple[str, ...]:
             raise AirliftError(f"{_name(conn)}: no port number in a host") from error
         if "@" in rest or scheme not in ("", "http", "https") or not parts.hostname:
             raise AirliftError(
-                f"{_name(conn)}: each host was expected to be like es1 or https://es1:9200, without "
-                "a login; that goes into User and Password"
+                f"{_name(conn)}: each host was expected to be like es1 or https://es1:9200, "
+                "without a login; that goes into User and Password"
             )
         # As in any URL, https://host means port 443 (that is a cloud); a bare host means 9200.
         port = port or (443 if scheme == "https" else DEFAULT_ELASTICSEARCH_PORT)

@@ -114,7 +114,9 @@ ELASTICSEARCH_FIELDS: dict[str, dict[str, Any]] = {
         "Bearer token", "Of an identity provider, instead of a login.", format="password"
     ),
     "cloud_id": _field("Cloud id", "Of Elastic Cloud, instead of a host."),
-    "secure": _field("TLS", "Speak TLS to hosts that don't say https://.", "boolean", default=False),
+    "secure": _field(
+        "TLS", "Speak TLS to hosts that don't say https://.", "boolean", default=False
+    ),
     "ca_file": _field("CA file", "PEM file on the workers: the CA of the server's certificate."),
     "fingerprint": _field(
         "Certificate fingerprint", "SHA-256 in hex, of the server's certificate or its CA."

@@ -9,7 +9,7 @@ from airflow.sdk import BaseHook
 
 from airlift.connections import MilvusConnection
 from airlift.errors import AirliftError
-from airlift.targets.client import close, connect, ensure_supported, server_version
+from airlift.milvus.client import close, connect, ensure_supported, server_version
 from airlift_airflow.connections import AirflowConnections
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import orjson
@@ -67,9 +67,7 @@ class Version(BaseModel):
 class Wire(Protocol):
     """A client library that sends one request; what goes wrong becomes a ServerError."""
 
-    def send(
-        self, method: str, path: str, params: Mapping[str, str], body: bytes | None
-    ) -> bytes:
+    def send(self, method: str, path: str, params: Mapping[str, str], body: bytes | None) -> bytes:
         """The answer's body."""
         ...
 
@@ -124,8 +122,8 @@ class SearchServer:
         self._wire.close()
 
 
-def with_patience(send: Any, patience: float) -> Any:
-    """Sends until it is answered: waits at random, and ever longer, between one try and the next."""
+def with_patience(send: Callable[[], bytes], patience: float) -> bytes:
+    """Sends until it is answered: waits at random, and ever longer, between two tries."""
     retrying = Retrying(
         retry=retry_if_exception(lambda error: isinstance(error, ServerError) and error.passes),
         wait=wait_random_exponential(multiplier=0.5, max=_SLOWEST),

@@ -56,9 +56,7 @@ class ElasticsearchWire:
             serializers={"application/json": _Bytes()}, **options
         )
 
-    def send(
-        self, method: str, path: str, params: Mapping[str, str], body: bytes | None
-    ) -> bytes:
+    def send(self, method: str, path: str, params: Mapping[str, str], body: bytes | None) -> bytes:
         """See `Wire`. Raises OtherProduct for what is no Elasticsearch."""
         what = f"{self._address}, {method} {path}"
         try:
@@ -113,9 +111,7 @@ class OpenSearchWire:
             **options,
         )
 
-    def send(
-        self, method: str, path: str, params: Mapping[str, str], body: bytes | None
-    ) -> bytes:
+    def send(self, method: str, path: str, params: Mapping[str, str], body: bytes | None) -> bytes:
         """See `Wire`."""
         what = f"{self._address}, {method} {path}"
         errors = self._library.exceptions

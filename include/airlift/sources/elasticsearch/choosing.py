@@ -1,0 +1,137 @@
+"""Which indices are moved, and into which collections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict
+
+from airlift.sources.elasticsearch.client import SearchServer, ServerError
+from airlift.sources.elasticsearch.params import ElasticsearchParams
+from airlift.sources.elasticsearch.reading import IndexPart
+
+
+class Found(BaseModel):
+    """A collection of the source: its indices, their mappings and settings."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    parts: tuple[IndexPart, ...]
+    mappings: tuple[dict[str, Any], ...]
+    settings: tuple[dict[str, Any], ...]
+
+
+def choose(server: SearchServer, params: ElasticsearchParams) -> tuple[list[Found], list[str]]:
+    """The collections that the params name, and a reason for each name that finds none."""
+    named: dict[str, dict[str, list[Any]]] = {}
+    reasons: list[str] = []
+    for name in params.indices:
+        for collection, indices in _resolved(server, name, reasons).items():
+            if any(fnmatchcase(collection, pattern) for pattern in params.collections):
+                named.setdefault(collection, indices)
+    reasons += [
+        f"no collection {pattern!r} among {sorted(named)}; check `collections`"
+        for pattern in params.collections
+        if "*" not in pattern and pattern not in named and not params.into_collection
+    ]
+    if params.into_collection and named:
+        together: dict[str, list[Any]] = {}
+        for indices in named.values():
+            for index, filters in indices.items():
+                together.setdefault(index, filters)
+        named = {params.into_collection: together}
+    query = [params.query] if params.query else []
+    found = [_described(server, name, indices, query) for name, indices in named.items()]
+    return found, reasons
+
+
+def _resolved(
+    server: SearchServer, name: str, reasons: list[str]
+) -> dict[str, dict[str, list[Any]]]:
+    """Collection -> index -> filters, for one name or pattern."""
+    is_pattern = "*" in name
+    try:
+        found = server.ask("GET", f"/_resolve/index/{quote(name, safe='*')}")
+    except ServerError as error:
+        if error.status not in (400, 404):
+            raise
+        found = {}
+    if not any(found.get(kind) for kind in ("indices", "aliases", "data_streams")):
+        reasons.append(f"no index, alias or data stream {name!r}{_near(server, name)}")
+        return {}
+    streams: dict[str, dict[str, list[Any]]] = {
+        one["name"]: {index: [] for index in _listed(one["backing_indices"])}
+        for one in found.get("data_streams", ())
+    }
+    indices: dict[str, dict[str, list[Any]]] = {}
+    for one in found.get("indices", ()):
+        closed = "closed" in one["attributes"]
+        if closed and not is_pattern:
+            reasons.append(f"the index {name!r} is closed; open it")
+        if not closed and (not is_pattern or not one["name"].startswith(".") or name[0] == "."):
+            indices[one["name"]] = {one["name"]: []}
+    if is_pattern:
+        return {**indices, **streams}
+    aliases = {one["name"]: _alias(server, one, reasons) for one in found.get("aliases", ())}
+    return {**indices, **streams, **aliases}
+
+
+def _alias(server: SearchServer, one: dict[str, Any], reasons: list[str]) -> dict[str, list[Any]]:
+    """The indices of an alias, each with the alias's own filter."""
+    name = one["name"]
+    told = server.ask("GET", f"/_alias/{quote(name, safe='')}")
+    found: dict[str, list[Any]] = {}
+    for index in _listed(one["indices"]):
+        alias = told.get(index, {}).get("aliases", {}).get(name, {})
+        if alias.get("search_routing") or alias.get("index_routing"):
+            reasons.append(
+                f"the alias {name!r} routes to some shards of {index!r} only; name the index itself"
+            )
+        found[index] = [alias["filter"]] if alias.get("filter") else []
+    return found
+
+
+def _listed(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _near(server: SearchServer, name: str) -> str:
+    """What the server has instead, for the message."""
+    try:
+        all_there = server.ask("GET", "/_resolve/index/*")
+    except ServerError:
+        return "; check `indices`"
+    names = [
+        one["name"]
+        for kind in ("indices", "aliases", "data_streams")
+        for one in all_there.get(kind, ())
+        if not one["name"].startswith(".")
+    ]
+    near = get_close_matches(name, names, n=3, cutoff=0.5) or sorted(names)[:10]
+    return f" on the server; it has {', '.join(near) or 'none at all'}; check `indices`"
+
+
+def _described(
+    server: SearchServer, name: str, indices: dict[str, list[Any]], query: list[Any]
+) -> Found:
+    parts, mappings, settings = [], [], []
+    for index, filters in indices.items():
+        path = f"/{quote(index, safe='')}"
+        mappings.append(server.ask("GET", f"{path}/_mapping")[index].get("mappings", {}))
+        told = server.ask("GET", f"{path}/_settings", params={"flat_settings": "true"})
+        setting = told[index]["settings"]
+        settings.append(setting)
+        parts.append(
+            IndexPart(
+                index=index,
+                uuid=setting["index.uuid"],
+                shards=int(setting["index.number_of_shards"]),
+                filters=(*filters, *query),
+            )
+        )
+    return Found(name=name, parts=tuple(parts), mappings=tuple(mappings), settings=tuple(settings))

@@ -1,0 +1,153 @@
+"""What the documents themselves tell of their fields: counts by the server, and a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from airlift.sources.elasticsearch.choosing import Found
+from airlift.sources.elasticsearch.client import ServerError
+from airlift.sources.elasticsearch.columns import Column
+from airlift.sources.elasticsearch.pages import page_of
+from airlift.sources.elasticsearch.reading import SEQ_NO, IndexPart, Reader
+from airlift.sources.elasticsearch.rows import at_path, expanded
+
+_SAMPLE = 500
+"""Documents to look at from either end of an index."""
+
+_INTEGERS = ("byte", "short", "integer", "long", "unsigned_long")
+_FLOATS = ("half_float", "float", "double", "scaled_float")
+_COUNTED = frozenset(
+    ("keyword", "ip", "version", "boolean", "date", "date_nanos", *_INTEGERS, *_FLOATS)
+)
+"""Kinds whose values the server can count."""
+
+
+@dataclass
+class Measured:
+    """What was found in the documents of a collection.
+
+    Attributes:
+        total: how many there are.
+        missing: by field, how many lack it; no entry where that can't be known.
+        several: fields of which a document has several values.
+        largest: by field of unsigned_long, the largest value.
+        sample: some documents.
+        routed: how many were put to a shard by hand, so that an `_id` may stand in two shards.
+    """
+
+    total: int = 0
+    missing: dict[str, int] = field(default_factory=dict)
+    several: set[str] = field(default_factory=set)
+    largest: dict[str, float] = field(default_factory=dict)
+    sample: list[dict[str, Any]] = field(default_factory=list)
+    routed: int = 0
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of an average document of the sample, as JSON."""
+        if not self.sample:
+            return 0
+        return sum(len(orjson.dumps(one, default=str)) for one in self.sample) // len(self.sample)
+
+    def values(self, path: Iterable[str]) -> list[Any]:
+        """The sample's values of a field, those that are there."""
+        path = tuple(path)
+        found = (at_path(one, path) for one in self.sample)
+        return [value for value in found if value is not None and value != []]
+
+
+def measure(
+    reader: Reader, found: Found, columns: Sequence[Column], known: Iterable[str]
+) -> Measured:
+    """Looks at the documents of a collection's indices."""
+    measured = Measured()
+    unknown: set[str] = set()
+    known = frozenset(known)
+    for part, mapping in zip(found.parts, found.mappings, strict=True):
+        searchable = [one for one in columns if one.path and _is_searchable(one, mapping)]
+        unknown |= {one.name for one in columns} - {one.name for one in searchable}
+        _count(reader, part, searchable, measured)
+        for order in ("asc", "desc"):
+            body = {"size": _SAMPLE, "sort": [{SEQ_NO: order}]}
+            hits = page_of(reader.search(part, None, [], body), f"index {part.index!r}").hits
+            measured.sample += [expanded(hit.get("_source") or {}, known) for hit in hits]
+    for name in unknown:
+        measured.missing.pop(name, None)
+    for column in columns:
+        if any(isinstance(one, list) and len(one) > 1 for one in measured.values(column.path)):
+            measured.several.add(column.name)
+    return measured
+
+
+def _definition(mapping: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, Any] | None:
+    found: Mapping[str, Any] | None = mapping
+    for key in path:
+        found = (found.get("properties") or {}).get(key) if found else None
+    return found
+
+
+def _is_searchable(column: Column, mapping: Mapping[str, Any]) -> bool:
+    """Whether a search for documents that have the field finds just those that hold a value."""
+    definition = _definition(mapping, column.path)
+    if definition is None:
+        return False
+    if {"null_value", "copy_to", "script"} & definition.keys():
+        return False
+    if definition.get("type") == "constant_keyword" or definition.get("enabled") is False:
+        return False
+    hidden = definition.get("index") is False and definition.get("doc_values") is False
+    return not hidden and column.name not in _copied_to(mapping)
+
+
+def _copied_to(mapping: Mapping[str, Any]) -> set[str]:
+    """Fields that are filled from others: they are in the index, and in no document."""
+    found: set[str] = set()
+    for definition in (mapping.get("properties") or {}).values():
+        to = definition.get("copy_to") or []
+        found |= {to} if isinstance(to, str) else set(to)
+        found |= _copied_to(definition)
+    return found
+
+
+def _count(reader: Reader, part: IndexPart, columns: Sequence[Column], measured: Measured) -> None:
+    lacks: dict[str, Any] = {
+        one.name: {"bool": {"must_not": {"exists": {"field": one.name}}}} for one in columns
+    }
+    lacks["_routing"] = {"exists": {"field": "_routing"}}
+    counted = [one for one in columns if one.kind in _COUNTED]
+    values = {f"values {one.name}": {"value_count": {"field": one.name}} for one in counted}
+    largest = {
+        f"largest {one.name}": {"max": {"field": one.name}}
+        for one in columns
+        if one.kind == "unsigned_long"
+    }
+    aggs = {"missing": {"filters": {"filters": lacks}}}
+    body = {"size": 0, "track_total_hits": True}
+    try:
+        answer = reader.search(part, None, [], {**body, "aggs": {**aggs, **values, **largest}})
+    except ServerError as error:
+        if error.status != 400:
+            raise
+        # A field without doc values among them, such as by `doc_values: false` on a multi-field.
+        answer = reader.search(part, None, [], {**body, "aggs": aggs})
+    page_of(answer, f"index {part.index!r}")
+    found = orjson.loads(answer)
+    total = found["hits"]["total"]
+    total = total["value"] if isinstance(total, dict) else total
+    measured.total += total
+    told = found["aggregations"]
+    missing = {name: one["doc_count"] for name, one in told["missing"]["buckets"].items()}
+    measured.routed += missing.pop("_routing")
+    for one in columns:
+        lacking = missing[one.name]
+        measured.missing[one.name] = measured.missing.get(one.name, 0) + lacking
+        values_there = told.get(f"values {one.name}", {}).get("value", 0)
+        if values_there > total - lacking:
+            measured.several.add(one.name)
+        top = told.get(f"largest {one.name}", {}).get("value")
+        if top is not None:
+            measured.largest[one.name] = max(top, measured.largest.get(one.name, 0))

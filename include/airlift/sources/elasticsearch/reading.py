@@ -1,0 +1,148 @@
+"""Reads ranges of an index, page by page, safe to repeat at every page."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict
+
+from airlift.errors import AirliftError
+from airlift.sources.elasticsearch.client import SearchServer, ServerError
+from airlift.sources.elasticsearch.pages import page_of
+from airlift.sources.elasticsearch.snapshots import KEEP_ALIVE, Snapshots
+
+log = logging.getLogger("airlift")
+
+SEQ_NO = "_seq_no"
+
+# A server that restarts often enough to lose more of them has other troubles.
+_MOST_RENEWALS = 20
+_LOST = ("search_context_missing_exception", "no_shard_available_action_exception")
+
+Hits = Sequence[Mapping[str, Any]]
+
+
+class IndexPart(BaseModel):
+    """An index, and which of its documents are moved.
+
+    Attributes:
+        filters: queries that they all fulfil.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    index: str
+    uuid: str
+    shards: int
+    filters: tuple[dict[str, Any], ...] = ()
+
+
+class Span(BaseModel):
+    """The documents of one shard whose `_seq_no` lies from `start` to before `stop`.
+
+    Every change of a document gives it a new number, above all others in its shard. So a range
+    below the highest number can lose documents, but never get one: when it has as many as before,
+    they are the same.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    index: str
+    shard: int
+    start: int
+    stop: int
+    rows: int
+
+
+class Reader:
+    """Asks for documents.
+
+    Args:
+        server: whom.
+        snapshots: the points in time to read at.
+    """
+
+    def __init__(self, server: SearchServer, snapshots: Snapshots) -> None:
+        self._server = server
+        self._snapshots = snapshots
+
+    def search(
+        self, part: IndexPart, shard: int | None, filters: Sequence[Any], body: dict[str, Any]
+    ) -> bytes:
+        """Searches an index, or one shard of it, at its point in time.
+
+        Args:
+            filters: queries on top of the part's own.
+            body: the rest of the request.
+        """
+        body = {"track_total_hits": False, "query": _all_of([*part.filters, *filters]), **body}
+        if self._server.version.product == "Elasticsearch" and self._server.version.order >= (9, 2):
+            # Left out by default from then on, without a word.
+            body["_source"] = {"exclude_vectors": False}
+        snapshot = self._snapshots.of(part.index)
+        for _ in range(_MOST_RENEWALS):
+            try:
+                return self._send(part, shard, snapshot.id, body)
+            except ServerError as error:
+                if not snapshot.id or error.kind not in _LOST:
+                    raise
+                log.warning("%s: the point in time was lost (%s); renewed", part.index, error)
+                snapshot = self._snapshots.renewed(snapshot)
+        raise AirliftError(
+            f"index {part.index!r}: the server lost {_MOST_RENEWALS} points in time, one after the "
+            "other; look at its log"
+        )
+
+    def _send(self, part: IndexPart, shard: int | None, point: str, body: dict[str, Any]) -> bytes:
+        params = {"allow_partial_search_results": "false"}
+        one_shard = shard is not None and part.shards > 1
+        if point:
+            body = {**body, "pit": {"id": point, "keep_alive": KEEP_ALIVE}}
+            if one_shard:  # with as many slices as shards, each slice is a shard
+                body["slice"] = {"id": shard, "max": part.shards}
+            return self._server.raw("POST", "/_search", body, params)
+        if one_shard:
+            params["preference"] = f"_shards:{shard}"
+        return self._server.raw("POST", f"/{quote(part.index, safe='')}/_search", body, params)
+
+    def pages(self, part: IndexPart, span: Span, size: int) -> Iterator[tuple[Hits, bytes]]:
+        """The span's documents in order, each page with the answer that it comes from.
+
+        The next page is asked for while the caller works on one.
+
+        Raises:
+            AirliftError: documents were changed or deleted since the span was counted, and there
+                is no point in time any more that has them as they were.
+        """
+        rows = 0
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(self._page, part, span, span.start, size) if span.rows else None
+            while waiting is not None:
+                answer = waiting.result()
+                page = page_of(answer, f"index {part.index!r}")
+                rows += len(page.hits)
+                waiting = None
+                if page.hits and rows < span.rows:
+                    waiting = pool.submit(self._page, part, span, page.last + 1, size)
+                if page.hits:
+                    yield page.hits, answer
+        if rows != span.rows:
+            raise AirliftError(
+                f"index {part.index!r}, shard {span.shard}: {span.rows - rows:,} of {span.rows:,} "
+                "documents were changed or deleted since the migration was planned, and the server "
+                "has lost the point in time that held them as they were (it restarted, or has "
+                "none); stop writing to the index, then run again with a new migration_id"
+            )
+
+    def _page(self, part: IndexPart, span: Span, start: int, size: int) -> bytes:
+        wanted = {"range": {SEQ_NO: {"gte": start, "lt": span.stop}}}
+        body = {"size": size, "sort": [{SEQ_NO: "asc"}]}
+        return self.search(part, span.shard, [wanted], body)
+
+
+def _all_of(filters: Sequence[Any]) -> dict[str, Any]:
+    return {"bool": {"filter": list(filters)}} if filters else {"match_all": {}}

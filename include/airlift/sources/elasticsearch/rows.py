@@ -1,0 +1,216 @@
+"""Pages of documents as record batches, and as bad rows with their reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from airlift.errors import AirliftError
+from airlift.schema import DYNAMIC_FIELD
+from airlift.sources.base import BadRows
+from airlift.sources.elasticsearch.arrays import array_of
+from airlift.sources.elasticsearch.columns import Column
+from airlift.sources.elasticsearch.lists import arrow_list, mask_array
+from airlift.sources.elasticsearch.params import DOCUMENT_ID, OnMissingVector, OtherFields
+from airlift.sources.elasticsearch.values import BadValue, Rounded, json_text, shown
+
+Hit = Mapping[str, Any]
+
+_BAD = pa.schema([(name, pa.string()) for name in ("_index", "_id", "_source")])
+
+
+class Layout(BaseModel):
+    """How documents become rows.
+
+    Attributes:
+        columns: in the order of the collection's fields.
+        known: the top-level fields that have a column, or are left out on purpose.
+        dynamic: whether there is a dynamic field for the others.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    columns: tuple[Column, ...]
+    known: tuple[str, ...]
+    dynamic: bool
+    other_fields: OtherFields = OtherFields.DYNAMIC
+    on_missing_vector: OnMissingVector = OnMissingVector.FAIL
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the batches."""
+        fields = [column.field.arrow for column in self.columns]
+        return pa.schema(
+            [*fields, pa.field(DYNAMIC_FIELD, pa.string(), nullable=False)]
+            if self.dynamic
+            else fields
+        )
+
+
+class RowMaker:
+    """Turns documents into rows.
+
+    Args:
+        layout: the columns to make.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._schema = layout.schema
+        self._known = frozenset(layout.known)
+        self._getters = [_getter(column) for column in layout.columns]
+        self._key = next(place for place, column in enumerate(layout.columns) if column.is_key)
+
+    def rows(
+        self, hits: Sequence[Hit], again: Callable[[], Sequence[Hit]]
+    ) -> tuple[pa.RecordBatch, BadRows | None]:
+        """The good rows of a page, and the bad ones.
+
+        Args:
+            again: the same documents, parsed exactly; asked for when a number was rounded.
+
+        Raises:
+            AirliftError: a vector is missing, and the params say to fail.
+        """
+        try:
+            return self._rows(hits)
+        except Rounded:
+            return self._rows(again())
+
+    def _rows(self, hits: Sequence[Hit]) -> tuple[pa.RecordBatch, BadRows | None]:
+        sources = [hit.get("_source") or {} for hit in hits]
+        reasons: dict[int, str] = {}
+        others = self._others(sources, reasons)
+        arrays = []
+        keys: list[Any] = []
+        for place, (column, get) in enumerate(
+            zip(self._layout.columns, self._getters, strict=True)
+        ):
+            raw = get(hits, sources)
+            if place == self._key:
+                keys = raw
+            if column.is_vector and None in raw:
+                self._lack_vectors(column, hits, raw)
+            array, bad = array_of(column, raw)
+            arrays.append(array)
+            for row, reason in bad.items():
+                reasons.setdefault(row, f"field {column.name!r}: {reason}")
+        if self._layout.dynamic:
+            arrays.append(arrow_list(others, pa.string()))
+        if not reasons:
+            return pa.RecordBatch.from_arrays(arrays, schema=self._schema), None
+        good = np.ones(len(hits), np.bool_)
+        good[list(reasons)] = False
+        mask = mask_array(good)
+        batch = pa.RecordBatch.from_arrays(
+            [array.filter(mask) for array in arrays], schema=self._schema
+        )
+        return batch, _bad_rows(hits, keys, reasons)
+
+    def _others(self, sources: list[Any], reasons: dict[int, str]) -> list[str]:
+        """The dynamic field's texts. Puts into `sources` what dotted names stand for."""
+        texts = ["{}"] * len(sources)
+        for row, source in enumerate(sources):
+            if self._known.issuperset(source):
+                continue
+            source = sources[row] = expanded(source, self._known)
+            others = {
+                key: value
+                for key, value in source.items()
+                # A null or an empty list says nothing, and gives a field no type in a mapping.
+                if key not in self._known and value is not None and value != []
+            }
+            if not others or self._layout.other_fields is OtherFields.LEAVE_OUT:
+                continue
+            if not self._layout.dynamic:
+                reasons[row] = (
+                    f"field {next(iter(others))!r}: the mapping of the index does not list it; see "
+                    "other_fields"
+                )
+                continue
+            try:
+                texts[row] = json_text(others)
+            except BadValue as bad:
+                reasons[row] = f"fields {shown(list(others))}: {bad}"
+        return texts
+
+    def _lack_vectors(self, column: Column, hits: Sequence[Hit], raw: Sequence[Any]) -> None:
+        if self._layout.on_missing_vector is not OnMissingVector.FAIL:
+            return
+        hit = hits[raw.index(None)]
+        raise AirliftError(
+            f"document {hit['_id']!r} of {hit['_index']!r} has no vector {column.name!r}; mend it, "
+            "leave such documents out by `query`, or set on_missing_vector to set_aside or null"
+        )
+
+
+Getter = Callable[[Sequence[Hit], Sequence[Any]], list[Any]]
+
+
+def _getter(column: Column) -> Getter:
+    if not column.path:
+        if column.name == DOCUMENT_ID and column.kind != "_index/_id":
+            return lambda hits, _: [hit["_id"] for hit in hits]
+        return lambda hits, _: [f"{hit['_index']}/{hit['_id']}" for hit in hits]
+    if len(column.path) == 1:
+        [key] = column.path
+        return lambda _, sources: [source.get(key) for source in sources]
+    return lambda _, sources: [at_path(source, column.path) for source in sources]
+
+
+def at_path(source: Any, path: Iterable[str]) -> Any:
+    """What a document holds there; None for nothing."""
+    for key in path:
+        if isinstance(source, list) and len(source) == 1:
+            [source] = source
+        if not isinstance(source, dict):
+            return None
+        source = source.get(key)
+    return source
+
+
+def expanded(source: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    """The document with `{"a.b": 1}` written as `{"a": {"b": 1}}`, where `a` is a known field.
+
+    To Elasticsearch both are the same.
+    """
+    made = dict(source)
+    for key in [key for key in source if "." in key and key not in known]:
+        first, *inner = key.split(".")
+        if first not in known or not all(inner):
+            continue
+        below = made.get(first)
+        if below is not None and not isinstance(below, dict):
+            continue
+        value = made.pop(key)
+        place = made[first] = dict(below or {})
+        for name in inner[:-1]:
+            there = place.get(name)
+            place[name] = dict(there) if isinstance(there, dict) else {}
+            place = place[name]
+        place[inner[-1]] = value
+    return made
+
+
+def _bad_rows(hits: Sequence[Hit], keys: Sequence[Any], reasons: Mapping[int, str]) -> BadRows:
+    at = sorted(reasons)
+    columns = [
+        [str(hits[row]["_index"]) for row in at],
+        [str(hits[row]["_id"]) for row in at],
+        [_source_text(hits[row].get("_source")) for row in at],
+    ]
+    rows = pa.RecordBatch.from_arrays(
+        [arrow_list(column, pa.string()) for column in columns], schema=_BAD
+    )
+    return BadRows(rows, [keys[row] for row in at], [reasons[row] for row in at])
+
+
+def _source_text(source: Any) -> str:
+    import json
+
+    # Not orjson: it refuses long numbers and halves of Unicode pairs, which may be what is wrong.
+    return json.dumps(source)

@@ -1,0 +1,114 @@
+"""Points in time: one for each index of a migration, kept in the scratch folder.
+
+A point in time only keeps still what is read. What a chunk consists of does not hang on it: that is
+a range of `_seq_no`, which a document keeps until it is changed. So a point that was lost, as when
+the server restarts, is replaced by a new one in mid-chunk, and counting tells whether all documents
+are still what they were.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict
+
+from airlift.errors import AirliftError
+from airlift.sources.elasticsearch.client import SearchServer, ServerError
+from airlift.storage import Storage
+
+log = logging.getLogger("airlift")
+
+KEEP_ALIVE = "30m"
+_FOLDER = "points_in_time"
+
+
+class Snapshot(BaseModel):
+    """A point in time of one index; `id` is empty where the server has no such thing."""
+
+    model_config = ConfigDict(frozen=True)
+
+    index: str
+    id: str
+    opened: float
+
+
+class Snapshots:
+    """Opens points in time, finds those that other workers opened, and closes all in the end.
+
+    Args:
+        server: whose they are.
+        scratch: where they are written down.
+    """
+
+    def __init__(self, server: SearchServer, scratch: Storage) -> None:
+        self._server = server
+        self._scratch = scratch
+        self._current: dict[str, Snapshot] = {}
+
+    def of(self, index: str) -> Snapshot:
+        """The index's point in time; opened when there is none yet."""
+        if index not in self._current:
+            self._current[index] = self._newest(index) or self._open(index)
+        return self._current[index]
+
+    def renewed(self, lost: Snapshot) -> Snapshot:
+        """Another one instead of a lost one: one that another worker has opened, or a new one."""
+        newest = self._newest(lost.index)
+        if newest is None or newest.id == lost.id or newest.opened <= lost.opened:
+            newest = self._open(lost.index)
+        self._current[lost.index] = newest
+        return newest
+
+    def finish(self) -> None:
+        """Closes all of them, and forgets them."""
+        for path in self._scratch.list(_FOLDER):
+            snapshot = Snapshot.model_validate(self._scratch.read_json(path))
+            if snapshot.id:
+                self._close(snapshot)
+            self._scratch.delete_file(path)
+        self._current.clear()
+
+    def _newest(self, index: str) -> Snapshot | None:
+        found = [
+            Snapshot.model_validate(self._scratch.read_json(path))
+            for path in self._scratch.list(_FOLDER)
+            if path.rpartition("/")[2].rpartition("@")[0] == index
+        ]
+        return max(found, key=lambda one: one.opened, default=None)
+
+    def _open(self, index: str) -> Snapshot:
+        snapshot = Snapshot(index=index, id=self._opened_id(index), opened=time.time())
+        name = f"{_FOLDER}/{index}@{uuid.uuid4().hex}"
+        self._scratch.write_json(name, snapshot.model_dump(mode="json"))
+        return snapshot
+
+    def _opened_id(self, index: str) -> str:
+        ending = "_search/point_in_time" if self._server.version.is_opensearch else "_pit"
+        path = f"/{quote(index, safe='')}/{ending}"
+        params = {"keep_alive": KEEP_ALIVE}
+        try:
+            found: dict[str, Any] = self._server.ask("POST", path, params=params)
+        except ServerError as error:
+            if error.status not in (400, 405):
+                raise
+            # Elasticsearch before 7.10 and without its default features, OpenSearch before 2.4.
+            log.warning("%s has no point in time: %s", self._server.version.name, error)
+            return ""
+        return str(found.get("pit_id") or found["id"])
+
+    def _close(self, snapshot: Snapshot) -> None:
+        opensearch = self._server.version.is_opensearch
+        path = "/_search/point_in_time" if opensearch else "/_pit"
+        body = {"pit_id": [snapshot.id]} if opensearch else {"id": snapshot.id}
+        try:
+            self._server.ask("DELETE", path, body)
+        except ServerError as error:
+            if error.status != 404:  # it ended by itself
+                raise AirliftError(
+                    f"a point in time of {snapshot.index!r} could not be closed: {error}; it ends "
+                    f"by itself {KEEP_ALIVE} after it was last used"
+                ) from error

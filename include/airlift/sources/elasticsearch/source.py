@@ -1,0 +1,320 @@
+"""The source Elasticsearch and OpenSearch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from functools import cached_property, partial
+from typing import Any, ClassVar
+
+import orjson
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from airlift.chunk import Chunk, chunk_id
+from airlift.connections import Connections
+from airlift.datatypes import DataType
+from airlift.errors import AirliftError, Refused
+from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field, SourceCollection
+from airlift.sources.base import BATCH_BYTES, BadRows, Recounted, SourceFile
+from airlift.sources.elasticsearch.choosing import Found, choose
+from airlift.sources.elasticsearch.client import SearchServer, connect
+from airlift.sources.elasticsearch.cutting import count_cells, group, pieces
+from airlift.sources.elasticsearch.describing import Describer, Description
+from airlift.sources.elasticsearch.measuring import Measured, measure
+from airlift.sources.elasticsearch.pages import page_of
+from airlift.sources.elasticsearch.params import (
+    DOCUMENT_ID,
+    INDEX_AND_ID,
+    ElasticsearchParams,
+    OnMissingVector,
+)
+from airlift.sources.elasticsearch.reading import IndexPart, Reader, Span
+from airlift.sources.elasticsearch.rows import Layout, RowMaker
+from airlift.sources.elasticsearch.snapshots import Snapshots
+from airlift.storage import Storage
+
+log = logging.getLogger("airlift")
+
+# Seconds to go on trying: with somebody waiting, and in a task that reads.
+_CHECK_PATIENCE, _READ_PATIENCE = 10.0, 180.0
+
+_PAGE_BYTES = 8 << 20
+_OLDEST = {"Elasticsearch": (7,), "OpenSearch": (1,)}
+
+
+class Detail(BaseModel):
+    """What `SourceCollection.detail` holds.
+
+    Attributes:
+        layout: the scratch file with the columns.
+        row_bytes: about how many bytes a row takes when converted.
+        page_rows: documents to ask for at once.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    parts: tuple[IndexPart, ...]
+    layout: str
+    row_bytes: int
+    page_rows: int
+
+
+class ReadPlan(BaseModel):
+    """What a chunk's `read` holds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    parts: tuple[IndexPart, ...]
+    spans: tuple[Span, ...]
+    layout: str
+    page_rows: int
+
+
+class ElasticsearchSource:
+    """Reads indices of Elasticsearch and OpenSearch. See `airlift.sources.base.Source`."""
+
+    batch_bytes: ClassVar[int] = 512 << 20
+
+    def __init__(
+        self, params: ElasticsearchParams, connections: Connections, scratch: Storage
+    ) -> None:
+        self._params = params
+        self._connections = connections
+        self._scratch = scratch
+        self._opened: SearchServer | None = None
+        self._patience = _READ_PATIENCE
+
+    def check(self) -> list[str]:
+        """Connects, and looks for the indices; returns every reason against going on."""
+        self._patience = _CHECK_PATIENCE
+        try:
+            version = self._server.version
+            if version.order < _OLDEST[version.product]:
+                return [f"{version.name} is too old: {version.product} 7.17 or newer is needed"]
+            found, reasons = choose(self._server, self._params)
+            for one in found:
+                described = Describer(one, self._params).from_mapping()
+                reasons += _told(one, described)
+            return reasons
+        except Refused as error:
+            return error.reasons
+        except AirliftError as error:
+            return [str(error)]
+
+    def describe(self) -> list[SourceCollection]:
+        """The chosen collections, counted at a point in time. Raises Refused."""
+        found, reasons = choose(self._server, self._params)
+        collections: list[SourceCollection] = []
+        for one in found:
+            describer = Describer(one, self._params)
+            made = describer.from_mapping()
+            if not made.reasons:
+                measured = measure(self._reader, one, made.columns, made.known)
+                layout = describer.measured(made, measured)
+                self._lack_vectors(one, layout, measured, made)
+                if not made.reasons:
+                    collections.append(self._collection(one, layout, measured, made))
+            reasons += _told(one, made)
+        if reasons:
+            raise Refused(reasons)
+        return collections
+
+    def files(self, collections: list[SourceCollection]) -> list[SourceFile]:
+        """None: the source is a server."""
+        return []
+
+    def folder(self) -> Storage | None:
+        """None: the source is a server."""
+        return None
+
+    def address(self) -> str:
+        """The server's hosts."""
+        return self._connections.elasticsearch(self._params.source_conn_id).address
+
+    def read_from(self, folder: Storage) -> None:
+        """Not for a server: there are no files to copy."""
+        raise AirliftError("Elasticsearch is read from the server itself; there is nothing to copy")
+
+    def cut(self, collection: SourceCollection, chunk_bytes: int) -> list[Chunk]:
+        """Cuts a collection; see `Source.cut`."""
+        detail = Detail.model_validate(collection.detail)
+        cells = [cell for part in detail.parts for cell in count_cells(self._reader, part)]
+        rows = sum(cell.rows for cell in cells)
+        count = pieces(rows * detail.row_bytes, chunk_bytes)
+        collection.rows = rows
+        collection.partition_rows = {"": rows}
+        uuids = {part.index: part.uuid for part in detail.parts}
+        chunks: list[Chunk] = []
+        for spans in group(cells, count):
+            parts = [p for p in detail.parts if p.index in {span.index for span in spans}]
+            plan = ReadPlan(
+                parts=tuple(parts),
+                spans=tuple(spans),
+                layout=detail.layout,
+                page_rows=detail.page_rows,
+            )
+            read = plan.model_dump(mode="json")
+            shaped_by = {key: value for key, value in read.items() if key != "page_rows"}
+            chunk_rows = sum(span.rows for span in spans)
+            chunks.append(
+                Chunk(
+                    id=chunk_id(len(chunks), collection.name, shaped_by, uuids),
+                    collection=collection.name,
+                    partition="",
+                    rows=chunk_rows,
+                    bytes=chunk_rows * detail.row_bytes,
+                    read=read,
+                )
+            )
+        return chunks
+
+    def read(self, chunk: Chunk) -> Iterator[pa.RecordBatch | BadRows | Recounted]:
+        """Yields a chunk's documents in the order of their last change, shard by shard.
+
+        Raises:
+            AirliftError: the server can't be reached, or its documents are not those planned.
+        """
+        plan = ReadPlan.model_validate(chunk.read)
+        layout = Layout.model_validate(self._scratch.read_json(plan.layout))
+        maker = RowMaker(layout)
+        parts = {part.index: part for part in plan.parts}
+        held: list[pa.RecordBatch] = []
+        for span in plan.spans:
+            for hits, answer in self._reader.pages(parts[span.index], span, plan.page_rows):
+                batch, bad = maker.rows(hits, partial(_exactly, answer))
+                if bad is not None:
+                    yield bad
+                held.append(batch)
+                if sum(one.nbytes for one in held) >= BATCH_BYTES:
+                    yield _joined(held)
+                    held = []
+        if held:
+            yield _joined(held)
+
+    def close(self) -> None:
+        """Closes the connection; the next call opens it again."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+            for name in ("_snapshots", "_reader"):
+                self.__dict__.pop(name, None)
+
+    def finish(self) -> None:
+        """Closes the points in time."""
+        if self._scratch.list("points_in_time"):
+            self._patience = _CHECK_PATIENCE
+            self._snapshots.finish()
+
+    @property
+    def _server(self) -> SearchServer:
+        if self._opened is None:
+            connection = self._connections.elasticsearch(self._params.source_conn_id)
+            self._opened = connect(connection, self._patience)
+        return self._opened
+
+    @cached_property
+    def _snapshots(self) -> Snapshots:
+        return Snapshots(self._server, self._scratch)
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader(self._server, self._snapshots)
+
+    def _lack_vectors(
+        self, found: Found, layout: Layout, measured: Measured, made: Description
+    ) -> None:
+        """Refuses, before anything is read, what lacks vectors; or notes it."""
+        how = self._params.on_missing_vector
+        for column in layout.columns:
+            missing = measured.missing.get(column.name)
+            if not column.is_vector or not missing:
+                continue
+            told = f"{missing:,} of {measured.total:,} documents have no vector {column.name!r}"
+            if how is OnMissingVector.FAIL:
+                lacking = {"bool": {"must_not": {"exists": {"field": column.name}}}}
+                first = [
+                    str(hit["_id"])
+                    for part in found.parts
+                    for hit in page_of(
+                        self._reader.search(
+                            part, None, [lacking], {"size": 3, "sort": [{"_seq_no": "asc"}]}
+                        ),
+                        part.index,
+                    ).hits
+                ][:3]
+                made.reasons.append(
+                    f"{told}, such as {first}; mend them, leave them out by `query`, or set "
+                    "on_missing_vector to set_aside or null"
+                )
+            else:
+                made.notes.append(f"{told} (on_missing_vector {how.value})")
+
+    def _collection(
+        self, found: Found, layout: Layout, measured: Measured, made: Description
+    ) -> SourceCollection:
+        fields = [column.field for column in layout.columns]
+        if layout.dynamic:
+            fields.append(Field(name=DYNAMIC_FIELD, type=DataType.JSON))
+        vectors = [column.name for column in layout.columns if column.is_vector]
+        schema = CollectionSchema(
+            name=found.name, fields=tuple(fields), dynamic_field=layout.dynamic
+        )
+        row_bytes = max(_row_bytes(layout, measured), 1)
+        page = max(_PAGE_BYTES // max(measured.sample_bytes, 1), 1)
+        text = orjson.dumps(layout.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+        path = f"layouts/{chunk_id(0, text.decode())}.json"
+        self._scratch.write_bytes(path, text)
+        detail = Detail(
+            parts=found.parts,
+            layout=path,
+            row_bytes=row_bytes,
+            page_rows=min(self._params.page_rows, page),
+        )
+        if not vectors:
+            made.notes.append("no field of the mapping is a vector; name one by mapping")
+        return SourceCollection(
+            collection_schema=schema,
+            rows=measured.total,
+            keys_unique=self._keys_unique(found, measured),
+            partition_rows={"": measured.total},
+            notes=made.notes,
+            detail=detail.model_dump(mode="json"),
+        )
+
+    def _keys_unique(self, found: Found, measured: Measured) -> bool:
+        """Whether the server itself sees to it: an `_id` is unique in a shard, not beyond."""
+        if measured.routed:
+            return False
+        key = self._params.primary_key
+        return key == INDEX_AND_ID or (key == DOCUMENT_ID and len(found.parts) == 1)
+
+
+def _exactly(answer: bytes) -> list[dict[str, Any]]:
+    return page_of(answer, "the same page", exact=True).hits
+
+
+def _told(found: Found, described: Description) -> list[str]:
+    return [f"collection {found.name!r}: {reason}" for reason in described.reasons]
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """One batch, in memory of its own."""
+    if len(batches) == 1:
+        return batches[0]
+    [joined] = pa.Table.from_batches(batches).combine_chunks().to_batches()
+    return joined
+
+
+def _row_bytes(layout: Layout, measured: Measured) -> int:
+    """Bytes of a converted row: vectors by their width, the rest as in the sample's JSON."""
+    size = 0
+    beside = measured.sample_bytes
+    for column in layout.columns:
+        width = column.field.model_copy(update={"nullable": False}).width
+        if column.is_vector and width:
+            size += width
+            values = measured.values(column.path)
+            if values:
+                beside -= sum(len(orjson.dumps(one)) for one in values) // len(measured.sample)
+    return size + max(beside, 0)

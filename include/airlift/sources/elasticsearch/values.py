@@ -1,0 +1,270 @@
+"""One value of a document, by the rules of docs/elasticsearch.md.
+
+A document holds what somebody once sent: a number as text, one value or a list of one, or something
+else than the mapping says. What means the same is taken; anything else makes the row a bad one.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from airlift.datatypes import DataType
+from airlift.json_text import canonical
+from airlift.sources.elasticsearch import dates
+from airlift.sources.elasticsearch.columns import Column
+from airlift.sparse_vectors import to_bytes
+
+MAX_FLOAT = 3.4028234663852886e38
+_WHOLE = re.compile(r"([+-]?\d{1,40})(?:\.0*)?")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_SHOWN = 60
+
+# How numbers that need more than 63 bits look in JSON that was written anew.
+_LARGE = re.compile(r"\d[eE]\+?(1[89]|[2-9]\d|\d{3})")
+
+Read = Callable[[Any], Any]
+
+
+class BadValue(Exception):
+    """A value breaks its rule; the message says how."""
+
+
+class Rounded(Exception):
+    """A number was too long for the parser, which rounded it; only a slower one keeps it."""
+
+
+def shown(value: Any) -> str:
+    """A value for a message, not too long."""
+    try:
+        text = orjson.dumps(value).decode()
+    except (TypeError, ValueError):
+        text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def reader(column: Column) -> Read:
+    """What turns a column's value in a document into that of the Arrow column (None stays None).
+
+    It raises BadValue for what can't be turned without changing its meaning.
+    """
+    if column.type is DataType.JSON:
+        return lambda value: None if value is None else json_text(_without(value, column.without))
+    if column.type is DataType.SPARSE_FLOAT_VECTOR:
+        return sparse
+    one = _scalar(column)
+    if column.type is DataType.ARRAY:
+        return lambda value: _many(value, one)
+    return lambda value: _single(value, one)
+
+
+def _scalar(column: Column) -> Read:
+    if column.formats:
+        return _date(column.formats)
+    return _SCALARS[column.scalar]
+
+
+def _single(value: Any, one: Read) -> Any:
+    """Elasticsearch knows no difference between a value and a list of it."""
+    if isinstance(value, list):
+        if len(value) > 1:
+            raise BadValue(
+                f"holds {len(value)} values, {shown(value)}, where one is expected; let mapping "
+                "have the field as ARRAY or JSON"
+            )
+        value = value[0] if value else None
+    return None if value is None else one(value)
+
+
+def _many(value: Any, one: Read) -> Any:
+    if value is None:
+        return None
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        return []
+    if any(item is None for item in values):
+        raise BadValue(f"holds a null in a list, {shown(value)}; let mapping have it as JSON")
+    return [one(item) for item in values]
+
+
+def text(value: Any) -> str:
+    """Text; a number or a boolean becomes its JSON text, as in a keyword field."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise BadValue("holds text that is no valid Unicode (half of a pair)") from error
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        if abs(value) >= 2**63:
+            raise Rounded
+        return orjson.dumps(value).decode()
+    raise BadValue(f"expected text, found {shown(value)}")
+
+
+def _integer(bits: int) -> Read:
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+
+    def read(value: Any) -> int:
+        found: int | None = None
+        if isinstance(value, int) and not isinstance(value, bool):
+            found = value
+        elif isinstance(value, float) and value.is_integer():
+            found = int(value)
+        elif isinstance(value, str) and (match := _WHOLE.fullmatch(value.strip())):
+            found = int(match.group(1))
+        if found is None:
+            raise BadValue(f"expected a whole number, found {shown(value)}")
+        if not low <= found <= high:
+            raise BadValue(f"{found} is out of the range of INT{bits}")
+        return found
+
+    return read
+
+
+def double(value: Any) -> float:
+    """A number as a double; whole numbers must fit exactly."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise BadValue(f"expected a number, found {shown(value)}")
+    try:
+        found = float(value)
+    except OverflowError:
+        found = math.inf
+    if not math.isfinite(found):
+        raise BadValue(f"expected a finite number, found {shown(value)}")
+    if isinstance(value, int) and int(found) != value:
+        raise BadValue(f"{value} can't be held exactly by DOUBLE")
+    return found
+
+
+def single_float(value: Any) -> float:
+    """A number as Elasticsearch's own `float` holds it: rounded to the nearest of 32 bits."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 127:
+        value = float(value)
+    found = double(value)
+    if abs(found) > MAX_FLOAT:
+        raise BadValue(f"{shown(value)} is out of the range of FLOAT")
+    return found
+
+
+def boolean(value: Any) -> bool:
+    """True or false; as in Elasticsearch also as text, and the empty text is false."""
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "false", ""):
+        return bool(value == "true")
+    raise BadValue(f"expected true or false, found {shown(value)}")
+
+
+def _date(formats: str) -> Read:
+    read = dates.reader(formats)
+    assert read is not None  # noqa: S101 - columns only has formats that are known
+
+    def millis(value: Any) -> int:
+        if isinstance(value, float) and value.is_integer() and abs(value) < 1e17:
+            value = int(value)
+        found = None if isinstance(value, bool) else read(text(value).strip())
+        if found is None:
+            raise BadValue(f"expected a date as {formats!r}, found {shown(value)}")
+        return found
+
+    return millis
+
+
+def json_text(value: Any) -> str:
+    """Any value as JSON text."""
+    try:
+        made = canonical(value)
+    except (TypeError, ValueError) as error:
+        raise BadValue(f"can't be carried as JSON: {error}") from error
+    if _LARGE.search(made):
+        raise Rounded
+    return made
+
+
+def _without(value: Any, paths: tuple[tuple[str, ...], ...]) -> Any:
+    """The value less what lies at those paths."""
+    if not paths or not isinstance(value, dict):
+        return value
+    kept = {}
+    for key, inner in value.items():
+        below = tuple(path[1:] for path in paths if path[0] == key)
+        if () not in below:
+            kept[key] = _without(inner, below) if below else inner
+    return kept
+
+
+def sparse(value: Any) -> bytes | None:
+    """Weights by number, as `{"17": 0.5}`."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if value is None or value == []:
+        return None
+    if not isinstance(value, dict):
+        raise BadValue(f"expected weights by number, found {shown(value)}")
+    weights: dict[int, float] = {}
+    for key, weight in value.items():
+        if not (key.isascii() and key.isdigit() and str(int(key)) == key and int(key) < 2**32 - 1):
+            raise BadValue(
+                f"{shown(key)} is no number of a dimension (0 to 2^32-2); let mapping have the "
+                "field as JSON"
+            )
+        weights[int(key)] = single_float(weight)
+    return to_bytes(weights)
+
+
+def vector_of(column: Column, value: Any) -> bytes | None:
+    """The bytes of one vector; for those that are not taken a page at a time."""
+    if value is None or value == []:
+        return None
+    if column.type is DataType.FLOAT_VECTOR:
+        if not isinstance(value, list):
+            raise BadValue(f"expected a list of numbers, found {shown(value)}")
+        _length(len(value), column.dim)
+        return struct.pack(f"<{column.dim}f", *map(single_float, value))
+    length = column.dim // 8 if column.type is DataType.BINARY_VECTOR else column.dim
+    if isinstance(value, str):
+        try:
+            raw = bytes.fromhex(value)
+        except ValueError as error:
+            raise BadValue(f"expected hexadecimal digits, found {shown(value)}") from error
+        _length(len(raw), length)
+        return raw
+    if not isinstance(value, list):
+        raise BadValue(f"expected a list of bytes, found {shown(value)}")
+    _length(len(value), length)
+    # A byte of bits may be written as 255 or as -1.
+    high = 255 if column.type is DataType.BINARY_VECTOR else 127
+    numbers = [_integer(64)(number) for number in value]
+    if any(not -128 <= number <= high for number in numbers):
+        raise BadValue(f"expected bytes (-128 to {high}), found {shown(value)}")
+    return bytes(number & 0xFF for number in numbers)
+
+
+def _length(found: int, expected: int) -> None:
+    if found != expected:
+        raise BadValue(f"expected {expected} numbers, found {found}")
+
+
+_SCALARS: dict[DataType, Read] = {
+    DataType.VARCHAR: text,
+    DataType.INT8: _integer(8),
+    DataType.INT16: _integer(16),
+    DataType.INT32: _integer(32),
+    DataType.INT64: _integer(64),
+    DataType.DOUBLE: double,
+    DataType.FLOAT: single_float,
+    DataType.BOOL: boolean,
+}
+"""How one value of each type is read."""
