@@ -28,6 +28,7 @@ class _Release(NamedTuple):
     sha256: str
     plugin: str
     """The Java class of what its zip lacks and tests need."""
+    oldest_java: int
     newest_java: int
 
 
@@ -35,11 +36,21 @@ _RELEASES = {
     "7.17.29": _Release(
         "841ee00be1a72ba8e707b5a2fb55f23fe7a4184369b4585393238b1c903eedaf",
         "Elasticsearch7Plugin",
+        17,
         23,  # 24 is without the security manager
     ),
     "8.19.21": _Release(
         "215d5f3dbf0609a149f6218a9e47b6ae2df34ebbff3c5754e35f15a5e5393c8a",
         "Elasticsearch8Plugin",
+        17,
+        25,
+    ),
+    # Maven's repository has no checksum of this zip. All 52 jars in it that are published by
+    # themselves too, with checksums, are the same byte for byte.
+    "9.5.3": _Release(
+        "bec49f3b8d00e75c8d1cec85c35298635ec9fbd3ae80ef5aeb6bc05abdb3db2d",
+        "Elasticsearch9Plugin",
+        21,
         25,
     ),
 }
@@ -50,7 +61,7 @@ class Elasticsearch(SearchServer):
 
     :param directory: configuration, log and data go here; starting again with the same folder
         gives the same data. Without one, a temporary folder that :meth:`stop` removes.
-    :param version: "8.19.21" or "7.17.29".
+    :param version: "7.17.29", "8.19.21", or "9.5.3", which needs Java 21 or newer.
     :param security: demand a login: :attr:`user` (a superuser) and :attr:`password`.
     :param tls: speak HTTPS, with the certificate :attr:`ca_file`; needs `security`.
     :param heap: Java's memory, e.g. "512m" or "1g".
@@ -88,7 +99,7 @@ class Elasticsearch(SearchServer):
 
         def fill(folder: Path) -> None:
             unpack(fetch([Artifact(_ZIP.format(self.version), release.sha256)])[0], folder)
-            _add_plugin(folder / name, self.version, release.plugin)
+            _add_plugin(folder / name, self.version, release)
 
         # With other Java sources it is another folder.
         sources = sorted(_JAVA_SOURCES.glob("*.java"))
@@ -97,7 +108,8 @@ class Elasticsearch(SearchServer):
 
     def java(self) -> Path:
         """The folder of a Java that it runs on."""
-        return java_home(17, _RELEASES[self.version].newest_java)
+        release = _RELEASES[self.version]
+        return java_home(release.oldest_java, release.newest_java)
 
     def settings(self) -> dict[str, Any]:
         """Settings of its own."""
@@ -110,6 +122,7 @@ class Elasticsearch(SearchServer):
         if not self.ca_file:
             return settings
         certificate = certificate_in(self.ca_file.parent)
+        self.fingerprint = certificate.fingerprint  # a new one, if its folder was a temporary one
         return settings | {
             "xpack.security.http.ssl.enabled": True,
             "xpack.security.http.ssl.certificate": str(certificate.file),
@@ -159,11 +172,12 @@ def _hashed(password: str) -> str:
     return f"{{PBKDF2}}{rounds}${base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}"
 
 
-def _add_plugin(distribution: Path, version: str, plugin: str) -> None:
+def _add_plugin(distribution: Path, version: str, release: _Release) -> None:
     """The zip has hardly any modules; this adds one with parts of those that tests need."""
     module = distribution / "modules" / "airlift"
     module.mkdir()
-    build_jar(module / "airlift.jar", _JAVA_SOURCES / f"{plugin}.java", distribution / "lib")
+    source = _JAVA_SOURCES / f"{release.plugin}.java"
+    build_jar(module / "airlift.jar", source, distribution / "lib", release.oldest_java)
     write_properties(
         module / "plugin-descriptor.properties",
         {
@@ -171,7 +185,7 @@ def _add_plugin(distribution: Path, version: str, plugin: str) -> None:
             "description": "What the zip lacks and tests need",
             "version": version,
             "elasticsearch.version": version,
-            "java.version": "17",
-            "classname": f"airlift.{plugin}",
+            "java.version": str(release.oldest_java),
+            "classname": f"airlift.{release.plugin}",
         },
     )

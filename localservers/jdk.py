@@ -42,7 +42,7 @@ def java_home(at_least: int, at_most: int = 99, program: str = "java") -> Path:
     raise LocalServerError(
         f"{wanted} with `{program}` is needed and was not found. Here is: {there or 'no Java'}. "
         f"On Debian or Ubuntu: apt-get install openjdk-{max(at_least, 17)}-jdk-headless (if your "
-        "release has it), or unpack any JDK and name its folder in JAVA_HOME."
+        "release has it); or unpack any JDK and name its folder in JAVA_HOME."
     )
 
 
@@ -65,11 +65,12 @@ def _version(home: Path) -> int | None:
     return int(match[1]) if match else None
 
 
-def build_jar(jar: Path, source: Path, libraries: Path, release: int = 17) -> None:
+def build_jar(jar: Path, source: Path, libraries: Path, release: int) -> None:
     """Compile a Java file, and what it needs of its folder, against jars; pack it all into `jar`.
 
     :param source: ``.../package/Class.java``, in a package of one name.
     :param libraries: the folder with the jars.
+    :param release: the oldest Java that it shall run on.
     """
     javac = java_home(release, program="javac") / "bin" / "javac"
     with tempfile.TemporaryDirectory() as classes:

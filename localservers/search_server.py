@@ -95,9 +95,8 @@ class SearchServer(LocalServer):
         """
         if self.running:
             return self
+        java, prefix = self.java(), not_as_root()
         program = self.distribution()
-        java = self.java()
-        prefix = not_as_root()
         began = time.monotonic()
         if self._ports is None:
             self._ports = free_port(), free_port()
@@ -206,7 +205,7 @@ class SearchServer(LocalServer):
             "-XX:-AlwaysPreTouch",  # takes memory when it is needed, not before
             "-XX:+UseSerialGC",  # the others' threads cost more than they give on a small machine
             "-XX:+ExitOnOutOfMemoryError",
-            "18-23:-Djava.security.manager=allow",
+            "18-23:-Djava.security.manager=allow",  # for those that still have one
             f"-Djava.io.tmpdir={temporary}",
             f"-Duser.home={self.directory}",
             *self.java_options(),

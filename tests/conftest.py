@@ -131,6 +131,16 @@ def elasticsearch_7(
 
 
 @pytest.fixture(scope="session")
+def elasticsearch_9(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Elasticsearch]:
+    """Elasticsearch 9 that lets everybody in; it needs Java 21 or newer."""
+    server = Elasticsearch(tmp_path_factory.mktemp("elasticsearch-9"), version="9.5.3")
+    with _started(server, pytestconfig):
+        yield server
+
+
+@pytest.fixture(scope="session")
 def elasticsearch_secure(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Iterator[Elasticsearch]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,27 +24,27 @@ def fill(server: Any, index: str) -> None:
         server.request("PUT", path, json={"v": vector, "n": n})
 
 
-def vectors(server: Any, index: str) -> list[list[float]]:
-    body = {"query": {"range": {"n": {"gte": 0}}}, "sort": [{"n": "asc"}]}
+def vectors(server: Any, index: str, source: Any = True) -> list[Any]:
+    body = {"query": {"range": {"n": {"gte": 0}}}, "sort": [{"n": "asc"}], "_source": source}
     found = server.request("POST", f"/{index}/_search", json=body)
-    return [hit["_source"]["v"] for hit in found["hits"]["hits"]]
+    return [hit["_source"].get("v") for hit in found["hits"]["hits"]]
 
 
-@pytest.mark.parametrize("version", ["8.19.21", "7.17.29"])
+@pytest.mark.parametrize("fixture", ["elasticsearch_7", "elasticsearch_8"])
 def test_a_killed_server_has_its_documents_and_its_address_again(
-    version: str, tmp_path: Path
+    fixture: str, request: pytest.FixtureRequest
 ) -> None:
-    with Elasticsearch(tmp_path, version=version) as server:
-        url = server.url
-        fill(server, "kept")
-        info = server.client().info()
-        assert info["version"]["number"] == server.version == version
-        server.kill()
-        assert not server.running
-        server.start()
-        assert server.url == url
-        assert vectors(server, "kept") == VECTORS
-        assert server.client().info()["cluster_uuid"] == info["cluster_uuid"]
+    server = request.getfixturevalue(fixture)
+    url = server.url
+    fill(server, "kept")
+    info = server.client().info()
+    assert info["version"]["number"] == server.version
+    server.kill()
+    assert not server.running
+    server.start()
+    assert server.url == url
+    assert vectors(server, "kept") == VECTORS
+    assert server.client().info()["cluster_uuid"] == info["cluster_uuid"]
 
 
 def test_elasticsearch_7_holds_vectors_to_their_dimension(elasticsearch_7: Elasticsearch) -> None:
@@ -58,6 +57,18 @@ def test_elasticsearch_7_holds_vectors_to_their_dimension(elasticsearch_7: Elast
     assert client.count(index="of-three")["count"] == len(VECTORS) + 1
     found = client.search(index="of-three", query={"exists": {"field": "v"}}, sort=["n"])
     assert [hit["_source"]["v"] for hit in found["hits"]["hits"]] == VECTORS
+
+
+def test_elasticsearch_9_leaves_vectors_out_unless_asked(elasticsearch_9: Elasticsearch) -> None:
+    server = elasticsearch_9
+    client = server.client()
+    assert client.info()["version"]["number"] == server.version == "9.5.3"
+    vector = {"type": "dense_vector", "dims": 3, "similarity": "l2_norm"}
+    client.indices.create(index="hidden", mappings={"properties": {"v": vector}})
+    for n, values in enumerate(VECTORS):
+        client.index(index="hidden", id=str(n), document={"v": values, "n": n}, refresh=True)
+    assert vectors(server, "hidden") == [None, None, None]
+    assert vectors(server, "hidden", {"exclude_vectors": False}) == VECTORS
 
 
 def test_a_version_that_cannot_be_had_is_refused() -> None:
@@ -109,3 +120,11 @@ def test_api_keys_and_service_tokens_have_their_own_rights(
         assert client.count(index="search-tokens")["count"] == len(VECTORS)
         with pytest.raises(AuthorizationException):
             client.count(index="others")
+
+
+def test_a_temporary_folder_goes_with_its_server() -> None:
+    server = Elasticsearch(security=True, tls=True)
+    assert server.ca_file is not None
+    assert server.ca_file.is_file()
+    server.stop()
+    assert not server.directory.exists()
