@@ -9,9 +9,9 @@ from __future__ import annotations
 from airlift.datatypes import TYPES, DataType
 from airlift.errors import Refused
 from airlift.mapping import MappedCollection
+from airlift.milvus.capabilities import Capabilities
 from airlift.params import CollectionMapping
 from airlift.schema import DYNAMIC_FIELD, Field
-from airlift.targets.capabilities import Capabilities
 
 
 def fit_collections(

@@ -11,15 +11,15 @@ from types import TracebackType
 
 from airlift.connections import Connections
 from airlift.errors import AirliftError
+from airlift.milvus.capabilities import Capabilities, capabilities_of
+from airlift.milvus.client import ensure_supported
+from airlift.milvus.database import MilvusDatabase
 from airlift.names import is_valid
 from airlift.params import MigrationParams
 from airlift.sources.base import Source
 from airlift.sources.registry import source_class
 from airlift.staging import Staging
 from airlift.storage import Storage, open_storage
-from airlift.targets.capabilities import Capabilities, capabilities_of
-from airlift.targets.client import ensure_supported
-from airlift.targets.collections import TargetCollections
 
 log = logging.getLogger("airlift")
 
@@ -87,9 +87,9 @@ class Migration:
         return source_class(self.source_name)(self.params, self.connections, self.staging.scratch)
 
     @cached_property
-    def server(self) -> TargetCollections:
+    def server(self) -> MilvusDatabase:
         """The target in the connection's own database, for what does not need the target's."""
-        return TargetCollections(self.connections.milvus(self.params.target_conn_id))
+        return MilvusDatabase(self.connections.milvus(self.params.target_conn_id))
 
     def database_exists(self) -> bool:
         """Whether the target's database is there (the connection's own is)."""
@@ -97,10 +97,10 @@ class Migration:
         return not wanted or wanted in self.server.databases()
 
     @cached_property
-    def target(self) -> TargetCollections:
+    def target(self) -> MilvusDatabase:
         """The target's database."""
         connection = self.connections.milvus(self.params.target_conn_id)
-        return TargetCollections(connection, self.params.target_database)
+        return MilvusDatabase(connection, self.params.target_database)
 
     @cached_property
     def capabilities(self) -> Capabilities:

@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from airlift.migration import Migration
+from airlift.milvus.client import address
 from airlift.plan import CollectionPlan
 from airlift.staging import Created
-from airlift.targets.client import address
 from airlift.timing import StepTime, read_steps
 from airlift.verification import Verification, Verifications
 

@@ -14,9 +14,9 @@ import pytest
 
 import airlift.run
 from airlift.errors import AirliftError
+from airlift.milvus.database import MilvusDatabase
 from airlift.sources.milvus1x.source import Milvus1xSource
 from airlift.staging import Staging
-from airlift.targets.collections import TargetCollections
 from airlift.targets.grpc_bulk_insert import GrpcBulkInsert
 from airlift.targets.insert import Insert
 from localservers import Milvus
@@ -138,7 +138,7 @@ def test_killed_between_every_two_steps(place: Place, monkeypatch: pytest.Monkey
 def test_killed_right_after_the_collection_was_made(place: Place) -> None:
     """Nothing says whose it is then, so it is left alone and the way out is told."""
     truth = place.write(SMALL)["songs"]
-    run_until_killed(place, TargetCollections, "create", kill_after=1, write_mode="insert")
+    run_until_killed(place, MilvusDatabase, "create", kill_after=1, write_mode="insert")
     assert place.client.has_collection("songs")
     with pytest.raises(AirliftError, match="the collection 'songs' exists on the target already"):
         place.run(write_mode="insert")

@@ -261,7 +261,7 @@ def test_texts_so_long_that_a_page_of_many_is_too_much_for_the_server(place):
 
 @pytest.mark.parametrize("page_rows", [1, 3])
 def test_pages_end_at_any_key(place, monkeypatch, page_rows):
-    monkeypatch.setattr("airlift.targets.rows._MAX_PAGE_ROWS", page_rows)
+    monkeypatch.setattr("airlift.milvus.rows._MAX_PAGE_ROWS", page_rows)
     schema = CollectionSchema(name="paged", fields=(KEY, VECTOR))
     rows = [{"key": key, "vector": vector(n)} for n, key in enumerate(ODD_KEYS)]
     report = run_from(place, ArrowSource(schema, [[batch(schema, rows)]]), verify="full")

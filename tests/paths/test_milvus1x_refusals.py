@@ -19,7 +19,7 @@ from pydantic import SecretStr, ValidationError
 
 from airlift.connections import MilvusConnection
 from airlift.errors import AirliftError, Refused
-from airlift.targets.client import ServerVersion
+from airlift.milvus.client import ServerVersion
 from localservers import Milvus, MilvusLite, MilvusOnS3, S3Server
 from samples.milvus1x_tables import TableSpec
 from tests.paths.place import Place, bucket_of, bucket_place, lite_place, local_place
@@ -307,7 +307,7 @@ def test_an_alias_is_in_the_way(place: Place) -> None:
 def test_a_target_that_is_too_old(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     def says(text: str) -> None:
         version = ServerVersion.parse(text)
-        monkeypatch.setattr("airlift.targets.collections.server_version", lambda client: version)
+        monkeypatch.setattr("airlift.milvus.database.server_version", lambda client: version)
 
     says("v2.1.4")
     assert_tells(refusal(place, Refused), "Milvus 2.1.4", "too old", "2.2 or newer")

@@ -313,7 +313,7 @@ def test_new_ids_for_rows_that_repeat_theirs(place: Place) -> None:
 
 
 def test_several_chunks_in_several_batches(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airlift.plan.BATCH_BYTES", 1 << 20)
+    monkeypatch.setattr("airlift.sources.milvus1x.source.Milvus1xSource.batch_bytes", 1 << 20)
     spec = TableSpec(
         "chunks", 5_500, dim=64, segments=4, deleted_fraction=0.03, partitions={"rock": 500}
     )

@@ -18,7 +18,7 @@ from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 
 from airlift.connections import MilvusConnection
 from airlift.errors import AirliftError
-from airlift.targets.client import Unavailable, connect, connected, server_version
+from airlift.milvus.client import Unavailable, connect, connected, server_version
 from airlift_airflow.hooks.milvus import MilvusHook
 
 localservers = pytest.importorskip("localservers.milvus")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from airlift.datatypes import DataType
+from airlift.milvus.capabilities import WAYS_OF_MODE, Capabilities, capabilities_of
+from airlift.milvus.client import ServerVersion
 from airlift.params import WriteMode
-from airlift.targets.capabilities import WAYS_OF_MODE, Capabilities, capabilities_of
-from airlift.targets.client import ServerVersion
 from airlift.targets.ways import IMPORT_WAYS, WRITE_WAYS
 
 

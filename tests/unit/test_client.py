@@ -15,8 +15,8 @@ from pymilvus.exceptions import ConnectionConfigException, MilvusException
 
 from airlift.connections import MilvusConnection
 from airlift.errors import AirliftError
-from airlift.targets import client as clients
-from airlift.targets.client import ServerVersion, Unavailable, connect, explained, explaining
+from airlift.milvus import client as clients
+from airlift.milvus.client import ServerVersion, Unavailable, connect, explained, explaining
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_lite_with_an_unknown_database(tmp_path):
 def _list_collections_elsewhere(connection: MilvusConnection, seconds: float) -> str:
     program = (
         "import sys; from airlift.connections import MilvusConnection\n"
-        "from airlift.targets.client import connected\n"
+        "from airlift.milvus.client import connected\n"
         "try:\n"
         "    with connected(MilvusConnection(uri=sys.argv[1], timeout=float(sys.argv[2]))) as c:\n"
         "        print(c.list_collections())\n"

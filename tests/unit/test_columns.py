@@ -12,8 +12,8 @@ from pymilvus.grpc_gen import schema_pb2
 from airlift.datatypes import TYPES, DataType
 from airlift.errors import AirliftError
 from airlift.fingerprint import fingerprint
+from airlift.milvus.columns import to_batch, to_fields_data
 from airlift.schema import Field
-from airlift.targets.columns import to_batch, to_fields_data
 from tests.unit.arrow_rows import EVERY_NULLABLE_TYPE, EVERY_TYPE, batch_of, schema_of, slices
 
 
@@ -81,7 +81,7 @@ def test_fields_come_in_the_order_asked_for():
 def test_a_missing_field_is_named():
     batch = batch_of(EVERY_TYPE, 3)
     messages = to_fields_data(batch, EVERY_TYPE.fields[:3])
-    with pytest.raises(AirliftError, match="the target's answer lacks the field 'int16'"):
+    with pytest.raises(AirliftError, match="the server's answer lacks the field 'int16'"):
         to_batch(messages, EVERY_TYPE.fields[:4])
 
 

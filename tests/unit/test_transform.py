@@ -12,10 +12,10 @@ from airlift.datatypes import TYPES, DataType
 from airlift.errors import AirliftError, Refused
 from airlift.fitting import fit_collections
 from airlift.mapping import MappedCollection, map_collections
+from airlift.milvus.capabilities import Capabilities, capabilities_of
+from airlift.milvus.client import ServerVersion
 from airlift.params import MigrationParams
 from airlift.schema import CollectionSchema, Field, SourceCollection
-from airlift.targets.capabilities import Capabilities, capabilities_of
-from airlift.targets.client import ServerVersion
 from airlift.transform import Transform
 from tests.unit.arrow_rows import EVERY_TYPE, batch_of, field_of, schema_of, slices
 

@@ -8,10 +8,10 @@ from typing import Any
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError, Refused
 from airlift.migration import Migration
+from airlift.milvus.capabilities import WAYS_OF_MODE
 from airlift.params import OnBadRow, WriteMode
 from airlift.schema import CollectionSchema, Field
 from airlift.targets.base import JobState
-from airlift.targets.capabilities import WAYS_OF_MODE
 from airlift.targets.ways import IMPORT_WAYS
 from airlift.waiting import wait_for
 

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from airlift.datatypes import DataType
 from airlift.fingerprint import combined, fingerprint, from_text, to_text
 from airlift.migration import Migration
+from airlift.milvus.rows import Hit, MilvusRows
 from airlift.plan import CollectionPlan
 from airlift.schema import Field
-from airlift.targets.rows import Hit, TargetRows
 from airlift.vectors import numbers
 
 SEARCHES = 20
@@ -59,7 +59,7 @@ def compare_sample(
     if key.auto_id:
         return {}
     sample = sample.sort_by(key.name)
-    rows = TargetRows(migration.target)
+    rows = MilvusRows(migration.target)
     keys = sample.column(key.name).to_pylist()
     answers = [
         rows.by_key(collection.name, schema.written, key, keys[start : start + _KEYS_A_QUERY])
@@ -143,7 +143,7 @@ def _find_themselves(
     key = collection.mapped.target.primary_key
     vectors = rows.column(field.name).to_pylist()
     keys = [None] * len(vectors) if key.auto_id else rows.column(key.name).to_pylist()
-    hits = TargetRows(migration.target).search(collection.name, field, vectors, effort, key)
+    hits = MilvusRows(migration.target).search(collection.name, field, vectors, effort, key)
     return [_is_first(field, *one) for one in zip(vectors, keys, hits, strict=True)]
 
 
@@ -183,7 +183,7 @@ def compare_all(
     expected = sum(one.rows for one in manifests if one)
     theirs = read = 0
     written = [field.name for field in schema.written]
-    for page in TargetRows(migration.target).scan(
+    for page in MilvusRows(migration.target).scan(
         collection.name, schema.written, schema.primary_key
     ):
         read += page.num_rows

@@ -12,6 +12,8 @@ from typing import Any
 from airlift.errors import AirliftError, Refused
 from airlift.longest_values import measured
 from airlift.migration import Migration, log
+from airlift.milvus.database import MilvusDatabase
+from airlift.milvus.rows import MilvusRows
 from airlift.params import IfExists, OnBadRow
 from airlift.plan import CollectionPlan
 from airlift.schema import CollectionSchema
@@ -19,8 +21,6 @@ from airlift.staging import Created, CreatedCollection
 from airlift.steps.index import begin_load
 from airlift.steps.plan import forget_lost_collections
 from airlift.steps.unique_keys import refuse_repeated_keys
-from airlift.targets.collections import TargetCollections
-from airlift.targets.rows import TargetRows
 
 
 def create(migration: Migration) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def _refuse_too_small(migration: Migration, collection: CollectionPlan) -> None:
         raise Refused(reasons)
 
 
-def _own_id(target: TargetCollections, name: str) -> str:
+def _own_id(target: MilvusDatabase, name: str) -> str:
     """The collection's id, or one of our own: what was sent to an earlier one must not count."""
     return target.collection_id(name) or f"unnumbered-{uuid.uuid4().hex[:12]}"
 
@@ -148,7 +148,7 @@ def _rows_by_partition(migration: Migration, collection: CollectionPlan) -> dict
     begin_load(migration, collection.mapped.target)
     target.wait_loaded(name)
     held = set(target.partitions(name))
-    rows = TargetRows(target)
+    rows = MilvusRows(target)
     counts = {
         partition: rows.count(name, partition)
         for partition in collection.mapped.partitions.values()

@@ -11,12 +11,12 @@ from airlift.fitting import fit_collections
 from airlift.formats import FORMATS
 from airlift.mapping import MappedCollection, map_collections
 from airlift.migration import Migration
+from airlift.milvus.database import MilvusDatabase
 from airlift.params import FileFormat, IfExists, OnBadRow, Verify, WriteMode
 from airlift.plan import CollectionPlan, Plan, group_chunks
 from airlift.schema import DYNAMIC_FIELD, CollectionSchema, SourceCollection
 from airlift.staging import Created
 from airlift.steps.check import choose_way
-from airlift.targets.collections import TargetCollections
 
 
 def make_plan(migration: Migration, max_batches: int) -> Plan:
@@ -199,7 +199,7 @@ def _existing_reasons(
     return reasons
 
 
-def _unfit_to_append(target: TargetCollections, schema: CollectionSchema) -> list[str]:
+def _unfit_to_append(target: MilvusDatabase, schema: CollectionSchema) -> list[str]:
     """How an existing collection's fields differ from those to be appended."""
     described = target.describe(schema.name)
     held = {

@@ -6,11 +6,11 @@ from typing import Any
 
 from airlift.errors import Mismatch, Refused
 from airlift.migration import Migration, log
+from airlift.milvus.rows import MilvusRows
 from airlift.params import OnMismatch, Verify
 from airlift.plan import CollectionPlan
 from airlift.steps.compare import compare_all, compare_sample, compare_search, read_sample
 from airlift.steps.index import begin_load, undo_temporary
-from airlift.targets.rows import TargetRows
 from airlift.verification import PartitionCounts, Verification, Verifications, rows_before
 
 
@@ -63,7 +63,7 @@ def _after_mismatch(migration: Migration, results: tuple[Verification, ...]) -> 
 def _verify_collection(migration: Migration, collection: CollectionPlan) -> Verification:
     level = migration.params.verify
     partitions = count_partitions(migration, collection)
-    counted = TargetRows(migration.target).count(collection.name)
+    counted = MilvusRows(migration.target).count(collection.name)
     problems = [
         f"partition {name or '_default'}: {one.planned:,} rows planned, {one.set_aside:,} set "
         f"aside, {one.converted:,} converted, {one.imported:,} imported, {one.before:,} there "
@@ -101,7 +101,7 @@ def count_partitions(
     migration: Migration, collection: CollectionPlan
 ) -> dict[str, PartitionCounts]:
     """The rows of each target partition at each step."""
-    staging, rows = migration.staging, TargetRows(migration.target)
+    staging, rows = migration.staging, MilvusRows(migration.target)
     made = staging.created().find(collection.name)
     before = made.rows_before if made else {}
     sums: dict[str, dict[str, int]] = {

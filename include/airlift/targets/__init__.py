@@ -1,1 +1,1 @@
-"""Everything that knows Milvus. The package itself is light; `ways`, `rows`, `columns` are not."""
+"""Ways for rows to get into Milvus; see `ways`."""

@@ -9,9 +9,9 @@ from typing import ClassVar, Protocol
 
 import pyarrow as pa
 
+from airlift.milvus.database import MilvusDatabase
 from airlift.schema import CollectionSchema
 from airlift.storage import Storage
-from airlift.targets.collections import TargetCollections
 
 
 class JobState(StrEnum):
@@ -46,7 +46,7 @@ class ImportWay(Protocol):
 
     name: ClassVar[str]
 
-    def __init__(self, collections: TargetCollections, staging: Storage) -> None:
+    def __init__(self, collections: MilvusDatabase, staging: Storage) -> None:
         """Makes the way; `staging` is where the files lie."""
 
     def file_name(self, path: str) -> str:
@@ -82,7 +82,7 @@ class WriteWay(Protocol):
     name: ClassVar[str]
     repeat_needs_loading: ClassVar[bool]
 
-    def __init__(self, collections: TargetCollections) -> None:
+    def __init__(self, collections: MilvusDatabase) -> None:
         """Makes the way."""
 
     def write_chunk(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from airlift.errors import AirliftError
+from airlift.milvus.database import MilvusDatabase
 from airlift.storage import Storage
 from airlift.targets.base import ImportJob, JobState
-from airlift.targets.collections import TargetCollections
 
 # Milvus' ImportState: Pending 0, Failed 1, Started 2, Persisted 5, Completed 6, FailedAndCleaned 7.
 _STATES = {1: JobState.FAILED, 7: JobState.FAILED, 6: JobState.COMPLETED}
@@ -21,7 +21,7 @@ class GrpcBulkInsert:
 
     name: ClassVar[str] = "grpc_bulk_insert"
 
-    def __init__(self, collections: TargetCollections, staging: Storage) -> None:
+    def __init__(self, collections: MilvusDatabase, staging: Storage) -> None:
         self._collections = collections
         self._staging = staging
 

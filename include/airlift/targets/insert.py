@@ -12,10 +12,10 @@ from pymilvus.client.utils import check_status
 from pymilvus.grpc_gen import milvus_pb2
 
 from airlift.errors import AirliftError
+from airlift.milvus.columns import to_fields_data
+from airlift.milvus.database import MilvusDatabase
+from airlift.milvus.rows import MilvusRows
 from airlift.schema import CollectionSchema
-from airlift.targets.collections import TargetCollections
-from airlift.targets.columns import to_fields_data
-from airlift.targets.rows import TargetRows
 
 _KEYS_A_QUERY = 4096
 
@@ -32,7 +32,7 @@ class Insert:
     _call: ClassVar[str] = "Insert"
     _request: ClassVar[Any] = milvus_pb2.InsertRequest
 
-    def __init__(self, collections: TargetCollections) -> None:
+    def __init__(self, collections: MilvusDatabase) -> None:
         self._collections = collections
 
     def write_chunk(
@@ -64,7 +64,7 @@ class Insert:
     def _missing(self, schema: CollectionSchema, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows whose primary keys the target does not hold."""
         key = schema.primary_key
-        rows = TargetRows(self._collections)
+        rows = MilvusRows(self._collections)
         keys = batch.column(key.name)
         for start in range(0, len(keys), _KEYS_A_QUERY):
             part = keys.slice(start, _KEYS_A_QUERY)

@@ -17,9 +17,9 @@ from tenacity.wait import wait_exponential_jitter
 
 from airlift.connections import MilvusConnection, StorageConnection
 from airlift.errors import AirliftError
+from airlift.milvus.database import MilvusDatabase
 from airlift.storage import Storage
 from airlift.targets.base import ImportJob, JobState
-from airlift.targets.collections import TargetCollections
 from airlift.waiting import wait_for
 
 _STATES = {"Completed": JobState.COMPLETED, "Failed": JobState.FAILED}
@@ -51,7 +51,7 @@ class RestImport:
 
     name: ClassVar[str] = "rest_import"
 
-    def __init__(self, collections: TargetCollections, staging: Storage) -> None:
+    def __init__(self, collections: MilvusDatabase, staging: Storage) -> None:
         self._collections = collections
         self._connection = collections.connection
         self._staging = staging

@@ -1,4 +1,4 @@
-"""The ways into Milvus, by name; see `airlift.targets.capabilities` for who has which."""
+"""The ways into Milvus, by name; see `airlift.milvus.capabilities` for who has which."""
 
 from airlift.targets.base import ImportWay, WriteWay
 from airlift.targets.grpc_bulk_insert import GrpcBulkInsert

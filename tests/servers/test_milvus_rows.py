@@ -5,11 +5,11 @@ import pyarrow as pa
 
 from airlift.connections import MilvusConnection
 from airlift.datatypes import DataType
+from airlift.milvus.database import MilvusDatabase
+from airlift.milvus.rows import MilvusRows
 from airlift.params import IndexParams
 from airlift.schema import CollectionSchema, Field
-from airlift.targets.collections import TargetCollections
 from airlift.targets.insert import Insert
-from airlift.targets.rows import TargetRows
 
 ROWS = 20_000  # more than Milvus gives on one page
 FIELDS = (
@@ -21,7 +21,7 @@ FIELDS = (
 def test_a_scan_gives_every_row_of_milvus_lite(milvus_lite):
     """Lite's pages are in no order: the next page by key would leave rows out."""
     schema = CollectionSchema(name="scanned", fields=FIELDS)
-    target = TargetCollections(MilvusConnection(uri=milvus_lite.uri))
+    target = MilvusDatabase(MilvusConnection(uri=milvus_lite.uri))
     target.create(schema)
     ids = np.random.default_rng(3).permutation(ROWS).astype(np.int64)
     vectors = np.stack([ids, -ids], axis=1).astype(np.float32)
@@ -33,7 +33,7 @@ def test_a_scan_gives_every_row_of_milvus_lite(milvus_lite):
     target.create_index("scanned", FIELDS[1], IndexParams(index_type="FLAT"))
     target.load("scanned")
     target.wait_loaded("scanned")
-    pages = list(TargetRows(target).scan("scanned", FIELDS, FIELDS[0]))
+    pages = list(MilvusRows(target).scan("scanned", FIELDS, FIELDS[0]))
     found = pa.Table.from_batches(pages).sort_by("id")
     assert found.equals(pa.Table.from_batches([batch]).sort_by("id"))
     target.drop("scanned")

@@ -1,4 +1,4 @@
-"""Collections of a target: make them, look at them, index, load, alias and drop them."""
+"""The collections of a database: make, look at, index, load, alias and drop them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tenacity import retry, retry_if_result, wait_exponential
 from airlift.connections import MilvusConnection
 from airlift.datatypes import TYPES
 from airlift.errors import AirliftError
+from airlift.milvus.client import ServerVersion, close, connect, explaining, server_version
 from airlift.params import IndexParams
 from airlift.schema import CollectionSchema, Field
-from airlift.targets.client import ServerVersion, close, connect, explaining, server_version
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class TargetCollections:
-    """One database of a target.
+class MilvusDatabase:
+    """One database of a server.
 
     Args:
         connection: where it is.

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from airlift.connections import MilvusConnection
 from airlift.errors import AirliftError
-from airlift.targets import lite
-from airlift.targets.milvus_errors import Unavailable, explained, explaining, is_permission_denied
+from airlift.milvus import lite
+from airlift.milvus.errors import Unavailable, explained, explaining, is_permission_denied
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from airlift.errors import AirliftError
-from airlift.targets.milvus_errors import Unavailable
+from airlift.milvus.errors import Unavailable
 
 # Its server runs in this very process, so what takes long is not the network but its imports.
 START_SECONDS = 60.0

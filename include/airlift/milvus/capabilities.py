@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from airlift.datatypes import DataType
+from airlift.milvus.client import ServerVersion
 from airlift.params import IndexParams, WriteMode
-from airlift.targets.client import ServerVersion
 
 _TYPES_2_6 = frozenset(DataType)
 _TYPES_2_4 = _TYPES_2_6 - {DataType.INT8_VECTOR}
@@ -61,9 +61,7 @@ _BINARY_INDEX = (
     ),
 )
 
-_SPARSE_INDEX = (
-    (DataType.SPARSE_FLOAT_VECTOR, IndexParams(index_type="SPARSE_INVERTED_INDEX")),
-)
+_SPARSE_INDEX = ((DataType.SPARSE_FLOAT_VECTOR, IndexParams(index_type="SPARSE_INVERTED_INDEX")),)
 
 _LITE = Capabilities(
     ("insert", "upsert"),

@@ -196,7 +196,7 @@ def to_batch(fields_data: Any, fields: tuple[Field, ...]) -> pa.RecordBatch:
     columns = []
     for field in fields:
         if field.name not in by_name:
-            raise AirliftError(f"the target's answer lacks the field {field.name!r}")
+            raise AirliftError(f"the server's answer lacks the field {field.name!r}")
         data, wire = by_name[field.name], _wire(field)
         column = wire.to_arrow(wire.get(data), field)
         if field.nullable and len(data.valid_data):

@@ -1,4 +1,4 @@
-"""Reads rows of a target collection: counts, by primary key, page by page, by search.
+"""Reads rows of a collection: counts, by primary key, page by page, by search.
 
 Answers are read as columns (see `columns`): rows as dicts would cost ten times the CPU.
 """
@@ -16,11 +16,11 @@ from pymilvus.client.utils import check_status
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
 from airlift.datatypes import DataType
+from airlift.milvus.capabilities import Capabilities, capabilities_of
+from airlift.milvus.columns import to_batch
+from airlift.milvus.database import MilvusDatabase
+from airlift.milvus.errors import TooLarge
 from airlift.schema import Field
-from airlift.targets.capabilities import Capabilities, capabilities_of
-from airlift.targets.collections import TargetCollections
-from airlift.targets.columns import to_batch
-from airlift.targets.milvus_errors import TooLarge
 from airlift.vectors import query_vector
 
 _PAGE_BYTES = 8 << 20
@@ -43,22 +43,22 @@ class Hit:
     distance: float
 
 
-class TargetRows:
+class MilvusRows:
     """Reads rows; `count` is at Strong consistency and comes first.
 
     Args:
-        collections: the target's database.
+        database: where the collection is.
     """
 
-    def __init__(self, collections: TargetCollections) -> None:
-        self._collections = collections
+    def __init__(self, database: MilvusDatabase) -> None:
+        self._database = database
 
     def count(self, name: str, partition: str | None = None) -> int:
         """`count(*)` of a loaded collection, or of one of its partitions ("" the default one)."""
         partitions = None if partition is None else [partition or "_default"]
         expression = self._every_row(name) if partitions else ""
-        with self._collections.explaining(f"count the rows of {name!r}"):
-            answer = self._collections.client.query(
+        with self._database.explaining(f"count the rows of {name!r}"):
+            answer = self._database.client.query(
                 name,
                 filter=expression,
                 output_fields=["count(*)"],
@@ -69,7 +69,7 @@ class TargetRows:
 
     @cached_property
     def _can(self) -> Capabilities | None:
-        return capabilities_of(self._collections.version())
+        return capabilities_of(self._database.version())
 
     @property
     def _counts_partitions(self) -> bool:
@@ -79,7 +79,7 @@ class TargetRows:
         """The expression to count a partition's rows with: empty but for Milvus Lite."""
         if self._counts_partitions:
             return ""
-        fields = self._collections.describe(name)["fields"]
+        fields = self._database.describe(name)["fields"]
         key = next(field for field in fields if field.get("is_primary"))
         return _every_key(key["name"], DataType(key["type"].name))
 
@@ -149,8 +149,8 @@ class TargetRows:
         Args:
             vectors: as Arrow's `to_pylist` gives them.
         """
-        with self._collections.explaining(f"search {name!r}"):
-            answers = self._collections.client.search(
+        with self._database.explaining(f"search {name!r}"):
+            answers = self._database.client.search(
                 name,
                 data=[query_vector(field, vector) for vector in vectors],
                 anns_field=field.name,
@@ -170,7 +170,7 @@ class TargetRows:
         partition: str | None = None,
         consistency: int = _EVENTUALLY,
     ) -> pa.RecordBatch:
-        client = self._collections.client
+        client = self._database.client
         request = milvus_pb2.QueryRequest(
             collection_name=name,
             expr=expression,
@@ -179,10 +179,10 @@ class TargetRows:
             consistency_level=consistency,
             query_params=[common_pb2.KeyValuePair(key="limit", value=str(limit))],
         )
-        with self._collections.explaining(f"read rows of {name!r}"):
+        with self._database.explaining(f"read rows of {name!r}"):
             answer = client._get_connection()._stub.Query(
                 request,
-                timeout=self._collections.connection.timeout,
+                timeout=self._database.connection.timeout,
                 metadata=_api_level_md(client._generate_call_context()),
             )
             check_status(answer.status)
