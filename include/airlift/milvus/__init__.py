@@ -1,0 +1,1 @@
+"""A Milvus server: connecting, what it can do, its collections and rows. Light: see `rows`."""
