@@ -154,6 +154,16 @@ def elasticsearch_secure(
 def opensearch(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Iterator[OpenSearch]:
-    """OpenSearch with k-NN, which lets everybody in."""
+    """OpenSearch 2 with k-NN, which lets everybody in."""
     with _started(OpenSearch(tmp_path_factory.mktemp("opensearch")), pytestconfig) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def opensearch_3(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[OpenSearch]:
+    """OpenSearch 3 with k-NN, which lets everybody in; it needs Java 21 or newer."""
+    server = OpenSearch(tmp_path_factory.mktemp("opensearch-3"), version="3.3.0")
+    with _started(server, pytestconfig):
         yield server

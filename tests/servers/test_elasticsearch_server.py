@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from elasticsearch import AuthenticationException, AuthorizationException
 from elasticsearch import Elasticsearch as Client
 
 from localservers import Elasticsearch, LocalServerError
+from localservers.jdk import java_home
 
 VECTORS = [[1.0, 2.0, 3.0], [0.5, -1.0, 0.25], [7.0, 0.0, 1.0]]
 
@@ -128,3 +130,14 @@ def test_a_temporary_folder_goes_with_its_server() -> None:
     assert server.ca_file.is_file()
     server.stop()
     assert not server.directory.exists()
+
+
+def test_what_is_missing_on_the_machine_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(LocalServerError, match="Java 98 or newer .* Here is: Java"):
+        java_home(98)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LocalServerError, match=r"Maven is not installed .* apt-get install"):
+        Elasticsearch(tmp_path).distribution()

@@ -1,4 +1,4 @@
-"""Starts a real OpenSearch server and checks what the tests of its source rely on."""
+"""Starts real OpenSearch servers and checks what the tests of its source rely on."""
 
 from __future__ import annotations
 
@@ -50,11 +50,24 @@ def test_a_killed_server_has_its_documents_and_its_address_again(opensearch: Ope
     assert server.client().info()["cluster_uuid"] == info["cluster_uuid"]
 
 
-@pytest.mark.parametrize("engine", ["lucene", "faiss", "nmslib"])
-def test_each_engine_of_knn_finds_the_nearest(opensearch: OpenSearch, engine: str) -> None:
-    fill(opensearch, f"near-{engine}", engine)
-    assert vectors(opensearch, f"near-{engine}") == VECTORS
-    assert nearest(opensearch, f"near-{engine}", [6.0, 0.0, 0.0]) == "2"
+@pytest.mark.parametrize(
+    ("fixture", "version", "engine"),
+    [
+        ("opensearch", "2.19.1", "lucene"),
+        ("opensearch", "2.19.1", "faiss"),
+        ("opensearch", "2.19.1", "nmslib"),
+        ("opensearch_3", "3.3.0", "lucene"),
+        ("opensearch_3", "3.3.0", "faiss"),
+    ],
+)
+def test_each_engine_of_knn_finds_the_nearest(
+    fixture: str, version: str, engine: str, request: pytest.FixtureRequest
+) -> None:
+    server = request.getfixturevalue(fixture)
+    assert server.client().info()["version"]["number"] == version
+    fill(server, f"near-{engine}", engine)
+    assert vectors(server, f"near-{engine}") == VECTORS
+    assert nearest(server, f"near-{engine}", [6.0, 0.0, 0.0]) == "2"
 
 
 def test_a_version_that_cannot_be_had_is_refused() -> None:
