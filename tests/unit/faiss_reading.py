@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from airlift.errors import Refused
 from airlift.schema import SourceCollection
 from airlift.sources.faiss.params import FaissParams
 from airlift.sources.faiss.source import FaissSource
@@ -30,7 +31,9 @@ class Read:
     """All that a source gives of its one collection."""
 
     def __init__(self, source: FaissSource, chunk_bytes: int = 1 << 30) -> None:
-        assert source.check() == []
+        reasons = source.check()
+        if reasons:
+            raise Refused(reasons)
         [self.collection] = source.describe()
         self.chunks = source.cut(self.collection, chunk_bytes)
         batches = []

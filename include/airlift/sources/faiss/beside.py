@@ -43,9 +43,7 @@ class Beside:
             if len(found) != 1:
                 raise Refused([f"ids_url {params.ids_url} names {len(found)} files, expected one"])
         if params.scalars_url:
-            place = place_of(params.scalars_url)
-            listed = places.original(place.root).list(place.path)
-            arrays = any(name.endswith(".npy") for name in listed)
+            arrays = _is_folder_of_arrays(places, params.scalars_url)
             url = params.scalars_url.rstrip("/") + ("/*.npy" if arrays else "")
             scalars = places.find(url)
             if len(scalars) > 1 and not arrays:
@@ -133,3 +131,11 @@ class Beside:
         """Removes temporary files."""
         if self._scalars is not None:
             self._scalars.close()
+
+
+def _is_folder_of_arrays(places: Places, url: str) -> bool:
+    place = place_of(url)
+    folder = places.original(place.root)
+    if folder.exists(place.path):
+        return False
+    return any(name.endswith(".npy") for name in folder.list(place.path))

@@ -335,8 +335,9 @@ class _Parser:
         self.cursor.at = start
         if KINDS.get(found, Kind("", "")).parse != "flat":
             raise AirliftError(
-                f"{self.cursor.address}: expected flat vectors at its end, found {found!r}; write "
-                "the inner index that holds the vectors to a file of its own"
+                f"{self.cursor.address}: expected flat vectors at its end, found {found!r}: it is "
+                "truncated, or they are of another kind: write the inner index that holds them to "
+                "a file of its own"
             )
 
     def _at_the_end(self, kind: Kind, header: Header, end: int | None) -> Layout:

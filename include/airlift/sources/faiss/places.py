@@ -152,7 +152,7 @@ def collection_name(urls: str, refs: list[FileRef]) -> str:
     stems = [re.sub(r"\.[^./]*$", "", ref.path.split("/")[-1]) for ref in refs]
     patterns = [one.strip() for one in urls.split(",") if one.strip()]
     if len(patterns) == 1 and _WILD.search(patterns[0]):
-        last = patterns[0].split("/")[-1]
+        last = re.sub(r"\.[^.]*$", "", patterns[0].split("/")[-1])
         shared = _WILD.split(last)[0]
     else:
         shared = stems[0] if len(stems) == 1 else re.sub(r"\d+$", "", _common_start(stems))

@@ -108,7 +108,10 @@ def _json_lines(folder: Storage, path: str) -> Rows:
     for number, row in _parsed(folder, path):
         for name, value in row.items():
             kinds[name] = _joined(kinds.get(name), value, f"{folder.address(path)}:{number}")
-    schema = pa.schema([(name, kind or pa.string()) for name, kind in kinds.items()])
+    # An empty struct counts as false.
+    schema = pa.schema(
+        [(name, pa.string() if kind is None else kind) for name, kind in kinds.items()]
+    )
 
     def blocks() -> Iterator[pa.RecordBatch]:
         held: list[dict[str, Any]] = []
