@@ -1,0 +1,324 @@
+"""What the source reads of real servers, row for row."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from airlift.errors import AirliftError, Refused
+from airlift.params import CollectionMapping
+from airlift.sources.elasticsearch.snapshots import Snapshot
+from airlift.storage import open_storage
+from tests.servers.search_place import (
+    DIM,
+    batches,
+    make_index,
+    open_contexts,
+    planned,
+    read_all,
+    source_of,
+    vector_field,
+    vectors,
+    write,
+)
+
+SERVERS = ["elasticsearch_7", "elasticsearch_8", "elasticsearch_9", "opensearch"]
+
+
+@pytest.fixture(params=SERVERS)
+def server(request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def scratch(tmp_path: Any) -> Any:
+    return tmp_path / "scratch"
+
+
+def fields(server: Any) -> dict[str, Any]:
+    return {"n": {"type": "integer"}, "word": {"type": "keyword"}, "v": vector_field(server)}
+
+
+def documents(count: int, seed: int = 0, prefix: str = "d") -> dict[str, Any]:
+    made = vectors(count, seed=seed)
+    return {f"{prefix}{n}": {"n": n, "word": f"w{n % 7}", "v": made[n]} for n in range(count)}
+
+
+def expected(docs: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: {
+            "_id": key,
+            "n": doc["n"],
+            "v": [float(one) for one in np.array(doc["v"], np.float32)],
+            "word": doc["word"],
+        }
+        for key, doc in docs.items()
+    }
+
+
+def filled(server: Any, name: str, count: int = 5000, shards: int = 3) -> dict[str, Any]:
+    """An index whose documents were updated and deleted before anybody looks."""
+    make_index(server, name, fields(server), settings={"number_of_shards": shards})
+    docs = documents(count)
+    write(server, name, docs)
+    newer = documents(count // 5, seed=1)
+    write(server, name, newer)
+    gone = dict.fromkeys(list(docs)[count // 2 : count // 2 + count // 10])
+    write(server, name, gone)
+    return {key: doc for key, doc in {**docs, **newer}.items() if key not in gone}
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_every_live_document_comes_once(server: Any, scratch: Any, shards: int) -> None:
+    name = f"all-{shards}"
+    docs = filled(server, name, shards=shards)
+    source = source_of(server, scratch, [name], page_rows=333)
+    assert source.check() == []
+    collection, chunks = planned(source, chunk_bytes=50_000)
+    assert len(chunks) > 5
+    assert collection.keys_unique
+    assert sum(chunk.rows for chunk in chunks) == collection.rows == len(docs)
+    with ThreadPoolExecutor(2) as pool:
+        halves = list(pool.map(lambda part: read_all(source, part), (chunks[::2], chunks[1::2])))
+    rows = halves[0][0] | halves[1][0]
+    assert sum(len(half[0]) for half in halves) == len(rows)
+    assert rows == expected(docs)
+    assert not any(half[1] for half in halves)
+    source.finish()
+    source.finish()
+    source.close()
+    assert open_contexts(server) == 0
+
+
+def test_planning_again_gives_the_same_chunks(server: Any, scratch: Any) -> None:
+    filled(server, "again", 1000)
+    source = source_of(server, scratch, ["again"])
+    _, first = planned(source, 20_000)
+    source.finish()
+    source.close()
+    _, second = planned(source_of(server, scratch, ["again"]), 20_000)
+    assert first == second
+    write(server, "again", {"d1": None})
+    other = source_of(server, scratch / "other", ["again"])
+    _, third = planned(other, 20_000)
+    assert {one.id for one in first} != {one.id for one in third}
+    source.finish()
+    other.finish()
+
+
+def test_writes_during_the_reading_change_nothing(server: Any, scratch: Any) -> None:
+    docs = filled(server, "busy", 3000)
+    source = source_of(server, scratch, ["busy"], page_rows=100)
+    _, chunks = planned(source, 60_000)
+    rows, _ = read_all(source, chunks[:1])
+    later = documents(3000, seed=9)
+    write(server, "busy", dict(list(later.items())[::3]))
+    write(server, "busy", documents(500, seed=3, prefix="new"))
+    write(server, "busy", dict.fromkeys(list(docs)[1::7]))
+    more, _ = read_all(source, chunks[1:])
+    assert not rows.keys() & more.keys()
+    assert rows | more == expected(docs)
+    source.finish()
+
+
+def test_without_points_in_time_what_is_read_is_proven_by_counting(
+    server: Any, scratch: Any
+) -> None:
+    """As on an OpenSearch before 2.4: no such server runs here, so the source is told of it."""
+    docs = filled(server, "pointless", 3000)
+    for name in ("1", "2"):
+        none = Snapshot(index="pointless", id="", opened=1).model_dump(mode="json")
+        open_storage(str(scratch / name)).write_json("points_in_time/pointless@none", none)
+    source = source_of(server, scratch / "1", ["pointless"], page_rows=100)
+    _, chunks = planned(source, 60_000)
+    write(server, "pointless", documents(100, prefix="new"))
+    assert read_all(source, chunks)[0] == expected(docs)
+    late = source_of(server, scratch / "2", ["pointless"], query={"prefix": {"word": "w"}})
+    _, chunks = planned(late, 60_000)
+    write(server, "pointless", {"d1": None, "d2": documents(3)["d2"]})
+    with pytest.raises(AirliftError, match="changed or deleted since the migration was planned"):
+        read_all(late, chunks)
+    assert open_contexts(server) == 0
+
+
+def test_ids_may_hold_anything(server: Any, scratch: Any) -> None:
+    make_index(server, "odd-ids", fields(server))
+    [vector] = vectors(1)
+    ids = ['a"b', "a\\b", "a\bb", "a\nb", 'x","cat":"EVIL', "ß漢😀", " ", "a" * 512, "{}", "%2F/?&"]
+    docs = {key: {"n": n, "word": key[:9], "v": vector} for n, key in enumerate(ids)}
+    write(server, "odd-ids", docs)
+    source = source_of(server, scratch, ["odd-ids"])
+    _, chunks = planned(source)
+    rows, bad = read_all(source, chunks)
+    assert not bad
+    assert rows == expected(docs)
+    source.finish()
+
+
+def test_documents_without_a_vector(server: Any, scratch: Any) -> None:
+    docs = filled(server, "lacking", 1500, shards=1)
+    lacking = {"z-null": {"n": 1, "v": None}, "z-none": {"n": 2, "word": "x"}}
+    write(server, "lacking", lacking)
+    with pytest.raises(Refused, match=rf"{len(lacking)} of 1,352 .* no vector 'v', such as .*z-n"):
+        source_of(server, scratch / "1", ["lacking"]).describe()
+    aside = source_of(
+        server, scratch / "2", ["lacking"], on_missing_vector="set_aside", on_bad_row="set_aside"
+    )
+    _, chunks = planned(aside)
+    rows, bad = read_all(aside, chunks)
+    assert rows == expected(docs)
+    assert bad == dict.fromkeys(lacking, "field 'v': is missing")
+    null = source_of(server, scratch / "3", ["lacking"], on_missing_vector="null")
+    collection, chunks = planned(null)
+    assert next(one for one in collection.collection_schema.fields if one.name == "v").nullable
+    rows, bad = read_all(null, chunks)
+    assert not bad
+    assert {key for key, row in rows.items() if row["v"] is None} == set(lacking)
+    assert {k: v for k, v in rows.items() if k not in lacking} == expected(docs)
+    for number in "123":
+        source_of(server, scratch / number, ["lacking"]).finish()
+    assert open_contexts(server) == 0
+
+
+def test_a_server_killed_in_the_middle(server: Any, scratch: Any) -> None:
+    """A new point in time goes on where the lost one was, when nothing was changed."""
+    docs = filled(server, "killed", 4000)
+    source = source_of(server, scratch, ["killed"], page_rows=50)
+    _, chunks = planned(source, 100_000)
+    rows: dict[str, Any] = {}
+    killed = False
+    for batch in batches(source, chunks):
+        rows |= {row["_id"]: row for row in batch.to_pylist()}
+        if not killed:
+            killed = True
+            server.kill()
+            server.start()
+    assert rows == expected(docs)
+    source.finish()
+    assert open_contexts(server) == 0
+
+
+def test_a_server_killed_in_mid_chunk_and_its_documents_changed(server: Any, scratch: Any) -> None:
+    docs = filled(server, "killed-changed", 4000)
+    source = source_of(server, scratch, ["killed-changed"], page_rows=50)
+    _, chunks = planned(source, 100_000)
+    read_all(source, chunks[:1])
+    server.kill()
+    server.start()
+    write(server, "killed-changed", {list(docs)[-1]: None})
+    with pytest.raises(AirliftError, match=r": 1 of [\d,]+ documents were changed or deleted"):
+        read_all(source, chunks[1:])
+    source.finish()
+
+
+def test_aliases_patterns_and_queries(server: Any, scratch: Any) -> None:
+    for name in ("part-a", "part-b"):
+        make_index(server, name, fields(server))
+        write(server, name, documents(20, prefix=f"{name}-"))
+    filtered = {"filter": {"term": {"word": "w3"}}}
+    actions = [
+        {"add": {"index": "part-a", "alias": "parts"}},
+        {"add": {"index": "part-b", "alias": "parts", **filtered}},
+    ]
+    server.request("POST", "/_aliases", json={"actions": actions})
+    one = source_of(server, scratch / "1", ["parts"])
+    collection, chunks = planned(one)
+    assert collection.name == "parts"
+    assert not collection.keys_unique
+    rows, _ = read_all(one, chunks)
+    assert len(rows) == 20 + 3
+    both = source_of(server, scratch / "2", ["part-*"], query={"range": {"n": {"lt": 5}}})
+    assert {c.name: c.rows for c in both.describe()} == {"part-a": 5, "part-b": 5}
+    chosen = source_of(server, scratch / "3", ["part-*"], collections=("*-b",))
+    assert [c.name for c in chosen.describe()] == ["part-b"]
+    for used in (one, both, chosen):
+        used.finish()
+
+
+def test_several_indices_into_one_collection(server: Any, scratch: Any) -> None:
+    for name in ("year-1", "year-2"):
+        make_index(server, name, fields(server) | {name.replace("-", ""): {"type": "integer"}})
+        write(server, name, documents(10, seed=len(name)))
+    source = source_of(server, scratch / "1", ["year-*"], into_collection="years")
+    collection, chunks = planned(source)
+    assert (collection.name, collection.rows, collection.keys_unique) == ("years", 20, False)
+    keyed = source_of(
+        server, scratch / "2", ["year-*"], into_collection="years", primary_key="_index/_id"
+    )
+    collection, chunks = planned(keyed)
+    assert collection.keys_unique
+    rows, _ = read_all(keyed, chunks)
+    assert set(rows) == {f"year-{y}/d{n}" for y in (1, 2) for n in range(10)}
+    make_index(server, "year-3", {"n": {"type": "keyword"}, "v": vector_field(server)})
+    unlike = source_of(server, scratch / "3", ["year-*"], into_collection="years")
+    with pytest.raises(Refused, match="'n' is integer and keyword .* one type by mapping"):
+        unlike.describe()
+    text = {"years": CollectionMapping(fields=({"source": "n", "type": "VARCHAR"},))}
+    alike = source_of(server, scratch / "4", ["year-*"], into_collection="years", mapping=text)
+    assert alike.describe()[0].rows == 20
+    for used in (source, keyed, unlike, alike):
+        used.finish()
+
+
+def test_another_field_as_the_primary_key(server: Any, scratch: Any) -> None:
+    make_index(server, "keyed", fields(server))
+    docs = documents(50)
+    write(server, "keyed", docs)
+    source = source_of(server, scratch, ["keyed"], primary_key="n")
+    collection, chunks = planned(source)
+    assert not collection.keys_unique
+    assert collection.collection_schema.primary_key.type == "INT64"
+    rows, _ = read_all(source, chunks)
+    assert {key: row["_id"] for key, row in rows.items()} == {n: f"d{n}" for n in range(50)}
+    source.finish()
+
+
+def test_routed_documents_may_share_an_id(server: Any, scratch: Any) -> None:
+    make_index(server, "routed", fields(server), settings={"number_of_shards": 3})
+    write(server, "routed", documents(10), routing="a")
+    write(server, "routed", documents(10), routing="b")
+    source = source_of(server, scratch, ["routed"])
+    collection, _ = planned(source)
+    assert not collection.keys_unique
+    source.finish()
+
+
+def test_what_is_not_there_is_told_with_what_is(server: Any, scratch: Any) -> None:
+    make_index(server, "tunes", fields(server))
+    [reason] = source_of(server, scratch, ["tune"]).check()
+    assert re.search(r"no index, alias or data stream 'tune' on the server; it has tunes", reason)
+    assert source_of(server, scratch, ["tunes", "x-*"]).check() == [
+        reason.replace("'tune'", "'x-*'") for reason in source_of(server, scratch, ["x-*"]).check()
+    ]
+
+
+def test_user_may_say_what_a_list_of_numbers_is(server: Any, scratch: Any) -> None:
+    plain = {"type": "float", "index": False, "doc_values": False}
+    make_index(server, "plain", {"v": plain, "tags": {"type": "keyword"}})
+    made = vectors(30)
+    write(server, "plain", {str(n): {"v": made[n], "tags": f"t{n}"} for n in range(30)})
+    write(server, "plain", {"short": {"v": made[0][:3]}, "text": {"v": [str(x) for x in made[0]]}})
+    edits = (
+        {"source": "v", "type": "FLOAT_VECTOR"},
+        {"source": "tags", "type": "ARRAY", "element_type": "VARCHAR"},
+    )
+    mapping = {"plain": CollectionMapping(fields=edits)}
+    aside = {"on_missing_vector": "set_aside", "on_bad_row": "set_aside"}
+    query = {"exists": {"field": "tags"}}
+    source = source_of(server, scratch, ["plain"], mapping=mapping, query=query, **aside)
+    collection, chunks = planned(source)
+    [vector] = collection.collection_schema.vectors
+    assert (vector.name, vector.dim) == ("v", DIM)
+    rows, bad = read_all(source, chunks)
+    assert not bad
+    assert rows["7"]["tags"] == ["t7"]
+    assert rows["7"]["v"] == [float(x) for x in np.array(made[7], np.float32)]
+    source.finish()
+    ambiguous = source_of(server, scratch / "2", ["plain"], mapping=mapping)
+    with pytest.raises(Refused, match=r"one dimension; .* have \[3, 8\]"):
+        ambiguous.describe()
+    ambiguous.finish()
