@@ -90,9 +90,14 @@ class MilvusLite(LocalServer):
 
     def client(self, **options: Any) -> Any:
         """A pymilvus MilvusClient for this server."""
-        from pymilvus import MilvusClient
+        from pymilvus import MilvusClient, MilvusException
+        from tenacity import retry, retry_if_exception_type, stop_after_attempt
 
-        return MilvusClient(uri=self.uri, **options)
+        # pymilvus keeps connections, and the server hangs up on one that pings while it is idle.
+        again = retry(
+            retry=retry_if_exception_type(MilvusException), stop=stop_after_attempt(3), reraise=True
+        )
+        return again(MilvusClient)(uri=self.uri, **options)
 
     def _answers(self) -> bool:
         import grpc

@@ -14,7 +14,11 @@ from pydantic import SecretStr
 from pymilvus import MilvusClient
 from sqlalchemy.engine import URL
 
-from airlift.connections import MilvusConnection, StorageConnection
+from airlift.connections import (
+    ElasticsearchConnection,
+    MilvusConnection,
+    StorageConnection,
+)
 from airlift.migration import Migration
 from airlift.run import run
 from airlift.sources.registry import params_class
@@ -34,6 +38,7 @@ class KnownConnections:
     servers: dict[str, MilvusConnection] = field(default_factory=dict)
     buckets: dict[str, StorageConnection] = field(default_factory=dict)
     databases: dict[str, URL] = field(default_factory=dict)
+    searches: dict[str, ElasticsearchConnection] = field(default_factory=dict)
 
     def milvus(self, conn_id: str) -> MilvusConnection:
         return self.servers[conn_id]
@@ -43,6 +48,9 @@ class KnownConnections:
 
     def sql(self, conn_id: str) -> URL:
         return self.databases[conn_id]
+
+    def elasticsearch(self, conn_id: str) -> ElasticsearchConnection:
+        return self.searches[conn_id]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,388 @@
+"""The path from Elasticsearch and OpenSearch on real servers, step by step in this process.
+
+Every test reads the rows back from the target itself and compares them with the documents.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from airlift.errors import AirliftError, Refused
+from airlift.run import run
+from localservers import Elasticsearch, Milvus, MilvusLite
+from tests.paths.place import Place, SourceKind, lite_place, local_place
+from tests.paths.truth import count
+from tests.servers import search_place
+from tests.servers.search_place import connection_to, vector_field, vectors, write
+
+DIM = 16
+SEARCH = SourceKind("elasticsearch", lambda folder, specs: None, lambda folder: {})
+
+
+def on(place: Place, server: Any, index: str | list[str]) -> Place:
+    """The place, with a server as its source."""
+    place.connections.searches["elasticsearch_default"] = connection_to(server)
+    place.defaults["indices"] = [index] if isinstance(index, str) else index
+    return place
+
+
+@pytest.fixture
+def place(milvus: Milvus, tmp_path: Path) -> Iterator[Place]:
+    """Milvus that stores locally."""
+    with local_place(milvus, tmp_path / "source", SEARCH) as place:
+        yield place
+
+
+@pytest.fixture
+def lite(milvus_lite: MilvusLite, tmp_path: Path) -> Iterator[Place]:
+    """Milvus Lite."""
+    with lite_place(milvus_lite, tmp_path / "source", SEARCH) as place:
+        yield place
+
+
+@pytest.fixture(params=["milvus", "lite"])
+def either(request: pytest.FixtureRequest) -> Place:
+    """Both targets, one after the other."""
+    found: Place = request.getfixturevalue("place" if request.param == "milvus" else "lite")
+    return found
+
+
+def fill(server: Any, name: str, documents: dict[str, Any]) -> None:
+    """Indexes documents, as many at a time as a small server takes."""
+    keys = list(documents)
+    for start in range(0, len(keys), 20_000):
+        write(server, name, {key: documents[key] for key in keys[start : start + 20_000]})
+
+
+def make_index(server: Any, name: str, fields: dict[str, Any], **body: Any) -> None:
+    """Makes an index, instead of one that an earlier test has left."""
+    server.request("DELETE", f"/{name}", params={"ignore_unavailable": "true"})
+    search_place.make_index(server, name, fields, **body)
+
+
+def rows_of(place: Place, name: str) -> dict[str, dict[str, Any]]:
+    """All rows as pymilvus gives them, by `_id`."""
+    client, found, after = place.client, {}, ""
+    while True:
+        page = client.query(
+            name,
+            filter=f'_id > "{after}"' if after else '_id >= ""',
+            output_fields=["*"],
+            limit=16_000,
+            consistency_level="Strong",
+        )
+        found |= {row["_id"]: dict(row) for row in page}
+        if len(page) < 16_000:
+            assert len(found) == count(client, name, key="_id")
+            return found
+        after = max(row["_id"] for row in page)
+
+
+def assert_holds(place: Place, name: str, documents: dict[str, Any]) -> None:
+    """The collection holds the documents and no others; null and missing are the same."""
+    found = rows_of(place, name)
+    assert found.keys() == documents.keys()
+    for key, document in documents.items():
+        row = {field: plain(value) for field, value in found[key].items()}
+        expected = {field: value for field, value in document.items() if value is not None}
+        row = {field: value for field, value in row.items() if value is not None}
+        assert row == {"_id": key, **expected}, key
+
+
+def plain(value: Any) -> Any:
+    """Lists instead of protobuf's or numpy's own sequences."""
+    if isinstance(value, str | bytes | dict) or not hasattr(value, "__iter__"):
+        return value
+    return list(value)
+
+
+def floats(vector: Any) -> list[float]:
+    return [float(one) for one in np.asarray(vector, np.float32)]
+
+
+ODD_IDS = [
+    'with "quotes"',
+    "back\\slash",
+    "new\nline",
+    "b\b",
+    'x","cat":"EVIL',
+    "漢字 😀",
+    "a/b?c=d&e",
+    "{}",
+    "-1",
+    " ",
+]
+
+
+def test_documents_of_all_types_and_odd_ids(elasticsearch_8, either):
+    name = "every-type"
+    fields = {
+        "v": vector_field(elasticsearch_8, DIM),
+        "keyword": {"type": "keyword"},
+        "tags": {"type": "keyword"},
+        "text": {"type": "text", "fields": {"raw": {"type": "keyword"}}},
+        "byte": {"type": "byte"},
+        "short": {"type": "short"},
+        "integer": {"type": "integer"},
+        "long": {"type": "long"},
+        "double": {"type": "double"},
+        "float": {"type": "float"},
+        "flag": {"type": "boolean"},
+        "day": {"type": "date"},
+        "ip": {"type": "ip"},
+        "object": {"properties": {"a": {"type": "long"}, "b": {"type": "keyword"}}},
+        "point": {"type": "geo_point"},
+        "numbers": {"type": "long"},
+    }
+    make_index(elasticsearch_8, name, fields, mappings={"dynamic": "false"})
+    made = vectors(40, DIM)
+    documents: dict[str, Any] = {}
+    for n, key in enumerate([*ODD_IDS, *(f"k{n}" for n in range(30))]):
+        documents[key] = {
+            "v": made[n],
+            "keyword": ["plain", 'a"b\\c\nd', "漢" * 300][n % 3],
+            "tags": [["a", "b"], ["c"], "single"][n % 3],
+            "text": "x" * (n * 97),
+            "byte": [-128, 127, "12"][n % 3],
+            "short": -(2**15) + n,
+            "integer": 2**31 - 1 - n,
+            "long": [2**63 - 1, -(2**62), 2**53 + 1][n % 3],
+            "double": [0.1, -1e300, 1e-300][n % 3],
+            "float": 0.25 * n,
+            "flag": [True, False, "true"][n % 3],
+            "day": ["2024-02-29T12:34:56.789Z", 86_400_000, "1969-12-31"][n % 3],
+            "ip": ["10.0.0.1", "::1", "192.168.1.2"][n % 3],
+            "object": {"a": n, "b": ["x", None], "deep": {"c": [1, {"d": n}]}},
+            "point": {"lat": 1.5, "lon": -2.25},
+            "numbers": [n, -n],
+            "unlisted": {"anything": [n, "goes"]},
+        }
+        if n % 4 == 0:  # null and missing
+            documents[key] |= {"integer": None, "keyword": None}
+            del documents[key]["object"], documents[key]["unlisted"]
+    write(elasticsearch_8, name, documents)
+    report = on(either, elasticsearch_8, name).run(verify="full")
+    [collection] = report["collections"]
+    assert collection["target"] == "every_type"
+    assert collection["verification"]["compared"] == 40
+    expected = {}
+    for n, (key, document) in enumerate(documents.items()):
+        tags = document["tags"]
+        expected[key] = document | {
+            "v": floats(document["v"]),
+            "tags": tags if isinstance(tags, list) else [tags],
+            "byte": int(document["byte"]),
+            "flag": document["flag"] in (True, "true"),
+            "day": [1_709_210_096_789, 86_400_000, -86_400_000][n % 3],
+        }
+    assert_holds(either, "every_type", expected)
+
+
+def many(rows: int, seed: int) -> dict[str, Any]:
+    made = np.random.default_rng(seed).standard_normal((rows, DIM)).astype(np.float32)
+    return {
+        f"doc-{n}": {"v": [float(x) for x in made[n]], "word": f"w{n % 100}", "n": n + seed}
+        for n in range(rows)
+    }
+
+
+MANY_FIELDS = {"word": {"type": "keyword"}, "n": {"type": "long"}}
+
+
+@pytest.mark.parametrize("name", ["elasticsearch_8", "elasticsearch_7", "opensearch"])
+def test_updates_and_deletes_before_and_writes_while_it_is_read(request, place, name):
+    """100,000 documents; what comes after the point in time is not moved, and does no harm."""
+    server = request.getfixturevalue(name)
+    rows = 100_000 if name == "elasticsearch_8" else 20_000
+    fields = {
+        "v": vector_field(server, DIM) if name != "elasticsearch_7" else FLOATS,
+        **MANY_FIELDS,
+    }
+    make_index(server, "busy", fields, settings={"number_of_shards": 2})
+    documents = many(rows, seed=0)
+    fill(server, "busy", documents)
+    newer = many(rows // 10, seed=7)
+    write(server, "busy", newer)
+    gone = dict.fromkeys(list(documents)[rows // 2 : rows // 2 + rows // 20])
+    write(server, "busy", gone)
+    alive = {key: doc for key, doc in {**documents, **newer}.items() if key not in gone}
+    stop = threading.Event()
+
+    def keep_writing() -> None:
+        n = 0
+        while not stop.is_set():
+            keys = [f"doc-{(n * 31 + at) % rows}" for at in range(50)]
+            changed = {key: {**documents[key], "word": "changed"} for key in keys[:40]}
+            write(
+                server,
+                "busy",
+                {**changed, **dict.fromkeys(keys[40:]), f"new-{n}": documents["doc-0"]},
+            )
+            n += 1
+
+    on(place, server, "busy")
+    if name == "elasticsearch_7":
+        vector = {"source": "v", "type": "FLOAT_VECTOR"}
+        place.defaults["mapping"] = {"busy": {"fields": [vector], "metric_type": "L2"}}
+    with place.migration(verify="full", chunk_mb=2) as migration:
+        # From the plan on, the index changes.
+        source = migration.source
+        cut = source.cut
+
+        def cut_and_let_go(*given: Any) -> Any:
+            chunks = cut(*given)
+            if not writer.is_alive():
+                writer.start()
+            return chunks
+
+        source.cut = cut_and_let_go  # type: ignore[method-assign]
+        writer = threading.Thread(target=keep_writing, daemon=True)
+        try:
+            run(migration)
+        finally:
+            stop.set()
+            writer.join()
+    found = rows_of(place, "busy")
+    assert found.keys() == alive.keys()
+    for key, document in alive.items():
+        row = found[key]
+        assert (row["word"], row["n"]) == (document["word"], document["n"]), key
+        assert list(row["v"]) == floats(document["v"]), key
+    assert server.request("GET", "/_nodes/stats/indices/search")  # still well
+
+
+FLOATS = {"type": "float", "index": False, "doc_values": False}
+
+
+def test_documents_that_other_tools_lose(elasticsearch_8, place):
+    """One without a vector in the last page, a list in a keyword, a text that is too long."""
+    name = "lost"
+    make_index(elasticsearch_8, name, {"v": vector_field(elasticsearch_8, DIM), **MANY_FIELDS})
+    documents = many(2_500, seed=1)
+    write(elasticsearch_8, name, documents)
+    write(elasticsearch_8, name, {"without": {"word": "w", "n": 1}, "null": {"v": None, "n": 2}})
+    on(place, elasticsearch_8, name)
+    with pytest.raises(Refused, match=r"2 of 2,502 documents have no vector 'v', such as"):
+        place.run()
+    assert not place.client.has_collection(name)
+    aside = {"on_missing_vector": "set_aside", "on_bad_row": "set_aside"}
+    report = place.run(**aside, verify="full")
+    [collection] = report["collections"]
+    assert (collection["rows_planned"], collection["rows_set_aside"]) == (2_502, 2)
+    expected = {key: {**doc, "v": floats(doc["v"])} for key, doc in documents.items()}
+    assert_holds(place, name, expected)
+    with pytest.raises(Refused, match="'lost' exists on the target already"):
+        place.run(**aside, migration_id="again")
+
+
+def test_a_list_where_one_value_was_and_a_text_that_is_too_long(elasticsearch_8, place):
+    name = "lists"
+    make_index(elasticsearch_8, name, {"v": vector_field(elasticsearch_8, DIM), **MANY_FIELDS})
+    documents = many(300, seed=1)
+    documents["doc-150"]["word"] = ["two", "words"]
+    documents["doc-151"]["word"] = "x" * 200
+    write(elasticsearch_8, name, documents)
+    on(place, elasticsearch_8, name)
+    short = {"source": "word", "max_length": 100}
+    with pytest.raises(AirliftError, match="doc-151: field 'word': .* longer than max_length"):
+        place.run(mapping={name: {"fields": [short]}})
+    one = {"source": "word", "type": "VARCHAR"}
+    with pytest.raises(AirliftError, match="doc-150: field 'word'"):
+        place.run(mapping={name: {"fields": [one]}}, migration_id="one")
+    assert not place.client.has_collection(name)
+    place.run(verify="full", migration_id="lists")
+    expected = {
+        key: {
+            **doc,
+            "v": floats(doc["v"]),
+            "word": doc["word"] if isinstance(doc["word"], list) else [doc["word"]],
+        }
+        for key, doc in documents.items()
+    }
+    assert_holds(place, name, expected)
+
+
+def test_several_indices_in_one_collection(elasticsearch_8, either):
+    fields = {"v": vector_field(elasticsearch_8, DIM), **MANY_FIELDS}
+    documents = {}
+    for month in ("2024-01", "2024-02"):
+        make_index(elasticsearch_8, f"logs-{month}", fields)
+        documents[month] = many(200, seed=len(month))
+        write(elasticsearch_8, f"logs-{month}", documents[month])
+    on(either, elasticsearch_8, "logs-*")
+    one = {"into_collection": "logs", "verify": "full"}
+    with pytest.raises(Refused, match="200 primary keys stand in several rows, such as"):
+        either.run(**one)
+    either.run(**one, primary_key="_index/_id", migration_id="both")
+    described = either.client.describe_collection("logs")["fields"]
+    [key] = [field["name"] for field in described if field.get("is_primary")]
+    found = either.client.query("logs", filter="n >= 0", output_fields=["*"], limit=1000)
+    assert {row[key] for row in found} == {
+        f"logs-{month}/{key}" for month, some in documents.items() for key in some
+    }
+    either.run(verify="full", migration_id="apart")
+    for month, some in documents.items():
+        expected = {key: {**doc, "v": floats(doc["v"])} for key, doc in some.items()}
+        assert_holds(either, f"logs_{month.replace('-', '_')}", expected)
+
+
+def test_the_server_is_killed_in_mid_export_and_comes_back(tmp_path, place, monkeypatch):
+    """The point in time is lost with it; nothing else is."""
+    monkeypatch.setattr("airlift.sources.elasticsearch.source.BATCH_BYTES", 100_000)
+    with Elasticsearch(tmp_path / "es") as server:
+        make_index(server, "songs", {"v": vector_field(server, DIM), **MANY_FIELDS})
+        documents = many(30_000, seed=2)
+        fill(server, "songs", documents)
+        on(place, server, "songs")
+        with place.migration(verify="full", page_rows=500) as migration:
+            source = migration.source
+            read = source.read
+            killed = threading.Event()
+
+            def read_and_kill(chunk: Any) -> Iterator[Any]:
+                for number, batch in enumerate(read(chunk)):
+                    if number == 1 and not killed.is_set():
+                        killed.set()
+                        server.kill()
+                        threading.Timer(1, server.start).start()
+                    yield batch
+
+            source.read = read_and_kill  # type: ignore[method-assign]
+            run(migration)
+        assert killed.is_set()
+        expected = {key: {**doc, "v": floats(doc["v"])} for key, doc in documents.items()}
+        assert_holds(place, "songs", expected)
+
+
+def test_nine(elasticsearch_9, place):
+    """9.2 and newer leave vectors out of what they answer unless asked, and keep none as it came.
+
+    What they hold of a vector that is searched by its angle is its direction and its length, so
+    what they give is another by a rounding.
+    """
+    searched = {"type": "dense_vector", "dims": DIM, "index": True}
+    fields = {
+        "near": {**searched, "similarity": "l2_norm"},
+        "turned": {**searched, "similarity": "cosine"},
+    }
+    make_index(elasticsearch_9, "nine", fields)
+    documents = {
+        key: {"near": doc["v"], "turned": doc["v"]} for key, doc in many(500, seed=9).items()
+    }
+    write(elasticsearch_9, "nine", documents)
+    report = on(place, elasticsearch_9, "nine").run(verify="full", index="autoindex")
+    [collection] = report["collections"]
+    assert collection["rows_counted"] == 500
+    assert any("'turned'" in note and "rounding" in note for note in collection["notes"])
+    found = rows_of(place, "nine")
+    for key, document in documents.items():
+        assert list(found[key]["near"]) == floats(document["near"])
+        assert np.allclose(found[key]["turned"], document["turned"], rtol=0, atol=1e-6)
+    metrics = {name: place.client.describe_index("nine", name)["metric_type"] for name in fields}
+    assert metrics == {"near": "L2", "turned": "COSINE"}
