@@ -8,11 +8,12 @@ import shutil
 import statistics
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from bench.child import Measured, case, measure
-from bench.data import ROWS, cache, source, warm
+from bench.data import FAISS, ROWS, cache, faiss_index, source, warm
 
 TARGETS = {
     "local ratio": 2.5,
@@ -21,6 +22,9 @@ TARGETS = {
     "S3 ratio": 1.5,
     "S3 peak": 400,
     "end to end": 25,
+    "faiss ratio": 1.0,
+    "faiss peak ratio": 0.5,
+    "faiss peak": 300,
 }
 
 
@@ -45,10 +49,10 @@ def _best(found: list[Measured]) -> Measured:
     return min(found, key=lambda one: one.told.get("wall", one.wall))
 
 
-def _planned(folder: Path, staging: str, work: Path, **s3: Any) -> dict[str, Any]:
+def _planned(folder: Path, staging: str, work: Path, **more: Any) -> dict[str, Any]:
     """Plans into a staging folder; returns the options of the case."""
     # Converting asks nothing of the target: planning does, and a Milvus Lite answers as well.
-    options = {"source": str(folder), "staging": staging, "uri": str(work / "lite.db"), **s3}
+    options = {"source": str(folder), "staging": staging, "uri": str(work / "lite.db"), **more}
     case("plan", **options)
     return options
 
@@ -139,6 +143,37 @@ def end_to_end(work: Path, index: bool) -> None:
         _say("process: peak memory", one.peak_mb, "MB")
 
 
+def faiss(rounds: int, work: Path) -> None:
+    """Index files to numpy, against what Faiss and numpy do by themselves in the same run."""
+    for name, (_, rows) in FAISS.items():
+        code = f"from bench.data import faiss_index; faiss_index({name!r})"
+        measure([sys.executable, "-c", code])
+        folder = faiss_index(name)
+        warm(folder)
+        index = str(folder / "songs.index")
+        converted: list[Measured] = []
+        dumped: list[Measured] = []
+        for _ in range(rounds):
+            staging = work / "staging"
+            options = _planned(folder, str(staging), work, path="faiss", source=index)
+            converted.append(case("convert", **options))
+            shutil.rmtree(staging)
+            dump = work / "dump"
+            dump.mkdir()
+            dumped.append(case("faiss_dump", index=index, folder=str(dump)))
+            shutil.rmtree(dump)
+        one, plain = _best(converted), _best(dumped)
+        print(f"Faiss {name} x 128, local disk ({one.told['bytes'] / 1e6:.0f} MB of numpy files)")
+        _say("convert, with checks and fingerprint", one.told["wall"], "s")
+        _say("read_index, reconstruct_n, numpy.save", plain.told["wall"], "s")
+        _say("convert / Faiss and numpy", one.told["wall"] / plain.told["wall"], "x", "faiss ratio")
+        _say("CPU per 1M rows", one.told["cpu"] / (rows / 1e6), "s")
+        _say("CPU per 1M rows of Faiss and numpy", plain.told["cpu"] / (rows / 1e6), "s")
+        _say("process: peak memory", one.peak_mb, "MB", "faiss peak")
+        _say("process: peak memory of Faiss and numpy", plain.peak_mb, "MB")
+        _say("peak / Faiss and numpy", one.peak_mb / plain.peak_mb, "x", "faiss peak ratio")
+
+
 def _machine() -> str:
     names = [
         line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
@@ -148,32 +183,41 @@ def _machine() -> str:
     return f"{os.cpu_count()} cores, {model}, {memory:.0f} GiB; load {os.getloadavg()[0]:.1f}"
 
 
+def _milvus(chosen: argparse.Namespace, work: Path) -> None:
+    end_to_end(work, index=False)
+    if chosen.index:
+        end_to_end(work / "indexed", index=True)
+
+
+# A new path's case is a function and a line here.
+CASES: dict[str, Callable[[argparse.Namespace, Path], None]] = {
+    "local": lambda chosen, work: local(chosen.sizes, chosen.rounds, work),
+    "s3": lambda chosen, work: bucket(chosen.sizes, chosen.rounds, work),
+    "milvus": _milvus,
+    "faiss": lambda chosen, work: faiss(chosen.rounds, work),
+}
+
+
 def main() -> None:
     """Runs what the arguments choose."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=main.__doc__)
-    parser.add_argument("cases", nargs="*", help="local, s3, milvus; all of them by default")
+    parser.add_argument("cases", nargs="*", help=f"{', '.join(CASES)}; all of them by default")
     parser.add_argument("--sizes", nargs="+", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--rounds", type=int, default=3, help="runs of each; the best counts")
     parser.add_argument(
         "--index", action="store_true", help="milvus: wait for the index too (minutes on 2 cores)"
     )
     chosen = parser.parse_args()
-    unknown = set(chosen.cases) - {"local", "s3", "milvus"}
+    unknown = set(chosen.cases) - set(CASES)
     if unknown:
         parser.error(f"no such case: {', '.join(sorted(unknown))}")
-    cases = chosen.cases or ["local", "s3", "milvus"]
+    cases = chosen.cases or CASES
     print(_machine())
     cache().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache(), prefix="run-") as folder:
         work = Path(folder)
-        if "local" in cases:
-            local(chosen.sizes, chosen.rounds, work)
-        if "s3" in cases:
-            bucket(chosen.sizes, chosen.rounds, work)
-        if "milvus" in cases:
-            end_to_end(work, index=False)
-            if chosen.index:
-                end_to_end(work / "indexed", index=True)
+        for name in cases:
+            CASES[name](chosen, work)
 
 
 if __name__ == "__main__":

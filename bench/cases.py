@@ -6,7 +6,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ from airlift.connections import MilvusConnection, StorageConnection
 from airlift.migration import Migration
 from airlift.report import Report
 from airlift.run import run
-from airlift.sources.milvus1x.params import Milvus1xParams
+from airlift.sources.registry import params_class
 from airlift.steps.convert import convert_batch
 from airlift.steps.export_meta import export_meta
 from airlift.steps.plan import make_plan
@@ -52,17 +52,28 @@ class OneTarget:
         raise KeyError(conn_id)
 
 
+# The params that say where a path's source is.
+_WHERE: dict[str, Callable[[str], dict[str, Any]]] = {
+    "milvus1x": lambda url: {"tables_url": f"{url}/tables", "meta_url": f"{url}/meta.sqlite"},
+    "faiss": lambda url: {"index_url": url},
+}
+
+
 def _migration(
-    source: str, staging: str, uri: str, s3: dict[str, str] | None = None, **params: Any
+    source: str,
+    staging: str,
+    uri: str,
+    s3: dict[str, str] | None = None,
+    path: str = "milvus1x",
+    **params: Any,
 ) -> Migration:
-    given = Milvus1xParams(
-        tables_url=f"{source}/tables",
-        meta_url=f"{source}/meta.sqlite",
+    given = params_class(path)(
         staging_url=staging,
         staging_conn_id="bucket" if s3 else "",
+        **_WHERE[path](source),
         **params,
     )
-    return Migration("milvus1x", given, "bench", OneTarget(uri, s3))
+    return Migration(path, given, "bench", OneTarget(uri, s3))
 
 
 @contextmanager
@@ -134,6 +145,21 @@ def upload(folder: str, s3: dict[str, str], bucket: str, files: list[str]) -> di
     return found
 
 
+def faiss_dump(index: str, folder: str) -> dict[str, Any]:
+    """What one would write without a tool: Faiss reads the index, numpy writes the vectors."""
+    import faiss
+    import numpy as np
+
+    found: dict[str, Any] = {}
+    with _timed(found):
+        held = faiss.read_index(index)
+        if hasattr(held, "make_direct_map"):
+            held.make_direct_map()
+        np.save(f"{folder}/vectors.npy", held.reconstruct_n(0, held.ntotal))
+        np.save(f"{folder}/ids.npy", np.arange(held.ntotal))
+    return found
+
+
 def end_to_end(**options: Any) -> dict[str, Any]:
     """A whole migration; returns the seconds of its steps."""
     found: dict[str, Any] = {}
@@ -148,7 +174,7 @@ def end_to_end(**options: Any) -> dict[str, Any]:
     return found
 
 
-CASES = {one.__name__: one for one in (plan, convert, upload, end_to_end)}
+CASES = {one.__name__: one for one in (plan, convert, upload, faiss_dump, end_to_end)}
 
 if __name__ == "__main__":
     name, text = sys.argv[1:]

@@ -38,6 +38,35 @@ def source(size: str) -> Path:
     return folder
 
 
+FAISS = {
+    "Flat 1M": ("Flat", 1_000_000),
+    "IVFFlat 1M": ("IVF1024,Flat", 1_000_000),
+    "IVFFlat 2M": ("IVF1024,Flat", 2_000_000),
+}
+_FAISS_BLOCK = 100_000
+
+
+def faiss_index(name: str) -> Path:
+    """A folder with an index file of 128 floats a row."""
+    folder = cache() / f"faiss-{name.replace(' ', '-')}"
+    if not folder.is_dir():
+        import faiss
+        import numpy as np
+
+        factory, rows = FAISS[name]
+        rng = np.random.default_rng(1)
+        index = faiss.index_factory(DIM, factory)
+        index.train(rng.standard_normal((_FAISS_BLOCK, DIM), dtype=np.float32))
+        for _ in range(rows // _FAISS_BLOCK):
+            index.add(rng.standard_normal((_FAISS_BLOCK, DIM), dtype=np.float32))
+        scratch = folder.with_suffix(".part")
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        faiss.write_index(index, str(scratch / "songs.index"))
+        scratch.rename(folder)
+    return folder
+
+
 def warm(folder: Path) -> None:
     """Reads all files once, so that every case finds them in the page cache."""
     for path in folder.rglob("*"):
