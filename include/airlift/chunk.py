@@ -51,7 +51,6 @@ class Manifest(BaseModel):
 
     Attributes:
         rows_read: live rows that the source gave.
-        note: why they are others than planned, where the source has moved on.
         rows: rows in the data files.
         bad_rows: rows that were set aside, in the collection's `bad_rows` folder.
         fingerprint: of the rows in the data files, 16 hex digits; see `airlift.fingerprint`.
@@ -65,7 +64,6 @@ class Manifest(BaseModel):
 
     chunk: str
     rows_read: int
-    note: str = ""
     rows: int
     bad_rows: int
     bytes: int

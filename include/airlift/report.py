@@ -104,7 +104,7 @@ def _collection(
         alias=plan.mapped.alias,
         fields=plan.mapped.fields,
         partitions=list(plan.mapped.target.partitions),
-        notes=[*plan.notes, *(one.note for one in written if one.note)],
+        notes=list(plan.notes),
         file_format=plan.file_format,
         chunks=len(plan.chunks),
         rows_source=plan.rows,

@@ -14,10 +14,10 @@ from airlift.migration import Migration
 from airlift.params import MigrationParams
 from airlift.run import run
 from airlift.schema import CollectionSchema, SourceCollection
-from airlift.sources.base import BadRows, Recounted
+from airlift.sources.base import BadRows
 from tests.paths.place import Place
 
-Given = pa.RecordBatch | BadRows | Recounted
+Given = pa.RecordBatch | BadRows
 
 
 @dataclass

@@ -47,19 +47,6 @@ class BadRows:
     reasons: Sequence[str]
 
 
-@dataclass(frozen=True)
-class Recounted:
-    """Says that the source has moved on since the plan: a chunk now has other rows than planned.
-
-    Attributes:
-        rows: that the chunk now has.
-        note: why, for the report.
-    """
-
-    rows: int
-    note: str
-
-
 class Source(Protocol):
     """A system that collections are moved from.
 
@@ -111,11 +98,11 @@ class Source(Protocol):
         """
         ...
 
-    def read(self, chunk: Chunk) -> Iterator[pa.RecordBatch | BadRows | Recounted]:
+    def read(self, chunk: Chunk) -> Iterator[pa.RecordBatch | BadRows]:
         """Yields a chunk's live rows, with the source's field names, in a fixed order.
 
         Batches own their memory. Rows that can't be put into columns come as `BadRows`, which count
-        as rows of the chunk. A source that may change meanwhile says so by `Recounted`.
+        as rows of the chunk.
         """
         ...
 

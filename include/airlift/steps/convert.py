@@ -22,7 +22,7 @@ from airlift.longest_values import LongestValues
 from airlift.migration import Migration, log
 from airlift.params import OnBadRow
 from airlift.plan import CollectionPlan
-from airlift.sources.base import BadRows, Recounted
+from airlift.sources.base import BadRows
 from airlift.storage import Storage
 from airlift.transform import Transform
 from airlift.unique_keys import KeyHashes
@@ -130,8 +130,6 @@ class _Conversion:
         wanted = sample_share([one.rows for one in collection.chunks])
         self._sample_at = np.unique(np.linspace(0, max(chunk.rows - 1, 0), wanted).astype(np.int64))
         self._sample: list[pa.RecordBatch] = []
-        self._expected = chunk.rows
-        self._note = ""
         self._longest = LongestValues(self._fields)
         self._key_hashes = None if collection.keys_unique or not self._key else KeyHashes()
 
@@ -139,18 +137,15 @@ class _Conversion:
         """Reads, converts and writes; returns the manifest, which is still to be written."""
         start = time.monotonic()
         for given in self._migration.source.read(self._chunk):
-            if isinstance(given, Recounted):
-                self._expected, self._note = given.rows, given.note
-                log.warning("%s, chunk %s: %s", self._collection.name, self._chunk.id, given.note)
-            elif isinstance(given, BadRows):
+            if isinstance(given, BadRows):
                 self._read += given.rows.num_rows
                 self._set_aside(given)
             else:
                 self._take(given)
-        if self._read != self._expected:
+        if self._read != self._chunk.rows:
             raise AirliftError(
                 f"{self._collection.mapped.source!r}, chunk {self._chunk.id}: the source gave "
-                f"{self._read:,} rows, the plan counted {self._expected:,}: it changed in "
+                f"{self._read:,} rows, the plan counted {self._chunk.rows:,}: it changed in "
                 "between; run again with a new migration_id"
             )
         files = self._writer.close()
@@ -227,7 +222,6 @@ class _Conversion:
         return Manifest(
             chunk=self._chunk.id,
             rows_read=self._read,
-            note=self._note,
             rows=self._rows,
             bad_rows=self._read - self._rows,
             bytes=sum(file.size for file in files),

@@ -112,8 +112,7 @@ def count_partitions(
         one = sums[collection.mapped.partitions[chunk.partition]]
         manifest = staging.manifest(collection.name, chunk.id)
         record = staging.current_import(collection.name, chunk.id)
-        # A source that has moved on since said so, and how many rows there are now.
-        one["planned"] += manifest.rows_read if manifest and manifest.note else chunk.rows
+        one["planned"] += chunk.rows
         one["set_aside"] += manifest.bad_rows if manifest else 0
         one["converted"] += manifest.rows if manifest else 0
         one["imported"] += record.rows if record and record.done else 0

@@ -16,7 +16,7 @@ from airlift.connections import Connections
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError, Refused
 from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field, SourceCollection
-from airlift.sources.base import BATCH_BYTES, BadRows, Recounted, SourceFile
+from airlift.sources.base import BATCH_BYTES, BadRows, SourceFile
 from airlift.sources.elasticsearch.choosing import Found, choose
 from airlift.sources.elasticsearch.client import SearchServer, connect
 from airlift.sources.elasticsearch.cutting import count_cells, group, pieces
@@ -169,7 +169,7 @@ class ElasticsearchSource:
             )
         return chunks
 
-    def read(self, chunk: Chunk) -> Iterator[pa.RecordBatch | BadRows | Recounted]:
+    def read(self, chunk: Chunk) -> Iterator[pa.RecordBatch | BadRows]:
         """Yields a chunk's documents in the order of their last change, shard by shard.
 
         Raises:
