@@ -376,13 +376,18 @@ def test_nine(elasticsearch_9, place):
         key: {"near": doc["v"], "turned": doc["v"]} for key, doc in many(500, seed=9).items()
     }
     write(elasticsearch_9, "nine", documents)
-    report = on(place, elasticsearch_9, "nine").run(verify="full", index="autoindex")
-    [collection] = report["collections"]
-    assert collection["rows_counted"] == 500
-    assert any("'turned'" in note and "rounding" in note for note in collection["notes"])
-    found = rows_of(place, "nine")
-    for key, document in documents.items():
-        assert list(found[key]["near"]) == floats(document["near"])
-        assert np.allclose(found[key]["turned"], document["turned"], rtol=0, atol=1e-6)
-    metrics = {name: place.client.describe_index("nine", name)["metric_type"] for name in fields}
-    assert metrics == {"near": "L2", "turned": "COSINE"}
+    on(place, elasticsearch_9, "nine")
+    with pytest.raises(Refused, match=r"has 2 vector fields \['near', 'turned'\], .* at most 1"):
+        place.run()
+    metrics = {"near": "L2", "turned": "COSINE"}
+    for name, other in (("near", "turned"), ("turned", "near")):
+        mapping = {"nine": {"target": name, "exclude": [other]}}
+        run = {"mapping": mapping, "migration_id": name, "verify": "full", "index": "autoindex"}
+        [collection] = place.run(**run)["collections"]
+        assert collection["rows_counted"] == 500
+        assert any("['turned']" in note and "rounding" in note for note in collection["notes"])
+        found = rows_of(place, name)
+        ours = np.array([floats(documents[key][name]) for key in found])
+        theirs = np.array([list(row[name]) for row in found.values()])
+        assert np.abs(ours - theirs).max() <= (0 if name == "near" else 1e-6)
+        assert place.client.describe_index(name, name)["metric_type"] == metrics[name]

@@ -31,6 +31,7 @@ class Capabilities:
         data_types: the field types that it holds.
         nullable: whether a scalar field may have no value in a row.
         nullable_vectors: whether a vector field may.
+        most_vectors: vector fields that a collection may have.
         databases: whether it has databases.
         counts_partitions: whether `count(*)` without an expression heeds partition names.
         ordered_pages: whether a query with a limit gives the smallest primary keys.
@@ -41,6 +42,7 @@ class Capabilities:
     data_types: frozenset[DataType]
     nullable: bool = False
     nullable_vectors: bool = False
+    most_vectors: int = 10  # 4 unless proxy.maxVectorFieldNum says more
     databases: bool = True
     counts_partitions: bool = True
     ordered_pages: bool = True
@@ -83,18 +85,27 @@ _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
     (
         (2, 3),
         Capabilities(
-            ("grpc_bulk_insert", "insert", "upsert"), _TYPES_2_3, default_index=_BINARY_INDEX
+            ("grpc_bulk_insert", "insert", "upsert"),
+            _TYPES_2_3,
+            most_vectors=1,
+            default_index=_BINARY_INDEX,
         ),
     ),
     (
         (2, 2, 9),
-        Capabilities(("grpc_bulk_insert", "insert"), _TYPES_2_2_9, default_index=_BINARY_INDEX),
+        Capabilities(
+            ("grpc_bulk_insert", "insert"),
+            _TYPES_2_2_9,
+            most_vectors=1,
+            default_index=_BINARY_INDEX,
+        ),
     ),
     (
         (2, 2),
         Capabilities(
             ("grpc_bulk_insert", "insert"),
             _TYPES_2_2,
+            most_vectors=1,
             databases=False,
             default_index=_BINARY_INDEX,
         ),

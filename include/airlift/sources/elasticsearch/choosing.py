@@ -123,8 +123,9 @@ def _described(
     for index, filters in indices.items():
         path = f"/{quote(index, safe='')}"
         mappings.append(server.ask("GET", f"{path}/_mapping")[index].get("mappings", {}))
-        told = server.ask("GET", f"{path}/_settings", params={"flat_settings": "true"})
-        setting = told[index]["settings"]
+        wanted = {"flat_settings": "true", "include_defaults": "true"}
+        told = server.ask("GET", f"{path}/_settings", params=wanted)[index]
+        setting = {**told.get("defaults", {}), **told["settings"]}
         settings.append(setting)
         parts.append(
             IndexPart(

@@ -77,6 +77,7 @@ class Describer:
                 path = tuple(name.split("."))
                 made.columns.append(Column(name=name, path=path, type=edit.type))
                 made.known.add(path[0])
+                made.others = [other for other in made.others if other != name]
         made.columns = [self._edited(made, one) for one in made.columns]
         for place, mapping in enumerate(self._found.mappings):
             self._look_at_source(made, place, mapping)
@@ -114,7 +115,9 @@ class Describer:
             made.known.discard(name)
             made.others.append(name)
         else:
-            made.columns.append(column.model_copy(update={"without": tuple(vectors)}))
+            made.columns.append(
+                column.model_copy(update={"without": tuple(path[1:] for path in vectors)})
+            )
         if any(one.get("fields") for one in definitions):
             made.notes.append(f"multi-fields of {name!r} are other forms of it, and left out")
         for path, vector in vectors.items():
@@ -173,11 +176,27 @@ class Describer:
                 f"index {index!r} keeps only a part of each _source ({', '.join(cut)}): what is "
                 "not kept can't be moved"
             )
+        self._look_at_vectors(made, place)
         mode = source.get("mode") or self._found.settings[place].get("index.mapping.source.mode")
         if mode == "synthetic":
             made.notes.append(
                 f"index {index!r} has a synthetic _source: lists come sorted, as the server has "
                 "made them"
+            )
+
+    def _look_at_vectors(self, made: Description, place: int) -> None:
+        """Elasticsearch 9.2 and newer keep a vector as its direction and its length."""
+        if self._found.settings[place].get("index.mapping.exclude_source_vectors") != "true":
+            return
+        turned = [
+            one.name
+            for one in made.columns
+            if (one.kind, one.metric_type) == ("dense_vector", "COSINE")
+        ]
+        if turned:
+            made.notes.append(
+                f"vectors of {turned} are no longer held as they came: the server puts them "
+                "together from direction and length, with a rounding in the last digit"
             )
 
     def measured(self, made: Description, found: Measured) -> Layout:

@@ -79,12 +79,14 @@ class RowMaker:
         try:
             return self._rows(hits)
         except Rounded:
-            return self._rows(again())
+            return self._rows(again(), exact=True)
 
-    def _rows(self, hits: Sequence[Hit]) -> tuple[pa.RecordBatch, BadRows | None]:
+    def _rows(
+        self, hits: Sequence[Hit], exact: bool = False
+    ) -> tuple[pa.RecordBatch, BadRows | None]:
         sources = [hit.get("_source") or {} for hit in hits]
         reasons: dict[int, str] = {}
-        others = self._others(sources, reasons)
+        others = self._others(sources, reasons, exact)
         arrays = []
         keys: list[Any] = []
         for place, (column, get) in enumerate(
@@ -95,7 +97,7 @@ class RowMaker:
                 keys = raw
             if column.is_vector and None in raw:
                 self._lack_vectors(column, hits, raw)
-            array, bad = array_of(column, raw)
+            array, bad = array_of(column, raw, exact)
             arrays.append(array)
             for row, reason in bad.items():
                 reasons.setdefault(row, f"field {column.name!r}: {reason}")
@@ -111,7 +113,7 @@ class RowMaker:
         )
         return batch, _bad_rows(hits, keys, reasons)
 
-    def _others(self, sources: list[Any], reasons: dict[int, str]) -> list[str]:
+    def _others(self, sources: list[Any], reasons: dict[int, str], exact: bool) -> list[str]:
         """The dynamic field's texts. Puts into `sources` what dotted names stand for."""
         texts = ["{}"] * len(sources)
         for row, source in enumerate(sources):
@@ -133,7 +135,7 @@ class RowMaker:
                 )
                 continue
             try:
-                texts[row] = json_text(others)
+                texts[row] = json_text(others, exact)
             except BadValue as bad:
                 reasons[row] = f"fields {shown(list(others))}: {bad}"
         return texts

@@ -48,24 +48,31 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def reader(column: Column) -> Read:
+def reader(column: Column, exact: bool = False) -> Read:
     """What turns a column's value in a document into that of the Arrow column (None stays None).
 
-    It raises BadValue for what can't be turned without changing its meaning.
+    It raises BadValue for what can't be turned without changing its meaning, and Rounded.
+
+    Args:
+        exact: the documents were parsed exactly, so that no number was rounded.
     """
     if column.type is DataType.JSON:
-        return lambda value: None if value is None else json_text(_without(value, column.without))
+        return lambda value: (
+            None if value is None else json_text(_without(value, column.without), exact)
+        )
     if column.type is DataType.SPARSE_FLOAT_VECTOR:
         return sparse
-    one = _scalar(column)
+    one = _scalar(column, exact)
     if column.type is DataType.ARRAY:
         return lambda value: _many(value, one)
     return lambda value: _single(value, one)
 
 
-def _scalar(column: Column) -> Read:
+def _scalar(column: Column, exact: bool) -> Read:
     if column.formats:
         return _date(column.formats)
+    if column.scalar is DataType.VARCHAR and not exact:
+        return _text_of_what_may_be_rounded
     return _SCALARS[column.scalar]
 
 
@@ -105,10 +112,14 @@ def text(value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
-        if abs(value) >= 2**63:
-            raise Rounded
         return orjson.dumps(value).decode()
     raise BadValue(f"expected text, found {shown(value)}")
+
+
+def _text_of_what_may_be_rounded(value: Any) -> str:
+    if isinstance(value, float) and abs(value) >= 2**63:
+        raise Rounded
+    return text(value)
 
 
 def _integer(bits: int) -> Read:
@@ -182,13 +193,13 @@ def _date(formats: str) -> Read:
     return millis
 
 
-def json_text(value: Any) -> str:
+def json_text(value: Any, exact: bool) -> str:
     """Any value as JSON text."""
     try:
         made = canonical(value)
     except (TypeError, ValueError) as error:
         raise BadValue(f"can't be carried as JSON: {error}") from error
-    if _LARGE.search(made):
+    if not exact and _LARGE.search(made):
         raise Rounded
     return made
 
