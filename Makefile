@@ -6,6 +6,8 @@ STAMP := $(VENV)/.made-from-lock
 # Another interpreter: make env PYTHON=/opt/python3.13/bin/python3
 PYTHON ?=
 PYTEST_ARGS ?=
+# Another path: make demo PATH_TO_SHOW=faiss_to_milvus
+PATH_TO_SHOW ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test bench lint format lock servers clean
@@ -16,8 +18,8 @@ help: ## list the commands
 
 env: $(STAMP) ## make .venv with everything in requirements.lock, and this project in it
 
-demo: env ## Airflow, a real Milvus and a sample migration on this machine
-	@$(BIN)/python -m demo
+demo: env ## Airflow, a real Milvus and a sample migration on this machine; PATH_TO_SHOW=faiss_to_milvus
+	@$(BIN)/python -m demo $(PATH_TO_SHOW)
 
 test: env servers ## every test; PYTEST_ARGS="-k name" chooses some
 	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -14,18 +14,20 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
+from demo.paths import PATHS, make_sample
 from demo.terminal import show_progress, show_report
-from include.samples.milvus1x_tables import demo_tables, write_milvus1x
 from localservers import AirflowStandalone, LocalServerError, Milvus, MilvusLite
 
 ROOT = Path(__file__).resolve().parent.parent
-DAG_ID = "milvus1x_to_milvus"
 _RUN_SECONDS = 600
 
 
 def main() -> int:
     """Runs the demo; returns the exit code."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument(
+        "path", nargs="?", default="milvus1x_to_milvus", choices=list(PATHS), help="what to show"
+    )
     parser.add_argument("--once", action="store_true", help="stop when the migration has ended")
     arguments = parser.parse_args()
     # A shell that starts it with & would have Ctrl-C ignored.
@@ -34,7 +36,7 @@ def main() -> int:
         home, lock = _own_home()
         stack.callback(lock.close)
         try:
-            return _demo(stack, home, arguments.once)
+            return _demo(stack, home, arguments.path, arguments.once)
         except LocalServerError as error:
             print(f"the demo could not start: {error}", file=sys.stderr)
             return 1
@@ -58,7 +60,7 @@ def _own_home() -> tuple[Path, IO[str]]:
     raise LocalServerError("99 demos run already")
 
 
-def _demo(stack: ExitStack, home: Path, once: bool) -> int:
+def _demo(stack: ExitStack, home: Path, dag_id: str, once: bool) -> int:
     embedded = platform.system() == "Linux" and platform.machine() == "x86_64"
     print(
         f"Starting Airflow and {'Milvus 2.3.5' if embedded else 'Milvus Lite'} in {home}",
@@ -73,26 +75,21 @@ def _demo(stack: ExitStack, home: Path, once: bool) -> int:
     shutil.rmtree(home / "milvus", ignore_errors=True)
     milvus = stack.enter_context((Milvus if embedded else MilvusLite)(home / "milvus"))
     staging = Path(milvus.data_dir) / "staging" if embedded else home / "staging"
-    source = home / "milvus1x"
-    shutil.rmtree(source, ignore_errors=True)
-    tables = demo_tables() if embedded else demo_tables()[:1]  # Lite has no binary vectors
-    write_milvus1x(source, tables)
+    sample = make_sample(dag_id, stack, home, lite=not embedded)
     airflow.wait_healthy()
-    _say_connection(airflow, milvus.address)
-    airflow.wait_for_dag(DAG_ID)
-    airflow.unpause(DAG_ID)
-    conf = {
-        "tables_url": str(source / "tables"),
-        "meta_url": str(source / "meta.sqlite"),
-        "staging_url": str(staging),
-        "verify": "full",
-    }
+    host, port = milvus.address.rsplit(":", 1)
+    target = {"connection_id": "milvus_default", "conn_type": "milvus", "host": host}
+    for connection in [{**target, "port": int(port)}, *sample.connections]:
+        _say_connection(airflow, connection)
+    airflow.wait_for_dag(dag_id)
+    airflow.unpause(dag_id)
+    conf = {**sample.params, "staging_url": str(staging), "verify": "full"}
     print(f"\nAirflow: {airflow.base_url}  (user {airflow.username}, password {airflow.password})")
-    print(f"Triggering {DAG_ID} by REST with\n{json.dumps(conf, indent=2)}\n", flush=True)
-    run_id = airflow.trigger(DAG_ID, conf)
-    state = show_progress(airflow, DAG_ID, run_id)
-    code = _show_result(airflow, run_id, state, staging)
-    page = f"{airflow.base_url}/dags/{DAG_ID}/runs/{run_id}"
+    print(f"Triggering {dag_id} by REST with\n{json.dumps(conf, indent=2)}\n", flush=True)
+    run_id = airflow.trigger(dag_id, conf)
+    state = show_progress(airflow, dag_id, run_id)
+    code = _show_result(airflow, dag_id, run_id, state, staging)
+    page = f"{airflow.base_url}/dags/{dag_id}/runs/{run_id}"
     print(f"The run in Airflow's UI: {page}")
     print(f"  user {airflow.username}, password {airflow.password}", flush=True)
     print("  To run it again there, give another target_database: these collections exist now.")
@@ -102,33 +99,29 @@ def _demo(stack: ExitStack, home: Path, once: bool) -> int:
     return code
 
 
-def _say_connection(airflow: AirflowStandalone, address: str) -> None:
-    """Makes the connection that the DAG's params name, or points it to this Milvus."""
-    host, port = address.rsplit(":", 1)
-    body: dict[str, Any] = {
-        "connection_id": "milvus_default",
-        "conn_type": "milvus",
-        "host": host,
-        "port": int(port),
-    }
+def _say_connection(airflow: AirflowStandalone, body: dict[str, Any]) -> None:
+    """Makes a connection that the DAG's params name, or changes it to lead to this server."""
+    name = body["connection_id"]
     there = airflow.request("GET", "/connections")["connections"]
-    if any(one["connection_id"] == "milvus_default" for one in there):
-        airflow.request("PATCH", "/connections/milvus_default", json=body)
+    if any(one["connection_id"] == name for one in there):
+        airflow.request("PATCH", f"/connections/{name}", json=body)
     else:
         airflow.request("POST", "/connections", json=body)
 
 
-def _show_result(airflow: AirflowStandalone, run_id: str, state: str, staging: Path) -> int:
+def _show_result(
+    airflow: AirflowStandalone, dag_id: str, run_id: str, state: str, staging: Path
+) -> int:
     """Prints the report, or the log of what failed; returns the exit code."""
     if state == "success":
         newest = max(staging.glob("*/report.json"), key=lambda path: path.stat().st_mtime)
         show_report(json.loads(newest.read_text()))
         print(f"Report: {newest.with_suffix('.html')}")
         return 0
-    for task in airflow.task_instances(DAG_ID, run_id):
+    for task in airflow.task_instances(dag_id, run_id):
         if task["state"] == "failed":
             print(f"\n{task['task_id']} failed:")
-            log = airflow.task_log(DAG_ID, run_id, task["task_id"], map_index=task["map_index"])
+            log = airflow.task_log(dag_id, run_id, task["task_id"], map_index=task["map_index"])
             print(log[-3000:])
     return 1
 

@@ -6,7 +6,7 @@ from airlift.sources.registry import params_class
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- params: made by tests/unit/test_docs.py -->", "<!-- /params -->"
-PAGES = {"milvus1x": ROOT / "docs" / "milvus1x.md"}
+PAGES = {source: ROOT / "docs" / f"{source}.md" for source in ("milvus1x", "faiss")}
 
 
 def table(source: str) -> str:
