@@ -95,7 +95,9 @@ class RowMaker:
             raw = get(hits, sources)
             if place == self._key:
                 keys = raw
-            if column.is_vector and None in raw:
+            if column.is_vector:
+                # To Elasticsearch an empty list is the same as nothing.
+                raw = [None if value == [] else value for value in raw] if [] in raw else raw
                 self._lack_vectors(column, hits, raw)
             array, bad = array_of(column, raw, exact)
             arrays.append(array)
@@ -141,7 +143,7 @@ class RowMaker:
         return texts
 
     def _lack_vectors(self, column: Column, hits: Sequence[Hit], raw: Sequence[Any]) -> None:
-        if self._layout.on_missing_vector is not OnMissingVector.FAIL:
+        if None not in raw or self._layout.on_missing_vector is not OnMissingVector.FAIL:
             return
         hit = hits[raw.index(None)]
         raise AirliftError(

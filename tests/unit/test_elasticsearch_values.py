@@ -1,0 +1,223 @@
+"""Values of documents: what is taken, and what makes a row a bad one."""
+
+from __future__ import annotations
+
+import math
+import struct
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airlift.datatypes import DataType
+from airlift.sources.base import BadRows
+from airlift.sources.elasticsearch import dates
+from airlift.sources.elasticsearch.arrays import array_of
+from airlift.sources.elasticsearch.columns import Column
+from airlift.sources.elasticsearch.lists import arrow_list
+from airlift.sources.elasticsearch.params import OnMissingVector
+from airlift.sources.elasticsearch.rows import Layout, RowMaker, expanded
+
+SCALARS = {
+    DataType.VARCHAR: st.text(st.characters(exclude_categories=["Cs"]), max_size=9),
+    DataType.INT8: st.integers(-128, 127),
+    DataType.INT16: st.integers(-(2**15), 2**15 - 1),
+    DataType.INT32: st.integers(-(2**31), 2**31 - 1),
+    DataType.INT64: st.integers(-(2**63), 2**63 - 1),
+    DataType.FLOAT: st.floats(width=32, allow_nan=False, allow_infinity=False),
+    DataType.DOUBLE: st.floats(allow_nan=False, allow_infinity=False),
+    DataType.BOOL: st.booleans(),
+}
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=4)
+    | st.sampled_from(["1", "-2.0", "1e400", "NaN", "true", "2024-01-01", "\ud800", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+
+
+def column(data_type: DataType, **options: Any) -> Column:
+    return Column(name="f", path=("f",), type=data_type, **options)
+
+
+@pytest.mark.parametrize("kind", SCALARS, ids=str)
+@given(data=st.data())
+def test_clean_values_come_as_they_are(kind: DataType, data: st.DataObject) -> None:
+    values = data.draw(st.lists(st.none() | SCALARS[kind], max_size=20))
+    found, bad = array_of(column(kind), values)
+    found.validate(full=True)
+    assert found.to_pylist() == values
+    assert not bad
+    _, missing = array_of(column(kind, nullable=False), values)
+    assert missing == {n: "is missing" for n, one in enumerate(values) if one is None}
+
+
+@pytest.mark.parametrize("kind", SCALARS, ids=str)
+@given(data=st.data())
+def test_one_value_in_a_list_is_that_value_and_arrays_hold_them(
+    kind: DataType, data: st.DataObject
+) -> None:
+    values = data.draw(st.lists(SCALARS[kind], min_size=1, max_size=9))
+    found, bad = array_of(column(kind), [[one] for one in values])
+    assert (found.to_pylist(), bad) == (values, {})
+    array = column(DataType.ARRAY, element_type=kind)
+    found, bad = array_of(array, [values, None, [], values[0]])
+    found.validate(full=True)
+    assert (found.to_pylist(), bad) == ([values, None, [], [values[0]]], {})
+
+
+@pytest.mark.parametrize(
+    "kind", [*SCALARS, DataType.JSON, DataType.SPARSE_FLOAT_VECTOR, DataType.ARRAY], ids=str
+)
+@given(values=st.lists(ANYTHING, max_size=8))
+def test_whatever_a_document_holds_is_taken_or_told(kind: DataType, values: list[Any]) -> None:
+    one = column(kind, element_type=DataType.INT64 if kind is DataType.ARRAY else None)
+    layout = Layout(
+        columns=(Column(name="_id", type=DataType.VARCHAR, is_key=True, nullable=False), one),
+        known=("f",),
+        dynamic=False,
+        on_missing_vector=OnMissingVector.NULL,
+    )
+    hits = [
+        {"_index": "i", "_id": str(n), "_source": {"f": value}} for n, value in enumerate(values)
+    ]
+    batch, bad = RowMaker(layout).rows(hits, lambda: hits)
+    batch.validate(full=True)
+    told = list(bad.keys) if isinstance(bad, BadRows) else []
+    assert sorted([*batch.column(0).to_pylist(), *told], key=int) == [h["_id"] for h in hits]
+    for reason in bad.reasons if bad else ():
+        assert reason.startswith("field 'f': ")
+    if kind is DataType.JSON:
+        for key, text in zip(*(c.to_pylist() for c in batch.columns), strict=True):
+            wanted = values[int(key)]
+            assert wanted is None if text is None else orjson.loads(text) == wanted
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=4, max_size=4))
+def test_float_vectors_are_exact(numbers: list[float]) -> None:
+    vector = column(DataType.FLOAT_VECTOR, dim=4, kind="dense_vector")
+    rows = [orjson.loads(orjson.dumps(numbers))] * 2
+    clean, _ = array_of(vector, rows)
+    beside_bad, bad = array_of(vector, [*rows, None, [1, 2], "x", [1, 2, 3, 1e39]])
+    wanted = struct.pack("<4f", *numbers)
+    for found in (clean, beside_bad):
+        for row in found.to_pylist()[:2]:
+            assert struct.pack("<4f", *row) == wanted
+    assert set(bad) == {3, 4, 5}
+    assert beside_bad.null_count == 4
+    assert "1e+39 is out of the range of FLOAT" in bad[5]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ([True, 1.0], "expected a number, found true"),
+        (["1.5", 2], None),
+        (["NaN", 2], 'expected a number, found "NaN"'),
+        ([None, 2], "expected a number, found null"),
+        ([[1], 2], r"expected a number, found [1]"),
+        ({"a": 1}, "expected a list of numbers"),
+        ([1], "expected 2 numbers, found 1"),
+    ],
+)
+def test_vectors_from_plain_lists(value: Any, told: str | None) -> None:
+    _, bad = array_of(column(DataType.FLOAT_VECTOR, dim=2, kind="float"), [[1, 2], value])
+    assert (told in bad[1]) if told else not bad
+
+
+def test_a_number_of_more_than_64_bits_is_not_rounded() -> None:
+    long = 123456789012345678901234567890
+    layout = Layout(
+        columns=(
+            Column(name="_id", type=DataType.VARCHAR, is_key=True, nullable=False),
+            column(DataType.VARCHAR),
+        ),
+        known=("f",),
+        dynamic=False,
+    )
+
+    def hits(value: Any) -> list[dict[str, Any]]:
+        return [{"_index": "i", "_id": "1", "_source": {"f": value}}]
+
+    batch, bad = RowMaker(layout).rows(hits(float(long)), lambda: hits(long))
+    assert bad is None
+    assert batch.column(1).to_pylist() == [str(long)]
+
+
+@given(st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31)), st.integers(-1439, 1439))
+def test_dates_as_python_writes_them(moment: datetime, minutes: int) -> None:
+    read = dates.reader(dates.DEFAULT_FORMATS)
+    assert read
+    micros = (moment - datetime(1970, 1, 1)) // timedelta(microseconds=1)
+    assert read(moment.isoformat()) == micros // 1000
+    assert read(moment.replace(tzinfo=UTC).isoformat()) == micros // 1000
+    sign, rest = "-" if minutes < 0 else "+", abs(minutes)
+    zone = f"{sign}{rest // 60:02}:{rest % 60:02}"
+    assert read(f"{moment.isoformat()}{zone}") == micros // 1000 - minutes * 60_000
+
+
+@given(st.integers(-(10**17), 10**17))
+def test_dates_as_numbers(number: int) -> None:
+    read = dates.reader("epoch_millis")
+    seconds = dates.reader("epoch_second")
+    assert read and seconds
+    assert read(str(number)) == number
+    assert seconds(str(number)) == number * 1000
+    assert seconds(f"{number}.25") == number * 1000 + (250 if number >= 0 else -250)
+
+
+@pytest.mark.parametrize(
+    ("formats", "text", "millis"),
+    [
+        ("yyyy-MM-dd HH:mm:ss", "1970-01-01 00:00:01", 1000),
+        ("yyyy-MM-dd HH:mm:ss", "1970-01-01T00:00:01", None),
+        ("dd.MM.yyyy||yyyy", "02.01.1970", 86_400_000),
+        ("dd.MM.yyyy||yyyy", "1971", 31_536_000_000),
+        ("basic_date", "19700102", 86_400_000),
+        ("strict_date_optional_time", "1970-02-30", None),
+        ("strict_date_optional_time", "1970-01-01T25:00", None),
+        ("yyyy-MM-dd'T'HH:mm:ss.SSSXXX", "1970-01-01T01:00:00.007+01:00", 7),
+    ],
+)
+def test_dates_in_formats_of_their_own(formats: str, text: str, millis: int | None) -> None:
+    read = dates.reader(formats)
+    assert read
+    assert read(text) == millis
+
+
+@pytest.mark.parametrize("formats", ["EEE", "hh:mm a", "w/yyyy-MM-dd", "yyyy yyyy", "rfc822"])
+def test_formats_that_are_not_known_are_not_guessed(formats: str) -> None:
+    assert dates.reader(formats) is None
+
+
+@given(
+    st.lists(
+        st.none() | st.lists(st.binary(max_size=3), max_size=3) | st.lists(st.none(), max_size=2)
+    )
+)
+def test_nested_lists_as_arrow(values: list[Any]) -> None:
+    kind = pa.list_(pa.binary())
+    assert arrow_list(values, kind).to_pylist() == values
+
+
+def test_dotted_names_are_objects() -> None:
+    known = {"a", "x.y"}
+    assert expanded({"a.b": 1, "a": {"c": 2}}, known) == {"a": {"b": 1, "c": 2}}
+    assert expanded({"a.b.c": 1, "a.b.d": 2}, known) == {"a": {"b": {"c": 1, "d": 2}}}
+    assert expanded({"x.y": 1, "q.r": 2, "a.": 3}, known) == {"x.y": 1, "q.r": 2, "a.": 3}
+    assert expanded({"a.b": 1, "a": [1]}, known) == {"a.b": 1, "a": [1]}
+
+
+def test_floats_are_rounded_as_elasticsearch_does() -> None:
+    found, bad = array_of(column(DataType.FLOAT), [0.1, 16777217.0, 5e-324, -math.pi])
+    assert not bad
+    assert found.to_pylist() == np.array([0.1, 16777217.0, 5e-324, -math.pi], "f4").tolist()
