@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from include.samples.elasticsearch_documents import write_articles
 from include.samples.faiss_indexes import demo_indexes, write_faiss
 from include.samples.milvus1x_tables import demo_tables, write_milvus1x
+from localservers import Elasticsearch
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,22 @@ def _faiss(stack: ExitStack, folder: Path, lite: bool) -> Sample:
     )
 
 
+def _elasticsearch(stack: ExitStack, folder: Path, lite: bool) -> Sample:
+    print("Starting Elasticsearch 8.19 and writing 5,000 documents", flush=True)
+    server = stack.enter_context(Elasticsearch(folder))
+    write_articles(server, 5_000)
+    connection = {
+        "connection_id": "elasticsearch_default",
+        "conn_type": "elasticsearch",
+        "host": server.url,
+    }
+    return Sample({"indices": ["shop-*"]}, [connection])
+
+
 PATHS: dict[str, Callable[[ExitStack, Path, bool], Sample]] = {
     "milvus1x_to_milvus": _milvus1x,
     "faiss_to_milvus": _faiss,
+    "elasticsearch_to_milvus": _elasticsearch,
 }
 
 
