@@ -74,6 +74,42 @@ def test_ids_of_the_index_come_along_negative_and_extreme_ones_too(
     assert held.tobytes() == vectors[np.argsort(ids)].tobytes()
 
 
+@pytest.mark.parametrize("kind", [faiss.IndexNNDescentFlat, faiss.IndexHNSWCagra])
+def test_graphs_over_flat_vectors(tmp_path: Path, kind: Any) -> None:
+    vectors = floats()
+    index = kind(DIM, 32)
+    index.add(vectors)
+    faiss.write_index(index, str(tmp_path / "songs.index"))
+    assert read(tmp_path).vectors().tobytes() == vectors.tobytes()
+
+
+@pytest.mark.parametrize("code", [b"IvFL", b"IvFl"])
+def test_inverted_lists_as_old_versions_wrote_them(tmp_path: Path, code: bytes) -> None:
+    """Ids stood before the vectors; no Faiss writes it any more, so it is put together here."""
+    vectors = floats()
+    path = tmp_path / "songs.index"
+    write_index(path, vectors, "IVF4,Flat")
+    index = faiss.read_index(str(path))
+    data = path.read_bytes()
+    head = data[4 : data.index(b"ilar") - 9]  # without the empty direct map
+    ids, codes = [], []
+    for number in range(4):
+        size = index.invlists.list_size(number)
+        ids.append(faiss.rev_swig_ptr(index.invlists.get_ids(number), size).tobytes())
+        some = faiss.rev_swig_ptr(index.invlists.get_codes(number), size * DIM * 4).tobytes()
+        codes.append((len(some) // (4 if code == b"IvFl" else 1), some))
+    with path.open("wb") as file:
+        file.write(code + head)
+        for some in ids:
+            file.write((len(some) // 8).to_bytes(8, "little") + some)
+        file.write(bytes(9))
+        for count, some in codes:
+            file.write(count.to_bytes(8, "little") + some)
+    got = read(tmp_path)
+    assert "IndexIVFFlat" in got.notes
+    assert got.vectors().tobytes() == vectors.tobytes()
+
+
 def test_an_id_map_over_inverted_lists(tmp_path: Path) -> None:
     vectors, ids = floats(), np.arange(ROWS, dtype=np.int64)[::-1] * 3
     inner = faiss.index_factory(DIM, "IVF8,Flat")

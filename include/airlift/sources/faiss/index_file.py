@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airlift.errors import AirliftError
+from airlift.reading_ahead import AHEAD, read_ahead
 from airlift.sources.faiss.cursor import Cursor
 from airlift.sources.faiss.decoder import Decoder
 from airlift.sources.faiss.layout import Layout
@@ -112,8 +113,10 @@ class IndexFile:
         if self.layout.codec is None:
             yield from self._decoder().blocks(start, stop, block)
             return
-        for at in range(start, stop, block):
-            yield file.block(at, min(at + block, stop))
+        ranges = [(at, min(at + block, stop)) for at in range(start, stop, block)]
+        ahead = 0 if self._folder.is_local else AHEAD
+        for _, found in read_ahead(file.block, ranges, ahead):
+            yield found
 
     def _mapped(self, file: VectorFile, start: int, own: Ids | None, numbers: Ids) -> Ids:
         """The ids that an IDMap gives, or the index itself."""

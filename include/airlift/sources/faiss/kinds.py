@@ -109,8 +109,6 @@ KINDS: dict[str, Kind] = {
     "Ix2L": _opaque("Index2Layer"),
     "INSp": _opaque("IndexNSGPQ"),
     "INSs": _opaque("IndexNSGSQ"),
-    "IRMf": _opaque("IndexRowwiseMinMax"),
-    "IRMh": _opaque("IndexRowwiseMinMaxFP16"),
     "IxHE": _opaque("IndexLSH"),
     "IxHe": _opaque("IndexLSH"),
     "IwFd": _refused(
@@ -123,6 +121,8 @@ KINDS: dict[str, Kind] = {
         "its vectors can't be told from its lists; write its index_ivf to a file of its own",
     ),
     "IxLa": _refused("IndexLattice", _CODEC_ONLY),
+    "IRMf": _refused("IndexRowwiseMinMax", _CODEC_ONLY),
+    "IRMh": _refused("IndexRowwiseMinMaxFP16", _CODEC_ONLY),
     "Imiq": _refused("MultiIndexQuantizer", _CODEC_ONLY),
     "ImRQ": _refused("ResidualCoarseQuantizer", _CODEC_ONLY),
     "null": _refused(

@@ -7,9 +7,7 @@ float32 rows (or dim/8 bytes a row), int64 ids, int32 row offsets. See Milvus 1.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,13 +15,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from airlift.errors import AirliftError
+from airlift.reading_ahead import AHEAD, read_ahead
 from airlift.sources.milvus1x.dead_rows import DeadRows
 from airlift.storage import Storage
 
 HEADER = 8
 _OFFSETS_BLOCK = 1 << 20  # deleted offsets read at once
 _IDS_BLOCK = 1 << 16  # ids read at once, at least
-_AHEAD = 4  # blocks asked for ahead of the reader, in a bucket
 
 Ids = NDArray[np.int64]
 Vectors = NDArray[Any]
@@ -135,7 +133,7 @@ class SegmentReader:
             return
         row = np.dtype((self._kind.dtype, (self._kind.columns,)))
         vectors_path, ids_path = self._paths[:2]
-        ahead = 0 if self._storage.is_local else _AHEAD
+        ahead = 0 if self._storage.is_local else AHEAD
         with (
             self._storage.open_input(vectors_path) as vectors,
             self._storage.open_input(ids_path) as ids,
@@ -155,33 +153,10 @@ class SegmentReader:
                     for at in range(first, last, block)
                     if mask is None or not mask[at - first : at - first + block].all()
                 ]
-                for (at, end), found in _ahead(read, ranges, ahead):
+                for (at, end), found in read_ahead(read, ranges, ahead):
                     here = slice(at - first, end - first)
                     if mask is None or not (dead := mask[here]).any():
                         yield keys[here], found
                     else:
                         live = np.flatnonzero(~dead)
                         yield keys[here].take(live), found.take(live, axis=0)
-
-
-def _ahead(
-    read: Callable[[int, int], Vectors], ranges: list[tuple[int, int]], ahead: int
-) -> Iterator[tuple[tuple[int, int], Vectors]]:
-    """Reads ranges in order, up to `ahead` of them before they are asked for."""
-    if not ahead or len(ranges) < 2:
-        yield from ((at, read(*at)) for at in ranges)
-        return
-    waiting: deque[tuple[tuple[int, int], Future[Vectors]]] = deque()
-    pool = ThreadPoolExecutor(ahead)
-    try:
-        for at in ranges:
-            waiting.append((at, pool.submit(read, *at)))
-            if len(waiting) >= ahead:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
-    finally:
-        # Also when the reader stops early: nothing may read on in a file that is closed next.
-        pool.shutdown(wait=True, cancel_futures=True)
