@@ -47,7 +47,7 @@ def _may_be_empty(schema: dict[str, Any]) -> dict[str, Any]:
     """
     schema = dict(schema)
     # Several types in a list make a field that takes text or JSON; with anyOf it takes only text.
-    kinds = [one["type"] for one in schema.pop("anyOf", [schema])]
+    kinds = [one["type"] for one in schema.pop("anyOf", [schema]) if one["type"] != "null"]
     if len(kinds) > 1:
         schema.pop("examples", None)
     schema["type"] = [*kinds, "null"]

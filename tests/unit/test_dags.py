@@ -44,10 +44,19 @@ def test_every_path_has_the_same_tasks_in_the_same_order(dags):
         assert dag.get_task("clean_staging").is_teardown
 
 
+def test_airflow_can_store_every_dag(dags):
+    """The scheduler keeps them in its database, and checks each param's schema on the way."""
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    for dag in dags.values():
+        assert DagSerialization.to_dict(dag)["dag"]["dag_id"] == dag.dag_id
+
+
 # What must be given; a path's own.
 REQUIRED = {
     "milvus1x": {"tables_url": "/t", "meta_url": "/m"},
     "faiss": {"index_url": "/x.index"},
+    "elasticsearch": {"indices": ["songs"]},
 }
 
 
