@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow.fs as pafs
@@ -22,6 +19,8 @@ from airlift.sources.registry import params_class
 from airlift.steps.convert import convert_batch
 from airlift.steps.export_meta import export_meta
 from airlift.steps.plan import make_plan
+from bench.search_cases import SEARCH_CASES
+from bench.timed import timed
 
 _COPY_BYTES = 8 << 20
 
@@ -76,21 +75,10 @@ def _migration(
     return Migration(path, given, "bench", OneTarget(uri, s3))
 
 
-@contextmanager
-def _timed(found: dict[str, Any]) -> Iterator[None]:
-    wall, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
-    yield
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    found["wall"] = time.monotonic() - wall
-    found["user"] = after.ru_utime - before.ru_utime
-    found["system"] = after.ru_stime - before.ru_stime
-    found["cpu"] = found["user"] + found["system"]
-
-
 def plan(**options: Any) -> dict[str, Any]:
     """Describes the source and plans; the only contact with the target, a Milvus Lite."""
     found: dict[str, Any] = {}
-    with _migration(**options) as migration, _timed(found):
+    with _migration(**options) as migration, timed(found):
         export_meta(migration)
         made = make_plan(migration, 64)
     found["chunks"] = sum(len(one.chunks) for one in made.collections)
@@ -102,7 +90,7 @@ def convert(**options: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with _migration(**options) as migration:
         plan = migration.staging.plan()
-        with _timed(found):
+        with timed(found):
             for batch in range(len(plan.batches)):
                 convert_batch(migration, batch)
         manifests = [
@@ -134,7 +122,7 @@ def upload(folder: str, s3: dict[str, str], bucket: str, files: list[str]) -> di
         scheme="http",
     )
     found: dict[str, Any] = {}
-    with _timed(found):
+    with timed(found):
         for name in files:
             with (
                 pafs.LocalFileSystem().open_input_file(f"{folder}/{name}") as source,
@@ -151,7 +139,7 @@ def faiss_dump(index: str, folder: str) -> dict[str, Any]:
     import numpy as np
 
     found: dict[str, Any] = {}
-    with _timed(found):
+    with timed(found):
         held = faiss.read_index(index)
         if hasattr(held, "make_direct_map"):
             held.make_direct_map()
@@ -164,7 +152,7 @@ def end_to_end(**options: Any) -> dict[str, Any]:
     """A whole migration; returns the seconds of its steps."""
     found: dict[str, Any] = {}
     with _migration(**options) as migration:
-        with _timed(found):
+        with timed(found):
             run(migration)
         data = migration.staging.folder.read_bytes("report.json")
     report = Report.model_validate_json(data)
@@ -174,7 +162,9 @@ def end_to_end(**options: Any) -> dict[str, Any]:
     return found
 
 
-CASES = {one.__name__: one for one in (plan, convert, upload, faiss_dump, end_to_end)}
+CASES = {
+    one.__name__: one for one in (plan, convert, upload, faiss_dump, end_to_end, *SEARCH_CASES)
+}
 
 if __name__ == "__main__":
     name, text = sys.argv[1:]
