@@ -333,3 +333,11 @@ def test_a_cosine_collection_of_unit_vectors_only(tmp_path: Path) -> None:
     write_index(tmp_path / "songs.index", vectors, "Flat")
     with pytest.raises(AirliftError, match="the one with the id 211 has 1.01"):
         read(tmp_path, mapping=mapping)
+    # What counts is the vector that was added, not what the transform made of it.
+    vectors[211] /= 1.01
+    change = faiss.CenteringTransform(DIM)
+    change.train(vectors)
+    index = faiss.IndexPreTransform(change, faiss.IndexFlatL2(DIM))
+    index.add(vectors)
+    faiss.write_index(index, str(tmp_path / "songs.index"))
+    assert len(read(tmp_path, mapping=mapping).ids) == 300

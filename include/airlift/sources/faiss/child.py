@@ -26,7 +26,8 @@ def main() -> None:
     request = json.loads(sys.stdin.readline())
     try:
         limit = int(request["memory"])
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        if sys.platform == "linux":  # elsewhere there is no such limit
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (_SAID_BYTES, _SAID_BYTES))
         for letter, data in _answer(request):

@@ -36,9 +36,7 @@ def vector_column(stored: NDArray[Any], layout: Layout, field: Field) -> pa.Arra
     rows = len(stored)
     if field.type is not DataType.FLOAT_VECTOR:
         return pa.Array.from_buffers(field.arrow.type, rows, [None, pa.py_buffer(stored)])
-    numbers = floats(stored, layout)
-    if layout.transforms:
-        numbers = undo_all(layout.transforms, numbers)
+    numbers = _added(stored, layout)
     data = pa.py_buffer(np.ascontiguousarray(numbers))
     values = pa.Array.from_buffers(pa.float32(), numbers.size, [None, data])
     return pa.Array.from_buffers(field.arrow.type, rows, [None], children=[values])
@@ -53,9 +51,15 @@ def floats(stored: NDArray[Any], layout: Layout) -> NDArray[np.float32]:
     return numbers - np.float32(128) if codec.name == "int8" else numbers
 
 
+def _added(stored: NDArray[Any], layout: Layout) -> NDArray[np.float32]:
+    """The vectors as they were added to the index."""
+    numbers = floats(stored, layout)
+    return undo_all(layout.transforms, numbers) if layout.transforms else numbers
+
+
 def must_be_unit_length(stored: NDArray[Any], layout: Layout, ids: NDArray[Any], of: str) -> None:
     """Raises AirliftError when a vector's length is not 1: then cosine orders otherwise."""
-    numbers = floats(stored, layout)
+    numbers = _added(stored, layout)
     lengths = np.sqrt(np.einsum("ij,ij->i", numbers, numbers, dtype=np.float64))
     narrow = layout.codec is not None and layout.codec is not FLOAT32
     allowed = _UNIT_LENGTH_OF_HALVES if narrow else _UNIT_LENGTH

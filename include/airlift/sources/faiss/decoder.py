@@ -29,6 +29,7 @@ from airlift.sources.faiss.vectors import Block, Ids
 _MEMORY = 2 << 30  # beyond the file itself: Python, Faiss, and its threads' stacks
 _SILENCE = 600.0  # seconds without a byte after which it is ended
 _LONGEST_TEXT = 1 << 20
+_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "TMPDIR")
 _PACKAGES = str(Path(__file__).resolve().parents[3])
 
 
@@ -151,9 +152,10 @@ class _process:
 
     def __enter__(self) -> subprocess.Popen[bytes]:
         threads = str(min(os.cpu_count() or 1, 4))
-        environment = {
-            "PATH": os.environ.get("PATH", ""),
-            "PYTHONPATH": _PACKAGES,
+        # No more of the environment than it needs: connections with secrets may be in there.
+        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        environment |= {
+            "PYTHONPATH": os.pathsep.join(filter(None, (_PACKAGES, os.environ.get("PYTHONPATH")))),
             "OMP_NUM_THREADS": threads,
             "OPENBLAS_NUM_THREADS": "1",
             "MALLOC_ARENA_MAX": "2",
