@@ -11,6 +11,7 @@ import pytest
 
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError, Refused
+from airlift.sources.faiss import transforms
 from samples.faiss_indexes import IndexSpec, write_faiss, write_index
 from tests.unit.faiss_reading import Read, source_of
 
@@ -288,6 +289,15 @@ def test_what_cannot_be_moved_is_refused_by_name(tmp_path: Path, factory: str, t
         pytest.skip("Faiss can't make it")
     [reason] = source_of(tmp_path, allow_lossy=True).check()
     assert told in reason and "songs.index" in reason
+
+
+def test_a_matrix_that_would_take_all_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_index(tmp_path / "songs.index", floats(), "RR16,Flat")
+    monkeypatch.setattr(transforms, "_LARGEST_MATRIX", DIM - 1)
+    [reason] = source_of(tmp_path).check()
+    assert "its matrix of 16 dimensions is larger than the 15 that are undone here" in reason
 
 
 def test_metrics_without_a_counterpart(tmp_path: Path) -> None:

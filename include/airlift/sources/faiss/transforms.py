@@ -13,6 +13,7 @@ from airlift.sources.faiss.cursor import Cursor
 from airlift.sources.faiss.kinds import MAX_DIM
 
 _ORTHONORMAL = 1e-4  # the most that A·Aᵗ may differ from 1; Faiss itself takes 4e-5 or so
+_LARGEST_MATRIX = 4_096  # dimensions: its square takes memory, its cube time
 _PCA = {"PCAm": (4, 1), "PcAm": (4, 1 + 4), "Pcam": (4 + 4, 1 + 4)}
 _LINEAR = {
     "rrot": "RandomRotationMatrix",
@@ -137,6 +138,9 @@ def _linear(cursor: Cursor, code: str) -> Transform:
     if d_in != d_out:
         why = f"it leads from {d_in} dimensions to {d_out}: what it left out is lost"
         return Transform(name, d_in, d_out, why=why)
+    if d_in > _LARGEST_MATRIX:
+        why = f"its matrix of {d_in:,} dimensions is larger than the {_LARGEST_MATRIX:,} that are"
+        return Transform(name, d_in, d_out, why=f"{why} undone here")
     cursor.at = matrix_at
     matrix = np.frombuffer(cursor.read(4 * numbers), "<f4").reshape(d_out, d_in)
     cursor.at = after
