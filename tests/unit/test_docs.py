@@ -6,7 +6,9 @@ from airlift.sources.registry import params_class
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- params: made by tests/unit/test_docs.py -->", "<!-- /params -->"
-PAGES = {source: ROOT / "docs" / f"{source}.md" for source in ("milvus1x", "faiss")}
+PAGES = {
+    source: ROOT / "docs" / f"{source}.md" for source in ("milvus1x", "faiss", "elasticsearch")
+}
 
 
 def table(source: str) -> str:

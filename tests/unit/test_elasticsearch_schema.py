@@ -154,3 +154,14 @@ def test_ranges_are_grouped_evenly_and_wholly() -> None:
     assert pieces(1, 100) == 1
     assert pieces(100 << 20, 1 << 30) == 2
     assert pieces(9 << 30, 2 << 30) == 5
+
+
+def test_a_metric_that_the_whole_index_sets() -> None:
+    one = found({"v": {"type": "knn_vector", "dimension": 3}})
+    for settings, metric in (
+        ({"index.knn": "true", "index.knn.space_type": "cosinesimil"}, "COSINE"),
+        ({"index.knn": "true"}, "L2"),
+        ({}, None),
+    ):
+        columns, _, _ = described(one.model_copy(update={"settings": (settings,)}))
+        assert columns["v"].metric_type == metric

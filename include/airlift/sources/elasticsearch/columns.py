@@ -159,6 +159,11 @@ def _vector(name: str, path: tuple[str, ...], kind: str, definition: Json) -> Co
     )
 
 
+def metric_of(name: str) -> str | None:
+    """The metric of Milvus that a similarity or space type is; None where it has none."""
+    return _METRICS.get(name)
+
+
 def similarity(definition: Json) -> str:
     """What a vector field says it is searched by; empty when it does not say."""
     method = definition.get("method") or {}

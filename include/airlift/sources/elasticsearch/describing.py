@@ -16,6 +16,7 @@ from airlift.sources.elasticsearch.columns import (
     Json,
     column_of,
     inner_vectors,
+    metric_of,
     unknown_metric,
 )
 from airlift.sources.elasticsearch.dates import DEFAULT_FORMATS
@@ -78,7 +79,7 @@ class Describer:
                 made.columns.append(Column(name=name, path=path, type=edit.type))
                 made.known.add(path[0])
                 made.others = [other for other in made.others if other != name]
-        made.columns = [self._edited(made, one) for one in made.columns]
+        made.columns = [self._edited(made, self._with_metric(one)) for one in made.columns]
         for place, mapping in enumerate(self._found.mappings):
             self._look_at_source(made, place, mapping)
             made.is_open |= str(mapping.get("dynamic", "true")) in ("false", "runtime")
@@ -131,6 +132,14 @@ class Describer:
                     f"field {name!r} is searched by {metric!r}, which no metric of Milvus does; "
                     "give mapping a metric_type"
                 )
+
+    def _with_metric(self, column: Column) -> Column:
+        """The column with the metric that an OpenSearch index sets for all of its vectors."""
+        settings = self._found.settings[0]
+        if column.kind != "knn_vector" or column.metric_type or settings.get("index.knn") != "true":
+            return column
+        space = str(settings.get("index.knn.space_type") or "l2")
+        return column.model_copy(update={"metric_type": metric_of(space)})
 
     def _edited(self, made: Description, column: Column) -> Column:
         """The column as the user's mapping has it."""
