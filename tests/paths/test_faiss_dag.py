@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +12,6 @@ from samples.faiss_indexes import IndexSpec, write_faiss
 from tests.paths.place import FLAT
 from tests.paths.test_faiss_to_milvus import holds
 
-ROOT = Path(__file__).resolve().parents[2]
 DAG = "faiss_to_milvus"
 SONGS = IndexSpec(
     "songs", 3_000, "IVF16,Flat", 16, shards=2, own_ids=True, scalars="parquet", joined=True
@@ -22,17 +19,10 @@ SONGS = IndexSpec(
 
 
 @pytest.fixture(scope="module")
-def airflow(
-    tmp_path_factory: pytest.TempPathFactory, milvus: Milvus
-) -> Iterator[AirflowStandalone]:
-    host, port = milvus.address.rsplit(":", 1)
-    connection = {"conn_type": "milvus", "host": host, "port": int(port)}
-    env = {"AIRFLOW_CONN_MILVUS_LOCAL": json.dumps(connection)}
-    home = tmp_path_factory.mktemp("airflow")
-    with AirflowStandalone(home, ROOT / "dags", ROOT / "plugins", env=env) as server:
-        server.wait_for_dag(DAG)
-        server.unpause(DAG)
-        yield server
+def airflow(airflow_and_milvus: AirflowStandalone) -> AirflowStandalone:
+    airflow_and_milvus.wait_for_dag(DAG)
+    airflow_and_milvus.unpause(DAG)
+    return airflow_and_milvus
 
 
 def test_a_run_brings_every_row(airflow: AirflowStandalone, milvus: Milvus, tmp_path: Path) -> None:
