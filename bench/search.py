@@ -42,8 +42,10 @@ def elasticsearch(rounds: int, work: Path, say: Say) -> None:
         say(f"{label}: documents a second", ROWS / _wall(found), "/s")
         say(f"{label}: CPU of the client", sum(map(_cpu, found)), "s")
     for label, best in (("one worker", [one]), ("two workers", two)):
-        key = f"search {label}"
-        say(f"{label}: documents a CPU second / scan", _cpu(scan) / sum(map(_cpu, best)), "x", key)
+        # What a worker needs, with a machine of its own; the server's share is not the client's.
+        busiest = max(map(_cpu, best))
+        say(f"{label}: scan / CPU of the busiest", _cpu(scan) / busiest, "x", f"search {label}")
+        say(f"{label}: scan / CPU of all", _cpu(scan) / sum(map(_cpu, best)), "x")
         say(f"{label}: documents a second / scan", _wall([scan]) / _wall(best), "x")
     say("process: CPU with imports, one worker", one.cpu, "s")
     say("process: peak memory", max(run.peak_mb for run in [one, *two]), "MB", "search peak")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import struct
 from datetime import UTC, datetime, timedelta
@@ -20,8 +21,10 @@ from airlift.sources.elasticsearch import dates
 from airlift.sources.elasticsearch.arrays import array_of
 from airlift.sources.elasticsearch.columns import Column
 from airlift.sources.elasticsearch.lists import arrow_list
+from airlift.sources.elasticsearch.pages import Page, page_of
 from airlift.sources.elasticsearch.params import OnMissingVector
 from airlift.sources.elasticsearch.rows import Layout, RowMaker, expanded
+from airlift.sources.elasticsearch.vectors import VectorCutter, can_cut
 
 SCALARS = {
     DataType.VARCHAR: st.text(st.characters(exclude_categories=["Cs"]), max_size=9),
@@ -47,6 +50,12 @@ ANYTHING = st.recursive(
 
 def column(data_type: DataType, **options: Any) -> Column:
     return Column(name="f", path=("f",), type=data_type, **options)
+
+
+def page_with(hits: list[dict[str, Any]]) -> Page:
+    """A page that was not parsed from its answer, which keeps what the parser would refuse."""
+    sorted_hits = [hit | {"sort": [0]} for hit in hits]
+    return Page(hits, -1, json.dumps({"hits": {"hits": sorted_hits}}).encode())
 
 
 @pytest.mark.parametrize("kind", SCALARS, ids=str)
@@ -90,7 +99,7 @@ def test_whatever_a_document_holds_is_taken_or_told(kind: DataType, values: list
     hits = [
         {"_index": "i", "_id": str(n), "_source": {"f": value}} for n, value in enumerate(values)
     ]
-    batch, bad = RowMaker(layout).rows(hits, lambda: hits)
+    batch, bad = RowMaker(layout).rows(page_with(hits))
     batch.validate(full=True)
     told = list(bad.keys) if isinstance(bad, BadRows) else []
     assert sorted([*batch.column(0).to_pylist(), *told], key=int) == [h["_id"] for h in hits]
@@ -145,10 +154,9 @@ def test_a_number_of_more_than_64_bits_is_not_rounded() -> None:
         dynamic=False,
     )
 
-    def hits(value: Any) -> list[dict[str, Any]]:
-        return [{"_index": "i", "_id": "1", "_source": {"f": value}}]
-
-    batch, bad = RowMaker(layout).rows(hits(float(long)), lambda: hits(long))
+    hit = {"_index": "i", "_id": "1", "_source": {"f": long}, "sort": [0]}
+    answer = json.dumps({"hits": {"hits": [hit]}}).encode()
+    batch, bad = RowMaker(layout).rows(page_of(answer, "test"))
     assert bad is None
     assert batch.column(1).to_pylist() == [str(long)]
 
@@ -221,3 +229,88 @@ def test_floats_are_rounded_as_elasticsearch_does() -> None:
     found, bad = array_of(column(DataType.FLOAT), [0.1, 16777217.0, 5e-324, -math.pi])
     assert not bad
     assert found.to_pylist() == np.array([0.1, 16777217.0, 5e-324, -math.pi], "f4").tolist()
+
+
+VECTORS = st.one_of(
+    *[
+        st.lists(
+            st.floats(width=32, allow_nan=False, allow_infinity=False) | st.integers(-9, 9),
+            min_size=3,
+            max_size=3,
+        )
+    ]
+    * 6,
+    st.none(),
+    st.just([]),
+    ANYTHING,
+    st.sampled_from([[[1, 2, 3]], [[1], 2, 3], [1, "]", 2], [1, None, 2], [1, True, 0], "[1,2,3]"]),
+)
+DOCUMENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "v": VECTORS,
+        "o": st.just({"v": [1, 2, 3]}) | ANYTHING,
+        "t": st.sampled_from(['"v":[1,2,3]', "v", '"v"', "]", "[", '\\"v\\":[']),
+    },
+)
+
+
+@given(
+    st.lists(DOCUMENTS, max_size=5),
+    st.sampled_from([(",", ":"), (", ", ": "), (" ,", " :\n ")]),
+    st.randoms(),
+)
+def test_vectors_cut_out_are_the_same_as_parsed_ones(
+    documents: list[dict[str, Any]], separators: tuple[str, str], random: Any
+) -> None:
+    hits = []
+    for n, document in enumerate(documents):
+        shuffled = list(document.items())
+        random.shuffle(shuffled)
+        hits.append({"_index": "i", "_id": str(n), "_source": dict(shuffled), "sort": [n]})
+    answer = json.dumps({"hits": {"hits": hits}}, separators=separators).encode()
+    vector = Column(name="v", path=("v",), type=DataType.FLOAT_VECTOR, dim=3, kind="float")
+    layout = Layout(
+        columns=(
+            Column(name="_id", type=DataType.VARCHAR, is_key=True, nullable=False),
+            vector,
+            Column(name="o", path=("o",), type=DataType.JSON),
+            Column(name="t", path=("t",), type=DataType.VARCHAR),
+        ),
+        known=("v", "o", "t"),
+        dynamic=False,
+        on_missing_vector=OnMissingVector.NULL,
+    )
+    maker = RowMaker(layout)
+    assert len(maker.cutters) == 1
+    cut, cut_bad = maker.rows(page_of(answer, "cut", cutters=maker.cutters))
+    whole, whole_bad = maker.rows(page_of(answer, "whole"))
+    assert cut.equals(whole)
+    assert (cut_bad is None) == (whole_bad is None)
+    if cut_bad and whole_bad:
+        assert cut_bad.rows.equals(whole_bad.rows)
+        assert list(cut_bad.reasons) == list(whole_bad.reasons)
+
+
+def test_plain_pages_are_cut_and_others_are_not() -> None:
+    vector = Column(name="v", path=("v",), type=DataType.FLOAT_VECTOR, dim=2)
+    assert can_cut(vector)
+    assert not can_cut(vector.model_copy(update={"path": ("a", "v")}))
+    cutter = VectorCutter(vector)
+    rest, texts = cutter.cut(b'[{"v":[1,2.5]},{"v" : [3,-4e1]},{"t":"v"},{"v":null}]')
+    assert texts == [b"1,2.5", b"3,-4e1"]
+    mark = cutter.mark
+    assert orjson.loads(rest) == [{"v": mark}, {"v": mark}, {"t": "v"}, {"v": None}]
+    found = cutter.floats([mark, mark, None, None], texts)
+    assert found is not None
+    assert found.tolist() == [[1.0, 2.5], [3.0, -40.0]]
+    for raw, given_texts in (
+        ([mark, None], texts),  # one of them stood elsewhere
+        ([mark, mark, "x"], texts),
+        ([mark], [b"1,2,3"]),
+        ([mark], [b'1,"2"']),
+        ([mark], [b"1,1e39"]),
+        ([mark], [b"1,[2"]),
+        ([mark], [b""]),
+    ):
+        assert cutter.floats(raw, given_texts) is None

@@ -13,6 +13,7 @@ from airlift.datatypes import DataType
 from airlift.sources.elasticsearch.columns import VECTOR_KINDS, Column
 from airlift.sources.elasticsearch.lists import arrow_list, with_nulls
 from airlift.sources.elasticsearch.values import BadValue, reader, vector_of
+from airlift.sources.elasticsearch.vectors import VectorCutter
 
 Reasons = dict[int, str]
 
@@ -52,7 +53,7 @@ def array_of(column: Column, raw: Sequence[Any], exact: bool = False) -> tuple[p
             pass  # one of them is out of range, or no text: which, the slow way tells
         else:
             if column.type is not DataType.FLOAT or np.isfinite(_floats(found)).all():
-                return found, {} if column.nullable else _missing(raw)
+                return found, {} if column.nullable else missing(raw)
     read, reasons = reader(column, exact), {}
     values: list[Any] = []
     for row, value in enumerate(raw):
@@ -62,7 +63,7 @@ def array_of(column: Column, raw: Sequence[Any], exact: bool = False) -> tuple[p
             reasons[row] = str(bad)
             values.append(None)
     if not column.nullable:
-        reasons = _missing(values) | reasons
+        reasons = missing(values) | reasons
     return arrow_list(values, kind), reasons
 
 
@@ -70,10 +71,25 @@ def _floats(column: pa.Array) -> Any:
     return np.frombuffer(column.buffers()[1], np.float32, len(column)) if len(column) else []
 
 
-def _missing(values: Sequence[Any]) -> Reasons:
+def missing(values: Sequence[Any]) -> Reasons:
+    """Says of every row without a value that it is missing."""
     if None not in values:
         return {}
     return {row: "is missing" for row, value in enumerate(values) if value is None}
+
+
+def cut_array(cutter: VectorCutter, raw: Sequence[Any], texts: Sequence[bytes]) -> pa.Array | None:
+    """A column of vectors that were cut out; None when that was in vain."""
+    found = cutter.floats(raw, texts)
+    if found is None:
+        return None
+    present = np.ones(len(raw), np.bool_)
+    if len(found) < len(raw):
+        present = np.fromiter((value is not None for value in raw), np.bool_, len(raw))
+        whole = np.zeros((len(raw), cutter.column.dim), np.float32)
+        whole[present] = found
+        found = whole
+    return with_nulls(cutter.column.field.arrow.type, found, present)
 
 
 def _vectors(column: Column, raw: Sequence[Any]) -> tuple[pa.Array, Reasons]:

@@ -22,7 +22,9 @@ def arrow_list(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         builder = pa.lib.StringBuilder()
         builder.append_values(values)
         return builder.finish()
-    present = np.fromiter((value is not None for value in values), np.bool_, len(values))
+    present = np.ones(len(values), np.bool_)
+    if None in values:
+        present = np.fromiter((value is not None for value in values), np.bool_, len(values))
     if pa.types.is_list(kind) or pa.types.is_binary(kind):
         return _nested(values, present, kind)
     filled = values if present.all() else [0 if value is None else value for value in values]
@@ -34,7 +36,9 @@ def arrow_list(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         return with_nulls(kind, np.array(filled, dtype).tobytes(), present)
 
 
-def with_nulls(kind: pa.DataType, data: bytes, present: npt.NDArray[np.bool_]) -> pa.Array:
+def with_nulls(
+    kind: pa.DataType, data: bytes | npt.NDArray[Any], present: npt.NDArray[np.bool_]
+) -> pa.Array:
     """An array of values of fixed width over their bytes, null where not present."""
     rows = len(present)
     validity = None if present.all() else mask_buffer(present)

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import orjson
 
 from airlift.errors import AirliftError
+from airlift.sources.elasticsearch.vectors import VectorCutter
 
 
 class Page(NamedTuple):
     """One answer.
 
     Attributes:
-        hits: the documents, as the server gives them.
+        hits: the documents, as the server gives them; with marks where vectors were cut out.
         last: the `_seq_no` of the last one; -1 when there is none.
-        point: the point in time's id by now; empty without one.
+        answer: what the documents were parsed from.
+        texts: by cutter, what it cut out.
     """
 
     hits: list[dict[str, Any]]
     last: int
-    point: str
+    answer: bytes
+    texts: tuple[list[bytes], ...] = ()
+
+    def whole(self, exact: bool = False) -> Page:
+        """The same page with its vectors in the documents."""
+        return page_of(self.answer, "the same page", exact)
 
 
 def parse(answer: bytes, exact: bool = False) -> Any:
@@ -40,9 +48,21 @@ def parse(answer: bytes, exact: bool = False) -> Any:
         return json.loads(answer)
 
 
-def page_of(answer: bytes, what: str, exact: bool = False) -> Page:
-    """The documents in a search's answer. Raises AirliftError when not all shards gave theirs."""
-    found = parse(answer, exact)
+def page_of(
+    answer: bytes, what: str, exact: bool = False, cutters: Sequence[VectorCutter] = ()
+) -> Page:
+    """The documents in a search's answer. Raises AirliftError when not all shards gave theirs.
+
+    Args:
+        what: what was searched, for the message.
+        exact: see `parse`.
+        cutters: take vectors out before it is parsed.
+    """
+    rest, texts = answer, []
+    for cutter in cutters:
+        rest, cut_out = cutter.cut(rest)
+        texts.append(cut_out)
+    found = parse(rest, exact)
     shards = found.get("_shards") or {}
     if found.get("timed_out") or shards.get("failed"):
         raise AirliftError(
@@ -51,4 +71,4 @@ def page_of(answer: bytes, what: str, exact: bool = False) -> Page:
         )
     hits = found["hits"]["hits"]
     last = int(hits[-1]["sort"][0]) if hits else -1
-    return Page(hits, last, str(found.get("pit_id") or ""))
+    return Page(hits, last, answer, tuple(texts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict
 
 from airlift.errors import AirliftError
 from airlift.sources.elasticsearch.client import SearchServer, ServerError
-from airlift.sources.elasticsearch.pages import page_of
+from airlift.sources.elasticsearch.pages import Page, page_of
 from airlift.sources.elasticsearch.snapshots import KEEP_ALIVE, Snapshots
+from airlift.sources.elasticsearch.vectors import VectorCutter
 
 log = logging.getLogger("airlift")
 
@@ -22,8 +23,6 @@ SEQ_NO = "_seq_no"
 # A server that restarts often enough to lose more of them has other troubles.
 _MOST_RENEWALS = 20
 _LOST = ("search_context_missing_exception", "no_shard_available_action_exception")
-
-Hits = Sequence[Mapping[str, Any]]
 
 
 class IndexPart(BaseModel):
@@ -109,8 +108,10 @@ class Reader:
             params["preference"] = f"_shards:{shard}"
         return self._server.raw("POST", f"/{quote(part.index, safe='')}/_search", body, params)
 
-    def pages(self, part: IndexPart, span: Span, size: int) -> Iterator[tuple[Hits, bytes]]:
-        """The span's documents in order, each page with the answer that it comes from.
+    def pages(
+        self, part: IndexPart, span: Span, size: int, cutters: Sequence[VectorCutter] = ()
+    ) -> Iterator[Page]:
+        """The span's documents in order.
 
         The next page is asked for while the caller works on one.
 
@@ -123,13 +124,13 @@ class Reader:
             waiting = pool.submit(self._page, part, span, span.start, size) if span.rows else None
             while waiting is not None:
                 answer = waiting.result()
-                page = page_of(answer, f"index {part.index!r}")
+                page = page_of(answer, f"index {part.index!r}", cutters=cutters)
                 rows += len(page.hits)
                 waiting = None
                 if page.hits and rows < span.rows:
                     waiting = pool.submit(self._page, part, span, page.last + 1, size)
                 if page.hits:
-                    yield page.hits, answer
+                    yield page
         if rows != span.rows:
             raise AirliftError(
                 f"index {part.index!r}, shard {span.shard}: {span.rows - rows:,} of {span.rows:,} "

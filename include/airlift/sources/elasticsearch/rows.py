@@ -12,11 +12,13 @@ from pydantic import BaseModel, ConfigDict
 from airlift.errors import AirliftError
 from airlift.schema import DYNAMIC_FIELD
 from airlift.sources.base import BadRows
-from airlift.sources.elasticsearch.arrays import array_of
+from airlift.sources.elasticsearch.arrays import array_of, cut_array, missing
 from airlift.sources.elasticsearch.columns import Column
 from airlift.sources.elasticsearch.lists import arrow_list, mask_array
+from airlift.sources.elasticsearch.pages import Page
 from airlift.sources.elasticsearch.params import DOCUMENT_ID, OnMissingVector, OtherFields
 from airlift.sources.elasticsearch.values import BadValue, Rounded, json_text, shown
+from airlift.sources.elasticsearch.vectors import VectorCutter, can_cut
 
 Hit = Mapping[str, Any]
 
@@ -56,6 +58,9 @@ class RowMaker:
 
     Args:
         layout: the columns to make.
+
+    Attributes:
+        cutters: what pages may be cut by before they are parsed.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -63,30 +68,39 @@ class RowMaker:
         self._schema = layout.schema
         self._known = frozenset(layout.known)
         self._getters = [_getter(column) for column in layout.columns]
+        self._cut_columns = {
+            place: VectorCutter(column)
+            for place, column in enumerate(layout.columns)
+            if can_cut(column)
+        }
+        self.cutters = tuple(self._cut_columns.values())
         self._key = next(place for place, column in enumerate(layout.columns) if column.is_key)
 
-    def rows(
-        self, hits: Sequence[Hit], again: Callable[[], Sequence[Hit]]
-    ) -> tuple[pa.RecordBatch, BadRows | None]:
+    def rows(self, page: Page) -> tuple[pa.RecordBatch, BadRows | None]:
         """The good rows of a page, and the bad ones.
-
-        Args:
-            again: the same documents, parsed exactly; asked for when a number was rounded.
 
         Raises:
             AirliftError: a vector is missing, and the params say to fail.
         """
         try:
-            return self._rows(hits)
+            batch, bad = self._rows(page)
+            if page.texts and (batch is None or bad is not None):
+                # Not all vectors are plain ones, or bad rows are to be shown with theirs.
+                batch, bad = self._rows(page.whole())
         except Rounded:
-            return self._rows(again(), exact=True)
+            batch, bad = self._rows(page.whole(exact=True), exact=True)
+        assert batch is not None  # noqa: S101 - only what is cut can be in vain
+        return batch, bad
 
     def _rows(
-        self, hits: Sequence[Hit], exact: bool = False
-    ) -> tuple[pa.RecordBatch, BadRows | None]:
+        self, page: Page, exact: bool = False
+    ) -> tuple[pa.RecordBatch | None, BadRows | None]:
+        """As `rows`; no batch when cutting the page was in vain."""
+        hits = page.hits
         sources = [hit.get("_source") or {} for hit in hits]
         reasons: dict[int, str] = {}
         others = self._others(sources, reasons, exact)
+        cut = dict(zip(self._cut_columns, page.texts, strict=False))
         arrays = []
         keys: list[Any] = []
         for place, (column, get) in enumerate(
@@ -99,7 +113,13 @@ class RowMaker:
                 # To Elasticsearch an empty list is the same as nothing.
                 raw = [None if value == [] else value for value in raw] if [] in raw else raw
                 self._lack_vectors(column, hits, raw)
-            array, bad = array_of(column, raw, exact)
+            if place in cut:
+                array = cut_array(self._cut_columns[place], raw, cut[place])
+                bad = {} if column.nullable else missing(raw)
+            else:
+                array, bad = array_of(column, raw, exact)
+            if array is None:
+                return None, None
             arrays.append(array)
             for row, reason in bad.items():
                 reasons.setdefault(row, f"field {column.name!r}: {reason}")

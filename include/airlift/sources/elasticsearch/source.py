@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from functools import cached_property, partial
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import ClassVar
 
 import orjson
 import pyarrow as pa
@@ -181,8 +181,9 @@ class ElasticsearchSource:
         parts = {part.index: part for part in plan.parts}
         held: list[pa.RecordBatch] = []
         for span in plan.spans:
-            for hits, answer in self._reader.pages(parts[span.index], span, plan.page_rows):
-                batch, bad = maker.rows(hits, partial(_exactly, answer))
+            pages = self._reader.pages(parts[span.index], span, plan.page_rows, maker.cutters)
+            for page in pages:
+                batch, bad = maker.rows(page)
                 if bad is not None:
                     yield bad
                 held.append(batch)
@@ -288,10 +289,6 @@ class ElasticsearchSource:
             return False
         key = self._params.primary_key
         return key == INDEX_AND_ID or (key == DOCUMENT_ID and len(found.parts) == 1)
-
-
-def _exactly(answer: bytes) -> list[dict[str, Any]]:
-    return page_of(answer, "the same page", exact=True).hits
 
 
 def _told(found: Found, described: Description) -> list[str]:
