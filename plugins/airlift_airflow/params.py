@@ -35,6 +35,8 @@ def _param(name: str, field: dict[str, Any], required: bool) -> Param:
     schema["title"] = name
     # As plain text: the form draws Markdown's code so large that it hides the lines around it.
     description = field.get("description", "").replace("`", "")
+    if schema.get("type") == "array":
+        schema.pop("examples", None)  # the form would let one choose among them, and nothing else
     if required:
         return Param(description=description, minLength=1, **schema)
     return Param(field.get("default"), description=description, **_may_be_empty(schema))

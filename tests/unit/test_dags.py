@@ -72,6 +72,10 @@ def test_the_form_has_every_param_of_the_model_with_its_default(dags, source):
         assert param.value == defaults[name], name
         assert param.schema["section"] in ("Source", "Target", "Mapping", "Moving", "Safety")
         assert param.description, name
+    for name in params:
+        schema = params.get_param(name).schema
+        # The form would let one choose among the examples of a list, and type nothing else.
+        assert "array" not in schema["type"] or "examples" not in schema, name
     assert issubclass(model, MigrationParams)
 
 
