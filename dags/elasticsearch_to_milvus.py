@@ -8,8 +8,8 @@ DOC = """
 Moves indices with their vectors into a running Milvus, and proves that every document arrived.
 Documents may be written meanwhile: those of the moment when the migration began are moved.
 
-**You need** a connection of type `elasticsearch` (the source) and one of type `milvus` (the target);
-one of type `aws` where staging lies in a bucket. Then press *Trigger* and fill in:
+**You need** a connection of type `elasticsearch` (the source) and one of type `milvus` (the
+target); one of type `aws` where staging lies in a bucket. Then press *Trigger* and fill in:
 
 | param | for example |
 | --- | --- |
