@@ -73,4 +73,4 @@ def move_in(migration: Migration, index: int) -> None:
         return
     batch = BatchImport(migration, index)
     batch.submit()
-    wait_for(batch.finish, lambda running: running == 0, _SERVER_SECONDS, slowest=1.0)
+    wait_for(batch.finish, lambda running: running == 0, _SERVER_SECONDS, slowest=0.5)

@@ -21,7 +21,7 @@ def api_key(elasticsearch_secure: Elasticsearch) -> str:
     """A key that may do what the README says is needed, and no more."""
     may = {"names": ["shop-*"], "privileges": ["read", "view_index_metadata"]}
     return elasticsearch_secure.create_api_key(
-        "airlift", role_descriptors={"reader": {"cluster": ["monitor"], "indices": [may]}}
+        "airlift", role_descriptors={"reader": {"indices": [may]}}
     )
 
 

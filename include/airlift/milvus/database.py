@@ -181,7 +181,7 @@ class MilvusDatabase:
         """Waits until a collection is loaded; the server's own failure ends the wait."""
         waiting = retry(
             retry=retry_if_result(lambda loaded: not loaded),
-            wait=wait_exponential(multiplier=0.05, max=2),
+            wait=wait_exponential(multiplier=0.05, max=0.5),
         )
         waiting(self.is_loaded)(name)
         if name in self._refreshing:

@@ -13,7 +13,7 @@ from airlift.sources.elasticsearch.reading import SEQ_NO, IndexPart, Reader, Spa
 _CELLS = 256
 
 # A chunk is an import of its own, which costs Milvus seconds: so no more than pay.
-_TWO_WORKERS, _FOUR_WORKERS = 64 << 20, 2 << 30
+_TWO_WORKERS, _FOUR_WORKERS = 128 << 20, 2 << 30
 
 
 def pieces(size: int, chunk_bytes: int) -> int:
