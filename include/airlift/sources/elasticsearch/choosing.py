@@ -10,9 +10,10 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict
 
-from airlift.sources.elasticsearch.client import SearchServer, ServerError
+from airlift.sources.elasticsearch.client import SearchServer
 from airlift.sources.elasticsearch.params import ElasticsearchParams
 from airlift.sources.elasticsearch.reading import IndexPart
+from airlift.sources.elasticsearch.refusals import ServerError
 
 
 class Found(BaseModel):

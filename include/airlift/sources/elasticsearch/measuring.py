@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 
 from airlift.sources.elasticsearch.choosing import Found
-from airlift.sources.elasticsearch.client import ServerError
 from airlift.sources.elasticsearch.columns import Column
 from airlift.sources.elasticsearch.pages import page_of
 from airlift.sources.elasticsearch.reading import SEQ_NO, IndexPart, Reader
+from airlift.sources.elasticsearch.refusals import ServerError
 from airlift.sources.elasticsearch.rows import at_path, expanded
 
 _SAMPLE = 500

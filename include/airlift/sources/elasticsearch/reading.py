@@ -11,8 +11,9 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict
 
 from airlift.errors import AirliftError
-from airlift.sources.elasticsearch.client import SearchServer, ServerError
+from airlift.sources.elasticsearch.client import SearchServer
 from airlift.sources.elasticsearch.pages import Page, page_of
+from airlift.sources.elasticsearch.refusals import ServerError
 from airlift.sources.elasticsearch.snapshots import KEEP_ALIVE, Snapshots
 from airlift.sources.elasticsearch.vectors import VectorCutter
 

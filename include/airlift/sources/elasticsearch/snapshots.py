@@ -17,7 +17,8 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict
 
 from airlift.errors import AirliftError
-from airlift.sources.elasticsearch.client import SearchServer, ServerError
+from airlift.sources.elasticsearch.client import SearchServer
+from airlift.sources.elasticsearch.refusals import ServerError
 from airlift.storage import Storage
 
 log = logging.getLogger("airlift")

@@ -13,7 +13,9 @@ from elastic_transport import ConnectionTimeout as ElasticTimeout
 from elastic_transport import Serializer, TlsError, TransportError
 
 from airlift.connections import ElasticsearchConnection
-from airlift.sources.elasticsearch.client import JSON_HEADERS, ServerError, refusal
+from airlift.sources.elasticsearch.refusals import ServerError, refusal
+
+JSON_HEADERS = {"accept": "application/json", "content-type": "application/json"}
 
 
 class OtherProduct(Exception):

@@ -1,0 +1,57 @@
+"""What a server's refusals mean."""
+
+from __future__ import annotations
+
+import orjson
+
+from airlift.errors import AirliftError
+
+# 429 is also what circuit breakers answer; the others come from proxies and nodes that restart.
+_PASSING = (429, 502, 503, 504)
+
+
+class ServerError(AirliftError):
+    """The server refused a request, or did not answer.
+
+    Attributes:
+        status: of the HTTP answer; 0 when there was none.
+        kind: the server's name for it, such as `index_not_found_exception`.
+        passes: whether it may well work a little later.
+    """
+
+    def __init__(self, message: str, status: int = 0, kind: str = "", passes: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+        self.passes = passes
+
+
+def refusal(status: int, body: bytes, what: str) -> ServerError:
+    """What an answer that is an error means."""
+    kind, reason = _cause(body)
+    passes = status in _PASSING
+    message = f"{what}: the server answers {status} {kind}: {reason}"
+    if status == 401:
+        message += "; check login and password, or the API key or token, of the connection"
+    elif status == 403:
+        message += "; give the user the privileges that docs/elasticsearch.md lists"
+    elif passes:
+        message += "; it is overloaded or restarting: look at its log, then clear the task"
+    return ServerError(message, status, kind, passes)
+
+
+def _cause(body: bytes) -> tuple[str, str]:
+    """The innermost type and reason that an error's body names."""
+    try:
+        error = orjson.loads(body)["error"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return "error", body[:300].decode(errors="replace")
+    if not isinstance(error, dict):
+        return "error", str(error)[:300]
+    causes = [one for one in error.get("root_cause") or [] if one.get("reason")] or [error]
+    shards = error.get("failed_shards") or [{}]
+    inner = (shards[0].get("reason") or {}).get("caused_by") or {}
+    reason = str(causes[0].get("reason"))
+    if inner.get("reason"):
+        reason += f" ({inner['reason']})"
+    return str(causes[0].get("type") or error.get("type")), reason[:500]
