@@ -115,6 +115,7 @@ def _map_one(
             "partitions": tuple(name for name in partitions.values() if name),
             "dynamic_field": _chosen(mapping.dynamic_field, schema.dynamic_field),
             "shards": mapping.shards or schema.shards,
+            "aliases": schema.aliases if mapping.aliases is None else mapping.aliases,
             "consistency_level": mapping.consistency_level or schema.consistency_level,
         }
     )

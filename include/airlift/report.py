@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from airlift.migration import Migration
 from airlift.milvus.client import address
 from airlift.plan import CollectionPlan
-from airlift.staging import Created
+from airlift.staging import Created, SourceChanges
 from airlift.timing import StepTime, read_steps
 from airlift.verification import Verification, Verifications
 
@@ -59,6 +59,7 @@ class Report(BaseModel):
     staging: str
     params: dict[str, Any]
     collections: list[CollectionReport]
+    changes: list[str] = []
     steps: list[StepTime]
     seconds: float
 
@@ -70,6 +71,7 @@ def build_report(migration: Migration, state: str) -> Report:
     verified = staging.read("verification.json", Verifications) if state == "done" else None
     by_name = {one.collection: one for one in verified.collections} if verified else {}
     steps = read_steps(migration)
+    changes = staging.read("changes.json", SourceChanges)
     return Report(
         migration_id=migration.id,
         state=state,
@@ -84,6 +86,7 @@ def build_report(migration: Migration, state: str) -> Report:
         collections=[
             _collection(migration, one, by_name.get(one.name)) for one in plan.collections
         ],
+        changes=list(changes.told) if changes else [],
         steps=steps,
         seconds=sum(step.seconds for step in steps),
     )

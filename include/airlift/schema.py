@@ -41,6 +41,7 @@ class Field(BaseModel):
     max_capacity: int = 0
     nullable: bool = False
     primary_key: bool = False
+    partition_key: bool = False
     auto_id: bool = False
     metric_type: str | None = None
     index: dict[str, Any] | None = None
@@ -82,6 +83,8 @@ class CollectionSchema(BaseModel):
     Attributes:
         fields: with the dynamic field (`$meta`) as the last one where rows have values in it.
         dynamic_field: whether the collection takes values without a field of their own.
+        properties: as Milvus spells them, such as `collection.ttl.seconds`.
+        aliases: other names that the collection is found by.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -93,6 +96,8 @@ class CollectionSchema(BaseModel):
     shards: int = 1
     consistency_level: str = "Bounded"
     description: str = ""
+    properties: dict[str, str] = {}
+    aliases: tuple[str, ...] = ()
 
     @property
     def primary_key(self) -> Field:

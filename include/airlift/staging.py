@@ -3,11 +3,12 @@
     <staging_url>/<migration_id>/
         meta.json                        the source's collections
         plan.json                        chunks and batches
+        changes.json                     what has changed at the source meanwhile
         created.json                     the collections that this migration made on the target
         report.json, report.html
         scratch/                         what the source found while planning
         source/                          copied source files
-        <collection>/<chunk id>/         data files, sample.parquet, then manifest.json
+        <collection>/<chunk id>/         data files, sample.parquet, keys.npy, then manifest.json
         <collection>/<chunk id>/import.json
         <collection>/bad_rows/<chunk id>.parquet
 
@@ -89,6 +90,14 @@ class Created(BaseModel):
     def find(self, name: str) -> CreatedCollection | None:
         """The record of a collection, if there is one."""
         return next((one for one in self.collections if one.name == name), None)
+
+
+class SourceChanges(BaseModel):
+    """`changes.json`: what has changed at the source while it was read."""
+
+    model_config = ConfigDict(frozen=True)
+
+    told: tuple[str, ...]
 
 
 class Staging:

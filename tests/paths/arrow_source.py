@@ -14,14 +14,14 @@ from airlift.migration import Migration
 from airlift.params import MigrationParams
 from airlift.run import run
 from airlift.schema import CollectionSchema, SourceCollection
-from airlift.sources.base import BadRows
+from airlift.sources.base import BadRows, StillSource
 from tests.paths.place import Place
 
 Given = pa.RecordBatch | BadRows
 
 
 @dataclass
-class ArrowSource:
+class ArrowSource(StillSource):
     """One collection; each list of `chunks` is what one chunk gives. See `sources.base.Source`."""
 
     schema: CollectionSchema

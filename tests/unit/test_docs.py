@@ -6,9 +6,8 @@ from airlift.sources.registry import params_class
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- params: made by tests/unit/test_docs.py -->", "<!-- /params -->"
-PAGES = {
-    source: ROOT / "docs" / f"{source}.md" for source in ("milvus1x", "faiss", "elasticsearch")
-}
+SOURCES = ("milvus1x", "faiss", "elasticsearch", "milvus")
+PAGES = {source: ROOT / "docs" / f"{source}.md" for source in SOURCES}
 
 
 def table(source: str) -> str:

@@ -99,6 +99,7 @@ class MilvusDatabase:
                 schema=made,
                 num_shards=schema.shards,
                 consistency_level=schema.consistency_level,
+                properties=schema.properties or None,
             )
         held = set(self.partitions(schema.name))
         for partition in schema.partitions:
@@ -112,6 +113,23 @@ class MilvusDatabase:
             f"list the partitions of {name!r}", self.client.list_partitions, name
         )
         return held
+
+    def collections(self) -> list[str]:
+        """Names of the collections."""
+        held: list[str] = self.call("list the collections", self.client.list_collections)
+        return held
+
+    def aliases(self, name: str) -> list[str]:
+        """The aliases of a collection."""
+        told = self.call(f"list the aliases of {name!r}", self.client.list_aliases, name)
+        return list(told["aliases"])
+
+    def indexes(self, name: str) -> dict[str, dict[str, Any]]:
+        """What the server tells of each index, by field."""
+        names = self.call(f"list the indexes of {name!r}", self.client.list_indexes, name)
+        action = f"look at the indexes of {name!r}"
+        told = [self.call(action, self.client.describe_index, name, index) for index in names]
+        return {one["field_name"]: dict(one) for one in told if one}
 
     def drop(self, name: str) -> None:
         """Drops a collection and its rows."""
@@ -152,9 +170,9 @@ class MilvusDatabase:
             )
         return state["state"], int(state["indexed_rows"]), int(state["pending_index_rows"])
 
-    def drop_index(self, name: str, field: Field) -> None:
-        """Drops a vector field's index, if there is one."""
-        for index in self.call(f"look at {name!r}", self.client.list_indexes, name, field.name):
+    def drop_index(self, name: str, field: str) -> None:
+        """Drops a field's index, if there is one."""
+        for index in self.call(f"look at {name!r}", self.client.list_indexes, name, field):
             self.call(f"drop the index of {name!r}", self.client.drop_index, name, index)
 
     def load(self, name: str, refresh: bool = False) -> None:
@@ -239,4 +257,6 @@ def _field_arguments(field: Field) -> dict[str, Any]:
         arguments |= {"is_primary": True, "auto_id": field.auto_id}
     if field.nullable:
         arguments["nullable"] = True
+    if field.partition_key:
+        arguments["is_partition_key"] = True
     return arguments

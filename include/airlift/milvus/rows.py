@@ -43,6 +43,36 @@ class Hit:
     distance: float
 
 
+@dataclass(frozen=True)
+class KeyRange:
+    """Rows by their primary key; the default is all of them.
+
+    Attributes:
+        after: the keys are greater than this.
+        until: the keys are not greater than this.
+        condition: an expression that the rows fulfil as well; "" for none.
+        rows: how many there are, where that is known.
+    """
+
+    after: int | str | None = None
+    until: int | str | None = None
+    condition: str = ""
+    rows: int | None = None
+
+    def expression(self, key: Field, after: int | str | None) -> str:
+        """The rows of the range behind the key `after`, as Milvus reads it."""
+        after = self.after if after is None else after
+        parts = [_every_key(key.name, key.type) if after is None else _beyond(key.name, after)]
+        if self.until is not None:
+            parts.append(_up_to(key.name, self.until))
+        if self.condition:
+            parts.append(f"({self.condition})")
+        return " and ".join(parts)
+
+
+EVERY_KEY = KeyRange()
+
+
 class MilvusRows:
     """Reads rows; `count` is at Strong consistency and comes first.
 
@@ -53,10 +83,14 @@ class MilvusRows:
     def __init__(self, database: MilvusDatabase) -> None:
         self._database = database
 
-    def count(self, name: str, partition: str | None = None) -> int:
-        """`count(*)` of a loaded collection, or of one of its partitions ("" the default one)."""
+    def count(self, name: str, partition: str | None = None, condition: str = "") -> int:
+        """`count(*)` of a loaded collection, or of one of its partitions ("" the default one).
+
+        Args:
+            condition: counts only rows that fulfil this expression.
+        """
         partitions = None if partition is None else [partition or "_default"]
-        expression = self._every_row(name) if partitions else ""
+        expression = condition or (self._every_row(name) if partitions else "")
         with self._database.explaining(f"count the rows of {name!r}"):
             answer = self._database.client.query(
                 name,
@@ -110,27 +144,31 @@ class MilvusRows:
         return pa.concat_batches(parts)
 
     def scan(
-        self, name: str, fields: tuple[Field, ...], key: Field, partition: str | None = None
+        self,
+        name: str,
+        fields: tuple[Field, ...],
+        key: Field,
+        partition: str | None = None,
+        keys: KeyRange = EVERY_KEY,
     ) -> Iterator[pa.RecordBatch]:
-        """All rows in the order of the primary key, page by page (`key > last`, never an offset).
+        """Rows in the order of the primary key, page by page (`key > last`, never an offset).
 
         Rows that share a primary key appear once.
         """
         wanted = fields if key in fields else (key, *fields)
-        row_bytes = sum(64 if field.width is None else field.width for field in wanted)
-        most = _MAX_PAGE_ROWS
-        if any(field.type is DataType.BINARY_VECTOR for field in wanted):
-            most = _MAX_BINARY_PAGE_ROWS
-        limit = max(1, min(most, _PAGE_BYTES // row_bytes))
-        if self._can and not self._can.ordered_pages:
+        ordered = self._can is None or self._can.ordered_pages
+        limit = _page_rows(wanted)
+        if not ordered:
             # Any rows may be on a page, so only all of them on one is safe (Milvus Lite).
-            limit = self.count(name, partition) + 1
-        expression = _every_key(key.name, key.type)
+            rows = self.count(name, partition) if keys.rows is None else keys.rows
+            limit = rows + 1
+        last: int | str | None = None
         while True:
+            expression = keys.expression(key, last)
             try:
                 page = self._query(name, wanted, expression, limit, partition)
             except TooLarge:
-                if limit == 1 or (self._can and not self._can.ordered_pages):
+                if limit == 1 or not ordered:
                     raise
                 limit = max(limit // 4, 1)  # texts may be a thousand times as long as reckoned
                 continue
@@ -139,7 +177,6 @@ class MilvusRows:
             yield page
             # The page's largest key, wherever the server put it.
             last = max(page.column(key.name).to_pylist())
-            expression = f"{key.name} > {_literal(last)}"
 
     def search(
         self, name: str, field: Field, vectors: list[Any], limit: int, output: Field
@@ -189,8 +226,25 @@ class MilvusRows:
         return to_batch(answer.fields_data, fields)
 
 
+def _page_rows(fields: tuple[Field, ...]) -> int:
+    """How many rows to ask for at once."""
+    row_bytes = sum(64 if field.width is None else field.width for field in fields)
+    most = _MAX_PAGE_ROWS
+    if any(field.type is DataType.BINARY_VECTOR for field in fields):
+        most = _MAX_BINARY_PAGE_ROWS
+    return max(1, min(most, _PAGE_BYTES // row_bytes))
+
+
 def _every_key(key: str, kind: DataType) -> str:
-    return f"{key} >= 0 or {key} < 0" if kind is DataType.INT64 else f'{key} >= ""'
+    return f"({key} >= 0 or {key} < 0)" if kind is DataType.INT64 else f'{key} >= ""'
+
+
+def _beyond(key: str, value: int | str) -> str:
+    return f"{key} >= {value + 1}" if value == _INT64_MIN else f"{key} > {_literal(value)}"
+
+
+def _up_to(key: str, value: int | str) -> str:
+    return f"{key} < {value + 1}" if value == _INT64_MIN else f"{key} <= {_literal(value)}"
 
 
 _ESCAPES = {

@@ -52,9 +52,11 @@ class Source(Protocol):
 
     Attributes:
         batch_bytes: of a batch, which one task converts: what takes a minute or more to read.
+        takes_filter: whether it heeds the `filter` of a collection's mapping.
     """
 
     batch_bytes: ClassVar[int]
+    takes_filter: ClassVar[bool]
 
     def __init__(self, params: Any, connections: Connections, scratch: Storage) -> None:
         """Makes the source; connects to nothing yet.
@@ -106,6 +108,13 @@ class Source(Protocol):
         """
         ...
 
+    def changes(self, collection: SourceCollection) -> list[str]:
+        """What has changed in a collection while it was read, as far as the source can tell.
+
+        Called once, when every row was read. Raises Refused where the params don't allow it.
+        """
+        ...
+
     def close(self) -> None:
         """Closes connections; called at the end of every step that used the source."""
 
@@ -114,3 +123,19 @@ class Source(Protocol):
 
         Called when every row was read, and again at the end of the run, also of a failed one.
         """
+
+
+class StillSource:
+    """What sources have in common whose data lies still, such as files."""
+
+    takes_filter: ClassVar[bool] = False
+
+    def changes(self, collection: SourceCollection) -> list[str]:
+        """None: to read what has changed fails."""
+        return []
+
+    def close(self) -> None:
+        """Files are closed as soon as they are read."""
+
+    def finish(self) -> None:
+        """Files hold nothing for a migration."""

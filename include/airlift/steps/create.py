@@ -17,7 +17,7 @@ from airlift.milvus.rows import MilvusRows
 from airlift.params import IfExists, OnBadRow
 from airlift.plan import CollectionPlan
 from airlift.schema import CollectionSchema
-from airlift.staging import Created, CreatedCollection
+from airlift.staging import Created, CreatedCollection, SourceChanges
 from airlift.steps.index import begin_load
 from airlift.steps.plan import forget_lost_collections
 from airlift.steps.unique_keys import refuse_repeated_keys
@@ -34,6 +34,7 @@ def create(migration: Migration) -> dict[str, Any]:
     """
     plan = migration.staging.plan()
     schemas = {one.name: _converted_schema(migration, one) for one in plan.collections}
+    _tell_changes(migration)
     migration.source.finish()  # every row is read
     made_database = False
     if not migration.database_exists():
@@ -58,6 +59,20 @@ def create(migration: Migration) -> dict[str, Any]:
         "made": [one.name for one in created.collections if one.made],
         "found": [one.name for one in created.collections if not one.made],
     }
+
+
+def _tell_changes(migration: Migration) -> None:
+    """Writes down what the source says has changed while it was read; the first time it counts."""
+    if migration.staging.read("changes.json", SourceChanges):
+        return
+    told = [
+        change
+        for collection in migration.staging.meta().collections
+        for change in migration.source.changes(collection)
+    ]
+    for change in told:
+        log.warning("%s", change)
+    migration.staging.write("changes.json", SourceChanges(told=tuple(told)))
 
 
 def _converted_schema(migration: Migration, collection: CollectionPlan) -> CollectionSchema:

@@ -90,4 +90,4 @@ def undo_temporary(migration: Migration) -> None:
             migration.target.release(collection.name)
         if no_index:
             for field in collection.mapped.target.vectors:
-                migration.target.drop_index(collection.name, field)
+                migration.target.drop_index(collection.name, field.name)

@@ -134,6 +134,12 @@ def _unfit_for_target(migration: Migration, mapped: list[MappedCollection]) -> l
     can = migration.capabilities
     name = migration.server.version().name
     reasons = []
+    if not migration.source.takes_filter:
+        reasons += [
+            f"collection {name!r}: mapping has a filter, which this source can't heed; leave it out"
+            for name, mapping in migration.params.mapping.items()
+            if mapping.filter
+        ]
     if migration.params.target_database and not can.databases:
         reasons.append(f"{name} has no databases; leave target_database empty")
     if migration.params.index == "source":
@@ -184,6 +190,13 @@ def _existing_reasons(
             f"cutover_alias: {mapped.alias!r} is a collection on the target, so no alias can have "
             "that name; rename or drop it, or give mapping another target name"
         )
+    for alias in mapped.target.aliases:
+        holder = target.alias_target(alias) or (alias if target.exists(alias) else name)
+        if holder != name:
+            reasons.append(
+                f"the alias {alias!r} of {mapped.source!r} is taken by {holder!r} on the target; "
+                "drop it there, or choose with mapping aliases (none: [])"
+            )
     if (created and created.find(name)) or not target.exists(name):
         return reasons
     pointed = target.alias_target(name)

@@ -26,10 +26,11 @@ def publish(migration: Migration) -> dict[str, Any]:
         raise AirliftError("the collections are not verified; clear the task verify")
     aliases = {}
     for collection in staging.plan().collections:
-        if collection.mapped.alias:
-            migration.target.point_alias(collection.mapped.alias, collection.name)
-            aliases[collection.mapped.alias] = collection.name
-            log.info("the alias %s points to %s", collection.mapped.alias, collection.name)
+        mapped = collection.mapped
+        for alias in (*([mapped.alias] if mapped.alias else []), *mapped.target.aliases):
+            migration.target.point_alias(alias, collection.name)
+            aliases[alias] = collection.name
+            log.info("the alias %s points to %s", alias, collection.name)
     address = write_report(migration, "done")
     return {
         "collections": {one.collection: one.counted for one in verified.collections},

@@ -16,7 +16,7 @@ from airlift.connections import Connections
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError, Refused
 from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field, SourceCollection
-from airlift.sources.base import BATCH_BYTES, BadRows, SourceFile
+from airlift.sources.base import BATCH_BYTES, BadRows, SourceFile, StillSource
 from airlift.sources.elasticsearch.choosing import Found, choose
 from airlift.sources.elasticsearch.client import SearchServer, connect
 from airlift.sources.elasticsearch.cutting import count_cells, group, pieces
@@ -71,8 +71,11 @@ class ReadPlan(BaseModel):
     page_rows: int
 
 
-class ElasticsearchSource:
-    """Reads indices of Elasticsearch and OpenSearch. See `airlift.sources.base.Source`."""
+class ElasticsearchSource(StillSource):
+    """Reads indices of Elasticsearch and OpenSearch. See `airlift.sources.base.Source`.
+
+    A point in time does lie still.
+    """
 
     batch_bytes: ClassVar[int] = 512 << 20
 

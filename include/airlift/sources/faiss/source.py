@@ -15,7 +15,7 @@ from airlift.connections import Connections
 from airlift.errors import AirliftError, Refused
 from airlift.fixed_width import int64_array
 from airlift.schema import CollectionSchema, SourceCollection
-from airlift.sources.base import BATCH_BYTES, FILE_BATCH_BYTES, SourceFile
+from airlift.sources.base import BATCH_BYTES, FILE_BATCH_BYTES, SourceFile, StillSource
 from airlift.sources.faiss.beside import Beside
 from airlift.sources.faiss.columns import must_be_unit_length, vector_column
 from airlift.sources.faiss.describing import (
@@ -67,7 +67,7 @@ class ReadPlan(BaseModel):
     beside: tuple[FileRef, ...]
 
 
-class FaissSource:
+class FaissSource(StillSource):
     """Reads Faiss index files as one collection. See `airlift.sources.base.Source`."""
 
     batch_bytes = FILE_BATCH_BYTES
@@ -193,9 +193,6 @@ class FaissSource:
         if self._beside is not None:
             self._beside.close()
             self._beside = None
-
-    def finish(self) -> None:
-        """Nothing is held anywhere."""
 
     def _batches(self, name: str, plan: ReadPlan, beside: Beside) -> Iterator[pa.RecordBatch]:
         fields, schema = plan.fields.fields, plan.fields.arrow

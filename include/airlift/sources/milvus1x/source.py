@@ -15,8 +15,8 @@ from airlift.connections import Connections
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError, Refused
 from airlift.schema import CollectionSchema, Field, SourceCollection
-from airlift.sources.base import BATCH_BYTES, FILE_BATCH_BYTES, SourceFile
-from airlift.sources.milvus1x.choosing import choose, reasons_against
+from airlift.sources.base import BATCH_BYTES, FILE_BATCH_BYTES, SourceFile, StillSource
+from airlift.sources.choosing import choose
 from airlift.sources.milvus1x.cutting import (
     Cutter,
     PlacedSegment,
@@ -28,6 +28,7 @@ from airlift.sources.milvus1x.cutting import (
 from airlift.sources.milvus1x.meta import BINARY_METRICS, Meta, Table
 from airlift.sources.milvus1x.meta_sql import read_meta_file, read_meta_mysql
 from airlift.sources.milvus1x.params import Milvus1xParams
+from airlift.sources.milvus1x.refusing import reasons_against
 from airlift.sources.milvus1x.segment import SegmentFiles, look_at_segments
 from airlift.sources.milvus1x.segment_reader import SegmentReader, VectorKind
 from airlift.storage import Storage, open_storage
@@ -52,7 +53,7 @@ class Detail(BaseModel):
         return VectorKind.of(self.dim, self.binary)
 
 
-class Milvus1xSource:
+class Milvus1xSource(StillSource):
     """Reads the collections of Milvus 0.9-1.x from its files. See `airlift.sources.base.Source`."""
 
     batch_bytes: ClassVar[int] = FILE_BATCH_BYTES
@@ -179,12 +180,6 @@ class Milvus1xSource:
                     f"{span.start:,} to {span.stop:,}, found {rows:,}; run the migration again "
                     "with a new migration_id"
                 )
-
-    def close(self) -> None:
-        """Files are closed as soon as they are read."""
-
-    def finish(self) -> None:
-        """Files hold nothing for a migration."""
 
     def _tables(self) -> Storage:
         if self._copy is not None:

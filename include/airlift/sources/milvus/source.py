@@ -1,0 +1,229 @@
+"""The source Milvus: a running server, Zilliz Cloud, or a Milvus Lite file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import ClassVar
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from airlift.chunk import Chunk, chunk_id
+from airlift.connections import Connections
+from airlift.datatypes import DataType
+from airlift.errors import AirliftError, Refused
+from airlift.milvus.capabilities import Capabilities, capabilities_of
+from airlift.milvus.client import address, ensure_supported
+from airlift.milvus.database import MilvusDatabase
+from airlift.milvus.rows import MilvusRows
+from airlift.params import CollectionMapping, IndexParams
+from airlift.schema import CollectionSchema, SourceCollection
+from airlift.sources.base import BadRows, SourceFile
+from airlift.sources.choosing import choose
+from airlift.sources.milvus.cutting import Span, spans
+from airlift.sources.milvus.describing import described
+from airlift.sources.milvus.opening import CollectionOpener
+from airlift.sources.milvus.params import MilvusParams, OnDuplicateId, SourceLock
+from airlift.storage import Storage
+
+# A page of a server that gives rows in no order must hold a whole range.
+_UNORDERED_BYTES = 16 << 20
+
+
+class ReadPlan(BaseModel):
+    """What a chunk's `read` holds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    collection_schema: CollectionSchema
+    spans: tuple[Span, ...]
+    condition: str = ""
+
+
+class MilvusSource:
+    """Reads collections of a running Milvus. See `airlift.sources.base.Source`."""
+
+    batch_bytes: ClassVar[int] = 1 << 30
+    takes_filter: ClassVar[bool] = True
+
+    def __init__(self, params: MilvusParams, connections: Connections, scratch: Storage) -> None:
+        self._params = params
+        self._connections = connections
+        self._scratch = scratch
+
+    def check(self) -> list[str]:
+        """Connects, and describes the collections; returns every reason against going on."""
+        try:
+            ensure_supported(self._database.version())
+            schemas, reasons = self._chosen()
+            for schema in schemas:
+                reasons += described(self._database, schema)[2]
+            return reasons
+        except AirliftError as error:
+            return [str(error)]
+
+    def describe(self) -> list[SourceCollection]:
+        """The chosen collections, loaded where they were not, and counted. Raises Refused."""
+        names, reasons = self._chosen()
+        found = [described(self._database, name) for name in names]
+        reasons += [reason for _, _, some in found for reason in some]
+        if reasons:
+            raise Refused(reasons)
+        return [self._counted(schema, notes) for schema, notes, _ in found]
+
+    def files(self, collections: list[SourceCollection]) -> list[SourceFile]:
+        """None: the source is a server."""
+        return []
+
+    def folder(self) -> Storage | None:
+        """None: the source is a server."""
+        return None
+
+    def address(self) -> str:
+        """The server's address, and the database."""
+        where = address(self._connections.milvus(self._params.source_conn_id))
+        return f"{where}, database {self._database.database or 'default'}"
+
+    def read_from(self, folder: Storage) -> None:
+        """Not for a server: there are no files to copy."""
+        raise AirliftError("Milvus is read from the server itself; there is nothing to copy")
+
+    def cut(self, collection: SourceCollection, chunk_bytes: int) -> list[Chunk]:
+        """Cuts a collection by ranges of its keys; see `Source.cut`.
+
+        Raises:
+            Refused: rows share a primary key, and the params don't say which to keep.
+        """
+        schema = collection.collection_schema
+        condition = self._condition(schema.name)
+        chunk_rows = max(chunk_bytes // max(schema.row_bytes, 1), 1)
+        page_rows = chunk_rows
+        if not self._can.ordered_pages:
+            page_rows = max(min(_UNORDERED_BYTES // max(schema.row_bytes, 1), chunk_rows), 1)
+        by_partition = ["", *schema.partitions] if schema.partitions else [None]
+        chunks: list[Chunk] = []
+        for partition in by_partition:
+            held: list[Span] = []
+            for span in spans(
+                self._rows, schema.name, schema.primary_key, partition, condition, page_rows
+            ):
+                held.append(span)
+                if sum(one.rows for one in held) + page_rows > chunk_rows:
+                    chunks.append(self._chunk(len(chunks), schema, held, condition))
+                    held = []
+            if held:
+                chunks.append(self._chunk(len(chunks), schema, held, condition))
+        self._tell_counts(collection, chunks)
+        return chunks
+
+    def read(self, chunk: Chunk) -> Iterator[pa.RecordBatch | BadRows]:
+        """Yields a chunk's rows in the order of their keys, page by page."""
+        plan = ReadPlan.model_validate(chunk.read)
+        schema = plan.collection_schema
+        for span in plan.spans:
+            keys = span.keys(plan.condition)
+            yield from self._rows.scan(
+                schema.name, schema.fields, schema.primary_key, span.partition, keys
+            )
+
+    def changes(self, collection: SourceCollection) -> list[str]:
+        """How many rows came or went since the collection was counted."""
+        now = self._rows.count(collection.name, None, self._condition(collection.name))
+        if now == collection.rows:
+            return []
+        told = (
+            f"collection {collection.name!r} had {collection.rows:,} rows before it was read, and "
+            f"{now:,} after: it was written to meanwhile"
+        )
+        if self._params.source_lock is SourceLock.CHECK:
+            raise Refused([f"{told}; stop writing, then run again with a new migration_id"])
+        return [told]
+
+    def close(self) -> None:
+        """Closes the connection."""
+        database = self.__dict__.pop("_database", None)
+        if database:
+            database.close()
+        self.__dict__.pop("_rows", None)
+
+    def finish(self) -> None:
+        """Releases the collections that were loaded to be read."""
+        if self._scratch.list("opened"):
+            CollectionOpener(self._database, self._scratch).undo()
+
+    @cached_property
+    def _database(self) -> MilvusDatabase:
+        connection = self._connections.milvus(self._params.source_conn_id)
+        return MilvusDatabase(connection, self._params.source_database)
+
+    @cached_property
+    def _rows(self) -> MilvusRows:
+        return MilvusRows(self._database)
+
+    @property
+    def _can(self) -> Capabilities:
+        can = capabilities_of(self._database.version())
+        if can is None:
+            raise AirliftError(f"{self._database.version().name} is too old to be read from")
+        return can
+
+    def _chosen(self) -> tuple[list[str], list[str]]:
+        names = {name: name for name in sorted(self._database.collections())}
+        return choose(names, self._params.collections)
+
+    def _condition(self, name: str) -> str:
+        return self._params.mapping.get(name, CollectionMapping()).filter
+
+    def _counted(self, schema: CollectionSchema, notes: list[str]) -> SourceCollection:
+        bare = {one.name: self._can.autoindex(one.type) for one in schema.vectors if not one.index}
+        flat = {
+            name: index if index.index_type != "AUTOINDEX" else IndexParams(index_type="FLAT")
+            for name, index in bare.items()
+        }
+        if CollectionOpener(self._database, self._scratch).open(schema, flat):
+            notes.append("it was not loaded: loaded to be read, and released afterwards")
+        rows = self._rows.count(schema.name, None, self._condition(schema.name))
+        return SourceCollection(
+            collection_schema=schema,
+            rows=rows,
+            # Within a partition `cut` finds out.
+            keys_unique=not schema.partitions,
+            partition_rows={"": rows},
+            notes=notes,
+        )
+
+    def _chunk(
+        self, number: int, schema: CollectionSchema, held: list[Span], condition: str
+    ) -> Chunk:
+        plan = ReadPlan(collection_schema=schema, spans=tuple(held), condition=condition)
+        rows = sum(span.rows for span in held)
+        read = plan.model_dump(mode="json")
+        return Chunk(
+            id=chunk_id(number, read),
+            collection=schema.name,
+            partition=held[0].partition or "",
+            rows=rows,
+            bytes=rows * schema.row_bytes,
+            read=read,
+        )
+
+    def _tell_counts(self, collection: SourceCollection, chunks: list[Chunk]) -> None:
+        """Compares what can be read by key with what `count(*)` says."""
+        read = dict.fromkeys(["", *collection.collection_schema.partitions], 0)
+        for chunk in chunks:
+            read[chunk.partition] += chunk.rows
+        collection.partition_rows = read
+        collection.left_out = collection.rows - sum(read.values())
+        if not collection.left_out:
+            return
+        key = collection.collection_schema.primary_key
+        odd = " (or have the key 2^63-1, which some versions never give)"
+        told = (
+            f"collection {collection.name!r}: {collection.left_out:,} of {collection.rows:,} rows "
+            f"share their primary key with another row of their partition"
+            f"{odd if key.type is DataType.INT64 else ''}; Milvus gives one row for each key"
+        )
+        if self._params.on_duplicate_id is OnDuplicateId.FAIL:
+            raise Refused([f"{told}; mend them at the source, or set on_duplicate_id to keep_one"])
+        collection.notes.append(f"{told}: the others are left out, as on_duplicate_id asks")

@@ -1,0 +1,285 @@
+"""The path from a running Milvus on real servers, step by step in this process.
+
+Every test reads the rows of both ends by pymilvus' own client and compares them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pymilvus import DataType, MilvusClient
+
+from airlift.connections import MilvusConnection
+from airlift.errors import AirliftError, Refused
+from localservers import Milvus, MilvusLite, MilvusOnS3
+from tests.paths.place import FLAT, Place, SourceKind, bucket_place, lite_place, local_place
+
+MILVUS = SourceKind("milvus", lambda folder, specs: None, lambda folder: {})
+DIM = 8
+
+
+@pytest.fixture
+def from_milvus(milvus: Milvus) -> Iterator[MilvusClient]:
+    """A client of the Milvus 2.3.5 that is the source; what is made there is dropped."""
+    with closing(milvus.client()) as client:
+        before = set(client.list_collections())
+        yield client
+        for name in set(client.list_collections()) - before:
+            for alias in client.list_aliases(name)["aliases"]:
+                client.drop_alias(alias)
+            client.drop_collection(name)
+
+
+@pytest.fixture
+def to_s3(milvus: Milvus, milvus_on_s3: MilvusOnS3, tmp_path: Path) -> Iterator[Place]:
+    """From Milvus 2.3.5 into another one, that stores in a bucket."""
+    with bucket_place(milvus_on_s3, tmp_path, MILVUS) as place:
+        place.connections.servers["milvus_source"] = MilvusConnection(uri=milvus.uri)
+        yield place
+
+
+@pytest.fixture
+def to_lite(milvus: Milvus, milvus_lite: MilvusLite, tmp_path: Path) -> Iterator[Place]:
+    """From Milvus 2.3.5 into Milvus Lite."""
+    with lite_place(milvus_lite, tmp_path / "none", MILVUS) as place:
+        place.connections.servers["milvus_source"] = MilvusConnection(uri=milvus.uri)
+        yield place
+
+
+@pytest.fixture
+def from_lite(milvus: Milvus, milvus_lite: MilvusLite, tmp_path: Path) -> Iterator[Place]:
+    """From Milvus Lite into Milvus 2.3.5; `client` is the target's."""
+    with local_place(milvus, tmp_path, MILVUS) as place:
+        place.connections.servers["milvus_source"] = MilvusConnection(uri=milvus_lite.uri)
+        yield place
+
+
+def rows_of(
+    client: Any, name: str, key: str = "id", partition: str | None = None
+) -> dict[Any, Any]:
+    described = {field["name"]: field for field in client.describe_collection(name)["fields"]}
+    everything = f'{key} >= ""' if described[key]["type"] == DataType.VARCHAR else f"{key} > -9e18"
+    everything = f"{key} >= 0 or {key} < 0" if "9e18" in everything else everything
+    found = client.query(
+        name,
+        filter=everything,
+        output_fields=["*"],
+        limit=16_000,
+        partition_names=[partition] if partition else None,
+        consistency_level="Strong",
+    )
+    return {row[key]: {name: plain(value) for name, value in row.items()} for row in found}
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, str | bytes | dict) or not hasattr(value, "__iter__"):
+        return value
+    return [plain(one) for one in value]
+
+
+def vectors(rows: int, seed: int = 0) -> list[list[float]]:
+    made = np.random.default_rng(seed).standard_normal((rows, DIM)).astype(np.float32)
+    return [[float(x) for x in row] for row in made]
+
+
+def make_songs(client: Any, name: str = "songs", rows: int = 1_000, index: bool = True) -> None:
+    """A collection with partitions, a dynamic field, an alias, deletes and updates."""
+    schema = client.create_schema(enable_dynamic_field=True, description="all my songs")
+    schema.add_field("id", DataType.INT64, is_primary=True, description="the key")
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=DIM)
+    schema.add_field("title", DataType.VARCHAR, max_length=200)
+    schema.add_field("year", DataType.INT16)
+    schema.add_field(
+        "tags", DataType.ARRAY, element_type=DataType.VARCHAR, max_length=20, max_capacity=9
+    )
+    schema.add_field("more", DataType.JSON)
+    client.create_collection(name, schema=schema, num_shards=2, consistency_level="Session")
+    client.create_partition(name, "rock")
+    made = vectors(rows)
+    data = [
+        {
+            "id": n * 7 - 500,
+            "vector": made[n],
+            "title": f'song "{n}" 漢\\n',
+            "year": 1900 + n % 100,
+            "tags": ["a", f"t{n}"][: n % 3],
+            "more": {"n": n, "deep": [1, {"x": None}]},
+            **({"colour": f"c{n % 5}"} if n % 2 else {}),
+        }
+        for n in range(rows)
+    ]
+    client.insert(name, data[: rows // 2])
+    client.insert(name, data[rows // 2 :], partition_name="rock")
+    client.delete(name, ids=[row["id"] for row in data[::50]])
+    client.upsert(name, [{**data[3], "title": "newer"}])
+    client.flush(name)
+    if index:
+        params = client.prepare_index_params()
+        params.add_index(
+            "vector", index_type="HNSW", metric_type="COSINE", params={"M": 8, "efConstruction": 64}
+        )
+        client.create_index(name, params)
+        client.load_collection(name)
+    client.create_alias(name, f"{name}_alias")
+
+
+@pytest.mark.parametrize("target", ["to_s3", "to_lite"])
+def test_a_whole_collection_arrives_as_it_is(request, from_milvus, target):
+    place = request.getfixturevalue(target)
+    make_songs(from_milvus)
+    [collection] = place.run(collections=["songs"], verify="full", index="source")["collections"]
+    assert collection["rows_counted"] == collection["verification"]["compared"] == 980
+    for partition in ("_default", "rock"):
+        ours = rows_of(from_milvus, "songs", partition=partition)
+        assert rows_of(place.client, "songs", partition=partition) == ours and len(ours) == 490
+    there = place.client.describe_collection("songs")
+    assert there["description"] in ("all my songs", "")  # Milvus Lite keeps none
+    assert there["enable_dynamic_field"]
+    assert place.client.list_aliases("songs")["aliases"] == ["songs_alias"]
+    index = place.client.describe_index("songs", "vector")
+    assert (index["index_type"], index["metric_type"]) == ("HNSW", "COSINE")
+    if target == "to_s3":
+        assert there["num_shards"] == 2 and there["consistency_level"] == 1
+        assert (index["M"], index["efConstruction"]) == ("8", "64")
+
+
+def test_a_collection_that_is_not_loaded_is_left_as_it_was(from_milvus, to_s3):
+    make_songs(from_milvus, "asleep", 200, index=False)
+    report = to_s3.run(collections=["asleep"], verify="full")
+    assert any("not loaded" in note for note in report["collections"][0]["notes"])
+    assert to_s3.client.query("asleep", output_fields=["count(*)"])[0]["count(*)"] == 196
+    assert from_milvus.get_load_state("asleep")["state"].name == "NotLoad"
+    assert from_milvus.list_indexes("asleep") == []
+
+
+def test_rows_that_share_a_key_are_counted(from_milvus, to_s3):
+    make_songs(from_milvus, "twice", 300)
+    twice = rows_of(from_milvus, "twice", partition="rock")
+    from_milvus.insert("twice", list(twice.values())[:20], partition_name="rock")
+    with pytest.raises(Refused, match=r"20 of 314 rows share their primary key .*keep_one"):
+        to_s3.run(collections=["twice"])
+    assert not to_s3.client.has_collection("twice")
+    report = to_s3.run(collections=["twice"], on_duplicate_id="keep_one", verify="full")
+    [collection] = report["collections"]
+    assert (collection["rows_source"], collection["rows_left_out"]) == (314, 20)
+    assert rows_of(to_s3.client, "twice") == rows_of(from_milvus, "twice")
+
+
+@pytest.mark.parametrize("lock", ["none", "check"])
+def test_a_source_that_is_written_to_meanwhile(from_milvus, to_s3, lock):
+    make_songs(from_milvus, "busy", 300)
+    with to_s3.migration(collections=["busy"], source_lock=lock, verify="full") as migration:
+        source = migration.source
+        read = source.read
+
+        def read_and_write(chunk: Any) -> Iterator[Any]:
+            yield from read(chunk)
+            new = {**rows_of(from_milvus, "busy")[-493], "id": 10**9 + len(chunk.id)}
+            from_milvus.insert("busy", [new])
+
+        source.read = read_and_write  # type: ignore[method-assign]
+        from airlift.run import run
+
+        if lock == "check":
+            with pytest.raises(Refused, match=r"had 294 rows before it was read, and 29[56] after"):
+                run(migration)
+            assert not to_s3.client.has_collection("busy")
+            return
+        run(migration)
+        told = migration.staging.folder.read_json("report.json")["changes"]
+    assert len(told) == 1 and "it was written to meanwhile" in told[0]
+    assert len(rows_of(to_s3.client, "busy")) == 294
+
+
+def test_a_filter_is_the_sources_business(from_milvus, to_s3):
+    make_songs(from_milvus, "some", 400)
+    mapping = {"some": {"filter": 'year < 1950 and colour == "c1"', "aliases": []}}
+    report = to_s3.run(collections=["some"], mapping=mapping, verify="full")
+    expected = {
+        key: row
+        for key, row in rows_of(from_milvus, "some").items()
+        if row["year"] < 1950 and row.get("colour") == "c1"
+    }
+    assert rows_of(to_s3.client, "some") == expected and len(expected) > 10
+    assert report["collections"][0]["rows_source"] == len(expected)
+    assert to_s3.client.list_aliases("some")["aliases"] == []
+
+
+def test_text_keys_in_many_small_chunks(from_milvus, to_s3, monkeypatch):
+    monkeypatch.setattr("airlift.milvus.rows._MAX_PAGE_ROWS", 37)
+    schema = from_milvus.create_schema()
+    schema.add_field("key", DataType.VARCHAR, is_primary=True, max_length=100)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=DIM)
+    from_milvus.create_collection("texts", schema=schema)
+    made = vectors(500)
+    keys = [f'{"漢ß😀aZ"[n % 5]}{n}"\\\n' for n in range(500)]
+    rows = [{"key": key, "vector": made[n]} for n, key in enumerate(keys)]
+    from_milvus.insert("texts", rows)
+    params = from_milvus.prepare_index_params()
+    params.add_index("vector", **FLAT, metric_type="L2")
+    from_milvus.create_index("texts", params)
+    from_milvus.load_collection("texts")
+    with to_s3.migration(collections=["texts"], verify="full") as migration:
+        cut = migration.source.cut
+        migration.source.cut = lambda one, _: cut(one, 96 * 60)  # type: ignore[method-assign]
+        from airlift.run import run
+
+        run(migration)
+        chunks = migration.staging.plan().collections[0].chunks
+    assert len(chunks) == 9 and sum(chunk.rows for chunk in chunks) == 500
+    assert rows_of(to_s3.client, "texts", "key") == {row["key"]: row for row in rows}
+
+
+def test_newer_types_of_milvus_lite_into_milvus_2_3(from_lite, milvus_lite):
+    """Nullable fields go into the dynamic field; a default value is part of the row by then."""
+    with closing(milvus_lite.client()) as source:
+        schema = source.create_schema()
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=DIM)
+        schema.add_field("n", DataType.INT64, nullable=True)
+        source.create_collection("newer", schema=schema)
+        params = source.prepare_index_params()
+        params.add_index("vector", index_type="FLAT", metric_type="L2")
+        source.create_index("newer", params)
+        source.load_collection("newer")
+        made = vectors(2_000)
+        rows = [{"id": n, "vector": made[n], "n": None if n % 3 else n} for n in range(2_000)]
+        source.insert("newer", rows)
+        report = from_lite.run(collections=["newer"], verify="full", chunk_mb=1)
+        source.drop_collection("newer")
+    assert report["collections"][0]["rows_counted"] == 2_000
+    found = rows_of(from_lite.client, "newer")
+    for row in rows:
+        expected = {name: value for name, value in row.items() if value is not None}
+        assert found[row["id"]] == expected
+
+
+def test_an_empty_collection_and_many_at_once(from_milvus, to_s3):
+    for number in range(4):
+        make_songs(from_milvus, f"many_{number}", 60)
+    from_milvus.create_collection("many_none", dimension=DIM)
+    report = to_s3.run(collections=["many_*"], verify="full")
+    assert {one["source"]: one["rows_counted"] for one in report["collections"]} == {
+        **{f"many_{number}": 58 for number in range(4)},
+        "many_none": 0,
+    }
+    for number in range(4):
+        name = f"many_{number}"
+        assert rows_of(to_s3.client, name) == rows_of(from_milvus, name)
+
+
+def test_what_cannot_work_is_said_at_once(from_milvus, to_s3):
+    make_songs(from_milvus, "here", 60)
+    with pytest.raises(Refused, match=r"no collection 'hare' in the source; it has here"):
+        to_s3.run(collections=["hare"])
+    with pytest.raises(AirliftError, match="no_such_database"):
+        to_s3.run(source_database="no_such_database")
+    to_s3.run(collections=["here"], migration_id="first")
+    with pytest.raises(Refused) as refused:
+        to_s3.run(collections=["here"], migration_id="second")
+    assert len(refused.value.reasons) == 1 and "'here' exists" in refused.value.reasons[0]
