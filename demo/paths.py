@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from typing import Any
 from include.samples.elasticsearch_documents import write_articles
 from include.samples.faiss_indexes import demo_indexes, write_faiss
 from include.samples.milvus1x_tables import demo_tables, write_milvus1x
-from localservers import Elasticsearch
+from include.samples.milvus_collection import write_songs
+from localservers import Elasticsearch, MilvusLite
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,20 @@ def _elasticsearch(stack: ExitStack, folder: Path, lite: bool) -> Sample:
     return Sample({"indices": ["shop-*"]}, [connection])
 
 
+def _milvus(stack: ExitStack, folder: Path, lite: bool) -> Sample:
+    server = stack.enter_context(MilvusLite(folder))
+    with closing(server.client()) as client:
+        write_songs(client, "songs", 5_000)
+    host, port = server.address.rsplit(":", 1)
+    source = {"connection_id": "milvus_source", "conn_type": "milvus"}
+    return Sample({"collections": ["songs"]}, [{**source, "host": host, "port": int(port)}])
+
+
 PATHS: dict[str, Callable[[ExitStack, Path, bool], Sample]] = {
     "milvus1x_to_milvus": _milvus1x,
     "faiss_to_milvus": _faiss,
     "elasticsearch_to_milvus": _elasticsearch,
+    "milvus_to_milvus": _milvus,
 }
 
 

@@ -16,7 +16,10 @@ from pymilvus import DataType, MilvusClient
 
 from airlift.connections import MilvusConnection
 from airlift.errors import AirliftError, Refused
+from airlift.run import run
+from airlift.steps.convert import convert_chunk
 from localservers import Milvus, MilvusLite, MilvusOnS3
+from samples.milvus_collection import songs, write_songs
 from tests.paths.place import FLAT, Place, SourceKind, bucket_place, lite_place, local_place
 
 MILVUS = SourceKind("milvus", lambda folder, specs: None, lambda folder: {})
@@ -183,8 +186,6 @@ def test_a_source_that_is_written_to_meanwhile(from_milvus, to_s3, lock):
             from_milvus.insert("busy", [new])
 
         source.read = read_and_write  # type: ignore[method-assign]
-        from airlift.run import run
-
         if lock == "check":
             with pytest.raises(Refused, match=r"had 294 rows before it was read, and 29[56] after"):
                 run(migration)
@@ -227,8 +228,6 @@ def test_text_keys_in_many_small_chunks(from_milvus, to_s3, monkeypatch):
     with to_s3.migration(collections=["texts"], verify="full") as migration:
         cut = migration.source.cut
         migration.source.cut = lambda one, _: cut(one, 96 * 60)  # type: ignore[method-assign]
-        from airlift.run import run
-
         run(migration)
         chunks = migration.staging.plan().collections[0].chunks
     assert len(chunks) == 9 and sum(chunk.rows for chunk in chunks) == 500
@@ -283,3 +282,46 @@ def test_what_cannot_work_is_said_at_once(from_milvus, to_s3):
     with pytest.raises(Refused) as refused:
         to_s3.run(collections=["here"], migration_id="second")
     assert len(refused.value.reasons) == 1 and "'here' exists" in refused.value.reasons[0]
+
+
+def test_a_source_that_is_killed_in_mid_read_and_comes_back(tmp_path, milvus, monkeypatch):
+    """The run fails with what to do; the next one reads only the chunk that was not done."""
+    monkeypatch.setattr("airlift.sources.milvus.source._UNORDERED_BYTES", 30_000)
+    with (
+        MilvusLite(tmp_path / "lite") as server,
+        local_place(milvus, tmp_path / "none", MILVUS) as place,
+    ):
+        place.connections.servers["milvus_source"] = MilvusConnection(uri=server.uri, timeout=5)
+        with closing(server.client()) as client:
+            write_songs(client, "songs", 1_000)
+        with place.migration(verify="full") as migration:
+            cut, read = migration.source.cut, migration.source.read
+            migration.source.cut = lambda one, _: cut(one, 100_000)  # type: ignore[method-assign]
+
+            def read_and_kill(chunk: Any) -> Iterator[Any]:
+                for number, batch in enumerate(read(chunk)):
+                    if number == 1 and chunk.id.startswith("000001"):
+                        server.kill()
+                    yield batch
+
+            migration.source.read = read_and_kill  # type: ignore[method-assign]
+            with pytest.raises(AirliftError, match="cannot read rows of 'songs'"):
+                run(migration)
+        assert not place.client.has_collection("songs")
+        server.start()
+        with place.migration(verify="full") as migration:
+            cut = migration.source.cut
+            migration.source.cut = lambda one, _: cut(one, 100_000)  # type: ignore[method-assign]
+            done = convert_chunk(migration, *migration.staging.plan().batch(0)[0])[1]
+            run(migration)
+        assert done
+        found = rows_of(place.client, "songs")
+        assert found == {row["id"]: row for row in songs(1_000)}
+
+
+def test_a_wrong_password_is_said_by_check(milvus_on_s3, to_s3):
+    wrong = MilvusConnection(uri=milvus_on_s3.uri, user="root", password="not-it")
+    to_s3.connections.servers["milvus_source"] = wrong
+    with pytest.raises(Refused, match="the login is refused") as refused:
+        to_s3.run()
+    assert "not-it" not in str(refused.value)
