@@ -19,6 +19,7 @@ from airlift.sources.registry import params_class
 from airlift.steps.convert import convert_batch
 from airlift.steps.export_meta import export_meta
 from airlift.steps.plan import make_plan
+from bench.milvus_cases import MILVUS_CASES
 from bench.search_cases import SEARCH_CASES
 from bench.timed import timed
 
@@ -162,9 +163,8 @@ def end_to_end(**options: Any) -> dict[str, Any]:
     return found
 
 
-CASES = {
-    one.__name__: one for one in (plan, convert, upload, faiss_dump, end_to_end, *SEARCH_CASES)
-}
+_OWN_CASES = (plan, convert, upload, faiss_dump, end_to_end)
+CASES = {one.__name__: one for one in (*_OWN_CASES, *MILVUS_CASES, *SEARCH_CASES)}
 
 if __name__ == "__main__":
     name, text = sys.argv[1:]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench.child import Measured, case
 from bench.data import cache
+from bench.workers import shared, slowest
 
 ROWS, DIM = 300_000, 128
 
@@ -30,8 +30,8 @@ def elasticsearch(rounds: int, work: Path, say: Say) -> None:
             scratch = work / "scratch"
             scratch.mkdir()
             case("search_plan", url=url, scratch=str(scratch))
-            ones.append(_read(url, scratch, 1)[0])
-            twos.append(_read(url, scratch, 2))
+            ones.append(shared("search_read", 1, ROWS, url=url, scratch=str(scratch))[0])
+            twos.append(shared("search_read", 2, ROWS, url=url, scratch=str(scratch)))
             case("search_finish", url=url, scratch=str(scratch))
             shutil.rmtree(scratch)
     scan = min(scans, key=_cpu)
@@ -39,36 +39,18 @@ def elasticsearch(rounds: int, work: Path, say: Say) -> None:
     two = min(twos, key=lambda pair: sum(map(_cpu, pair)))
     print(f"Elasticsearch {server.version}, {ROWS:,} x {DIM}, one shard, pages of 1,000")
     for label, found in (("helpers.scan", [scan]), ("one worker", [one]), ("two workers", two)):
-        say(f"{label}: documents a second", ROWS / _wall(found), "/s")
+        say(f"{label}: documents a second", ROWS / slowest(found), "/s")
         say(f"{label}: CPU of the client", sum(map(_cpu, found)), "s")
     for label, best in (("one worker", [one]), ("two workers", two)):
         # What a worker needs, with a machine of its own; the server's share is not the client's.
         busiest = max(map(_cpu, best))
         say(f"{label}: scan / CPU of the busiest", _cpu(scan) / busiest, "x", f"search {label}")
         say(f"{label}: scan / CPU of all", _cpu(scan) / sum(map(_cpu, best)), "x")
-        say(f"{label}: documents a second / scan", _wall([scan]) / _wall(best), "x")
+        say(f"{label}: documents a second / scan", slowest([scan]) / slowest(best), "x")
     say("process: CPU with imports, one worker", one.cpu, "s")
     say("process: peak memory", max(run.peak_mb for run in [one, *two]), "MB", "search peak")
     say("process: peak memory of helpers.scan", scan.peak_mb, "MB")
 
 
-def _read(url: str, scratch: Path, workers: int) -> list[Measured]:
-    with ThreadPoolExecutor(workers) as pool:
-        running = [
-            pool.submit(
-                case, "search_read", url=url, scratch=str(scratch), worker=n, workers=workers
-            )
-            for n in range(workers)
-        ]
-        found = [one.result() for one in running]
-    if sum(one.told["rows"] for one in found) != ROWS:
-        raise SystemExit(f"expected {ROWS} rows, read {[one.told['rows'] for one in found]}")
-    return found
-
-
 def _cpu(one: Measured) -> float:
     return float(one.told["cpu"])
-
-
-def _wall(found: list[Measured]) -> float:
-    return max(float(one.told["wall"]) for one in found)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
-from airlift.chunk import Chunk
 from airlift.connections import ElasticsearchConnection
 from airlift.sources.elasticsearch.params import ElasticsearchParams
 from airlift.sources.elasticsearch.source import ElasticsearchSource
 from airlift.storage import open_storage
+from bench import shares
 from bench.timed import timed
 
 INDEX = "songs"
@@ -85,28 +83,12 @@ def search_scan(url: str) -> dict[str, Any]:
 
 def search_plan(url: str, scratch: str) -> dict[str, Any]:
     """Describes and cuts the index."""
-    source = _source(url, scratch)
-    found: dict[str, Any] = {}
-    with timed(found):
-        [collection] = source.describe()
-        chunks = source.cut(collection, 2 << 30)
-    text = json.dumps([chunk.model_dump(mode="json") for chunk in chunks])
-    Path(scratch, "chunks.json").write_text(text)
-    return found | {"chunks": len(chunks)}
+    return shares.cut(_source(url, scratch), scratch, 2 << 30)
 
 
 def search_read(url: str, scratch: str, worker: int, workers: int) -> dict[str, Any]:
     """Reads one worker's share of the chunks into Arrow batches."""
-    chunks = [Chunk(**one) for one in json.loads(Path(scratch, "chunks.json").read_text())]
-    source = _source(url, scratch)
-    source.check()  # imports and connects, as a task does before it reads
-    found: dict[str, Any] = {"rows": 0}
-    with timed(found):
-        for chunk in chunks[worker::workers]:
-            for batch in source.read(chunk):
-                found["rows"] += batch.num_rows  # type: ignore[union-attr]
-    source.close()
-    return found
+    return shares.read(_source(url, scratch), scratch, worker, workers)
 
 
 def search_finish(url: str, scratch: str) -> dict[str, Any]:
