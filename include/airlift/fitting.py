@@ -6,12 +6,13 @@ a value in some rows goes into the dynamic field (where a missing key is what nu
 
 from __future__ import annotations
 
-from airlift.datatypes import TYPES, DataType
+from airlift.datatypes import TYPES
 from airlift.errors import Refused
+from airlift.field_mapping import with_dynamic_last
 from airlift.mapping import MappedCollection
 from airlift.milvus.capabilities import Capabilities
 from airlift.params import CollectionMapping
-from airlift.schema import DYNAMIC_FIELD, Field
+from airlift.schema import Field
 
 
 def fit_collections(
@@ -56,7 +57,7 @@ class _Fitting:
         self._target = target_name
         self._reasons = reasons
         self._notes: list[str] = []
-        self._into_dynamic: dict[str, str] = {}
+        self._into_dynamic: dict[str, Field] = {}
 
     def fitted(self) -> MappedCollection:
         """The collection as the target can hold it."""
@@ -65,25 +66,23 @@ class _Fitting:
         source_of = {name: source for source, name in self._mapped.fields.items()}
         fields = []
         for field in target.fields:
-            fit = self._fit_type(field)
+            fit = self._fit_options(self._fit_type(field))
             if self._fits_null(fit):
                 fields.append(fit)
             else:
-                self._into_dynamic[source_of[field.name]] = field.name
+                self._into_dynamic[source_of[field.name]] = fit
         if self._into_dynamic:
-            names = sorted(self._into_dynamic.values())
+            names = sorted(field.name for field in self._into_dynamic.values())
             self._notes.append(
                 f"collection {self._mapped.source!r}: the fields {names} have no value in some "
                 f"rows, and {self._target} has no nullable fields: they are kept in the dynamic "
                 "field, where filters find them by the same names"
             )
-            if not any(field.is_dynamic for field in fields):
-                fields.append(Field(name=DYNAMIC_FIELD, type=DataType.JSON))
         return self._mapped.model_copy(
             update={
                 "target": target.model_copy(
                     update={
-                        "fields": tuple(fields),
+                        "fields": tuple(with_dynamic_last(fields, bool(self._into_dynamic))),
                         "dynamic_field": target.dynamic_field or bool(self._into_dynamic),
                     }
                 ),
@@ -92,7 +91,7 @@ class _Fitting:
                     for source, name in self._mapped.fields.items()
                     if source not in self._into_dynamic
                 },
-                "into_dynamic": self._into_dynamic,
+                "into_dynamic": {**self._mapped.into_dynamic, **self._into_dynamic},
                 "notes": (*self._mapped.notes, *self._notes),
             }
         )
@@ -108,20 +107,40 @@ class _Fitting:
 
     def _fit_type(self, field: Field) -> Field:
         """The field with a type that the target has, if there is one."""
-        wider = TYPES[field.type].wider
         if field.type in self._can.data_types:
             return field
+        # What the mapping asks for is not carried as something else.
+        was_asked = any(
+            name == field.name and self._mapped.types.get(source) is not field.type
+            for source, name in self._mapped.fields.items()
+        )
+        wider = None if was_asked else TYPES[field.type].wider
         what = f"collection {self._mapped.source!r}, field {field.name!r}"
         if wider is None or wider not in self._can.data_types:
             self._reasons.append(
-                f"{what}: {self._target} has no {field.type} fields; leave it out with mapping "
-                "exclude"
+                f"{what}: {self._target} has no {field.type} fields; "
+                + ("give it another type" if was_asked else "leave it out with mapping exclude")
             )
             return field
         self._notes.append(
             f"{what}: {self._target} has no {field.type}; carried as {wider}, with the same values"
         )
         return field.model_copy(update={"type": wider})
+
+    def _fit_options(self, field: Field) -> Field:
+        """The field with what the target knows of default values and partition keys."""
+        what = f"collection {self._mapped.source!r}, field {field.name!r}"
+        if field.partition_key and not self._can.partition_keys:
+            self._reasons.append(
+                f"{what}: {self._target} has no partition keys; say partition_key false"
+            )
+        if field.default is None or self._can.defaults:
+            return field
+        self._notes.append(
+            f"{what}: {self._target} has no default values: rows that are moved now get "
+            f"{field.default!r} where they have no value, later rows must bring one"
+        )
+        return field.model_copy(update={"default": None})
 
     def _fits_null(self, field: Field) -> bool:
         """Whether the field can stay a field; reasons tell when it can't go anywhere."""

@@ -34,3 +34,18 @@ def canonical_column(column: pa.Array) -> pa.Array:
         except orjson.JSONDecodeError as error:
             raise ValueError(f"row {row}: {str(text)[:80]!r} is no JSON: {error}") from error
     return pa.array(texts, pa.string())
+
+
+def canonical_or_null(column: pa.Array) -> pa.Array:
+    """Brings a column of JSON texts into canonical form; what is no JSON becomes null."""
+    try:
+        return canonical_column(column)
+    except ValueError:
+        return pa.array([_canonical_text(text) for text in column.to_pylist()], pa.string())
+
+
+def _canonical_text(text: str | None) -> str | None:
+    try:
+        return None if text is None else canonical(orjson.loads(text))
+    except orjson.JSONDecodeError:
+        return None

@@ -65,7 +65,8 @@ def measured(
     for field in schema.fields:
         update = {}
         if field.holds_text and not field.max_length:
-            most = max((size.get(field.name, 0) for size, _ in chunks), default=0)
+            own = len(field.default.encode()) if isinstance(field.default, str) else 0
+            most = max(own, *(size.get(field.name, 0) for size, _ in chunks), 0)
             update["max_length"] = _roomy(most, _LEAST_BYTES, MAX_TEXT_BYTES)
         if field.type is DataType.ARRAY and not field.max_capacity:
             most = max((items.get(field.name, 0) for _, items in chunks), default=0)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
-from airlift.datatypes import TYPES, DataType
-from airlift.errors import Refused
-from airlift.names import collisions, is_valid, sanitized
-from airlift.params import CollectionMapping, FieldMapping, MigrationParams
+from airlift.datatypes import DataType
+from airlift.errors import AirliftError, Refused
+from airlift.field_mapping import FieldMapper, target_name
+from airlift.names import collisions, is_valid
+from airlift.params import CollectionMapping, MigrationParams
 from airlift.schema import CollectionSchema, Field, SourceCollection
-
-_RETYPES = {
-    DataType.INT64: {DataType.VARCHAR, DataType.DOUBLE},
-    DataType.INT32: {DataType.INT64, DataType.VARCHAR, DataType.DOUBLE},
-}
-"""Scalar type changes that keep every value exactly (ranges are checked while converting)."""
-
-_INTEGER_LENGTH = 20
-"""Bytes of the longest 64-bit integer as text."""
+from airlift.user_transforms import loaded, version_of
 
 
 class MappedCollection(BaseModel):
@@ -27,10 +22,15 @@ class MappedCollection(BaseModel):
         source: its name at the source.
         target: the collection to make on the target.
         alias: the alias to switch to it once verified; empty for none.
-        fields: source field name -> target field name, for the fields that are written.
+        key: the primary key's name at the source.
+        fields: source -> target field name, for the fields that are written. A source is a field's
+            name, or `$meta.<key>` for a key of the source's dynamic field.
         types: source field name -> its type at the source.
-        into_dynamic: source field name -> key in the dynamic field, for those that go there; see
-            `airlift.fitting`.
+        into_dynamic: source -> the field as which it goes into the dynamic field, under its name.
+        constants: target field name -> its value in every row.
+        defaults: target field name -> what is written where the source has no value.
+        transform: the user's function that the source's rows go through first; see
+            `airlift.user_transforms`.
         partitions: source partition -> target partition ("" is the default one), those chosen.
         notes: changes that the user should know of, e.g. a name that was changed.
     """
@@ -40,11 +40,20 @@ class MappedCollection(BaseModel):
     source: str
     target: CollectionSchema
     alias: str = ""
+    key: str = ""
     fields: dict[str, str]
     types: dict[str, DataType] = {}
-    into_dynamic: dict[str, str] = {}
+    into_dynamic: dict[str, Field] = {}
+    constants: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
+    transform: str = ""
     partitions: dict[str, str]
     notes: tuple[str, ...] = ()
+
+    @property
+    def has_partition_key(self) -> bool:
+        """Whether the target spreads the rows over partitions of its own."""
+        return any(field.partition_key for field in self.target.fields)
 
 
 def map_collections(
@@ -90,20 +99,25 @@ def _map_one(
     reasons: list[str] = []
     notes: list[str] = list(collection.notes)
 
-    name = _target_name(f"collection {schema.name!r}", schema.name, mapping.target, reasons, notes)
+    name = target_name(f"collection {schema.name!r}", schema.name, mapping.target, reasons, notes)
     alias = name if params.cutover_alias else ""
     if alias:
         name = f"{name}__{migration_id}"
         if not is_valid(name):
             reasons.append(f"{name!r} is too long for a collection; choose a shorter target name")
-    fields = _map_fields(schema, mapping, reasons, notes)
-    partitions = _map_partitions(collection, mapping, reasons, notes)
-    if mapping.dynamic_field is False and any(field.is_dynamic for field in fields.values()):
+    made = FieldMapper(schema, mapping, params.allow_lossy, reasons, notes).mapped()
+    partition_key = next((field.name for field in made.fields if field.partition_key), "")
+    partitions = _map_partitions(
+        collection, mapping, partition_key, params.allow_lossy, reasons, notes
+    )
+    if mapping.transform:
+        _check_transform(schema.name, mapping.transform, reasons, notes)
+    if mapping.dynamic_field is False and any(field.is_dynamic for field in made.fields):
         reasons.append(
             f"collection {schema.name!r}: rows have values without a field of their own, and "
             "mapping turns the dynamic field off; allow it, or exclude '$meta'"
         )
-    if not any(field.is_vector for field in fields.values()):
+    if not any(field.is_vector for field in made.fields):
         reasons.append(f"collection {schema.name!r}: no vector field is left; include one")
     if reasons:
         raise Refused(reasons)
@@ -111,130 +125,50 @@ def _map_one(
     target = schema.model_copy(
         update={
             "name": name,
-            "fields": tuple(fields.values()),
+            "fields": tuple(made.fields),
             "partitions": tuple(name for name in partitions.values() if name),
-            "dynamic_field": _chosen(mapping.dynamic_field, schema.dynamic_field),
+            "dynamic_field": _chosen(mapping.dynamic_field, schema.dynamic_field)
+            or bool(made.into_dynamic),
             "shards": mapping.shards or schema.shards,
             "aliases": schema.aliases if mapping.aliases is None else mapping.aliases,
             "consistency_level": mapping.consistency_level or schema.consistency_level,
         }
     )
-    written = {source: field.name for source, field in fields.items() if not field.auto_id}
+    read = {*made.sources, *made.into_dynamic}
     return MappedCollection(
         source=schema.name,
         target=target,
         alias=alias,
-        fields=written,
-        types={field.name: field.type for field in schema.fields if field.name in written},
+        key=schema.primary_key.name,
+        fields=made.sources,
+        types={field.name: field.type for field in schema.fields if field.name in read},
+        into_dynamic=made.into_dynamic,
+        constants=made.constants,
+        defaults=made.defaults,
+        transform=mapping.transform,
         partitions=partitions,
         notes=tuple(notes),
     )
+
+
+def _check_transform(collection: str, name: str, reasons: list[str], notes: list[str]) -> None:
+    what = f"collection {collection!r}"
+    try:
+        loaded(name)
+        notes.append(f"{what}: the rows go through the transform {name!r} of {version_of(name)}")
+    except AirliftError as error:
+        reasons.append(f"{what}: {error}")
 
 
 def _chosen(given: bool | None, otherwise: bool) -> bool:
     return otherwise if given is None else given
 
 
-def _target_name(what: str, source: str, given: str, reasons: list[str], notes: list[str]) -> str:
-    """The target's name: the given one, which must be valid, or the source's, made valid."""
-    if given:
-        if not is_valid(given):
-            reasons.append(
-                f"{what}: the target name {given!r} is refused by Milvus; use letters, digits and "
-                "_, not a digit first, at most 255 characters"
-            )
-        return given
-    name = sanitized(source)
-    if name != source:
-        notes.append(f"{what} is named {name!r} on the target: Milvus refuses the original name")
-    return name
-
-
-def _map_fields(
-    schema: CollectionSchema, mapping: CollectionMapping, reasons: list[str], notes: list[str]
-) -> dict[str, Field]:
-    """Source field name -> target field, for the chosen fields."""
-    what = f"collection {schema.name!r}"
-    by_name = {field.name: field for field in schema.fields}
-    named = [*mapping.include, *mapping.exclude, *(edit.source for edit in mapping.fields)]
-    reasons += [
-        f"{what}: mapping names the field {name!r}; it has {list(by_name)}"
-        for name in named
-        if name not in by_name
-    ]
-    edits = {edit.source: edit for edit in mapping.fields}
-    fields: dict[str, Field] = {}
-    for field in schema.fields:
-        left_out = field.name in mapping.exclude or (
-            mapping.include and field.name not in mapping.include
-        )
-        if left_out and field.primary_key:
-            reasons.append(f"{what}: the primary key {field.name!r} can't be left out; see auto_id")
-        if not left_out:
-            edit = edits.get(field.name, FieldMapping(source=field.name))
-            fields[field.name] = _map_field(what, field, edit, mapping, reasons, notes)
-    reasons += [
-        f"{what}: the fields {sources} would all become {target!r}"
-        for target, sources in collisions((s, field.name) for s, field in fields.items())
-    ]
-    return fields
-
-
-def _map_field(
-    what: str,
-    field: Field,
-    edit: FieldMapping,
-    mapping: CollectionMapping,
-    reasons: list[str],
-    notes: list[str],
-) -> Field:
-    if field.is_dynamic:
-        return field
-    what = f"{what}, field {field.name!r}"
-    update: dict[str, object] = {
-        "name": _target_name(what, field.name, edit.target, reasons, notes)
-    }
-    if edit.description is not None:
-        update["description"] = edit.description
-    if edit.type and edit.type != field.type:
-        if edit.type not in _RETYPES.get(field.type, set()):
-            reasons.append(f"{what}: {field.type} can't become {edit.type} without changing values")
-        update["type"] = edit.type
-    kind = update.get("type", field.type)
-    if kind is DataType.VARCHAR and field.type is not DataType.VARCHAR:
-        update["max_length"] = edit.max_length or _INTEGER_LENGTH
-    elif edit.max_length:
-        if not field.holds_text:
-            reasons.append(f"{what}: max_length is for VARCHAR, the field is {field.type}")
-        update["max_length"] = edit.max_length
-    if edit.max_capacity:
-        if kind is not DataType.ARRAY:
-            reasons.append(f"{what}: max_capacity is for ARRAY, the field is {field.type}")
-        update["max_capacity"] = edit.max_capacity
-    if edit.element_type and edit.element_type is not field.element_type:
-        reasons.append(
-            f"{what}: its items are {field.element_type or 'none: it is no ARRAY'}, they can't "
-            f"become {edit.element_type}"
-        )
-    if edit.nullable is not None:
-        update["nullable"] = edit.nullable and not field.primary_key
-    if field.primary_key:
-        update["auto_id"] = mapping.auto_id or field.auto_id
-        if update.get("type", field.type) not in (DataType.INT64, DataType.VARCHAR):
-            reasons.append(f"{what}: a primary key must be INT64 or VARCHAR")
-    if field.is_vector and mapping.metric_type:
-        if mapping.metric_type not in TYPES[field.type].metric_types:
-            allowed = ", ".join(TYPES[field.type].metric_types)
-            reasons.append(
-                f"{what}: metric {mapping.metric_type!r} is unknown; use one of {allowed}"
-            )
-        update["metric_type"] = mapping.metric_type
-    return field.model_copy(update=update)
-
-
 def _map_partitions(
     collection: SourceCollection,
     mapping: CollectionMapping,
+    partition_key: str,
+    allow_lossy: bool,
     reasons: list[str],
     notes: list[str],
 ) -> dict[str, str]:
@@ -251,8 +185,22 @@ def _map_partitions(
         for name in chosen
         if name not in held
     ]
+    if partition_key:
+        named = [name for name in chosen if name]
+        if named and not allow_lossy:
+            reasons.append(
+                f"{what}: with the partition key {partition_key!r} Milvus makes partitions of its "
+                f"own, so the rows of {named} lose the names of theirs; allow it with allow_lossy, "
+                "or choose with mapping.partitions"
+            )
+        elif named:
+            notes.append(
+                f"{what}: the rows of the partitions {named} go where the partition key "
+                f"{partition_key!r} puts them, without the names"
+            )
+        return _told_left_out(what, held, dict.fromkeys(chosen, ""), notes)
     partitions = {
-        name: _target_name(f"{what}, partition {name!r}", name, "", reasons, notes) if name else ""
+        name: target_name(f"{what}, partition {name!r}", name, "", reasons, notes) if name else ""
         for name in chosen
     }
     reasons += [
@@ -260,7 +208,13 @@ def _map_partitions(
         "or move them one at a time with mapping.partitions"
         for target, sources in collisions(partitions.items())
     ]
+    return _told_left_out(what, held, partitions, notes)
+
+
+def _told_left_out(
+    what: str, held: list[str], chosen: dict[str, str], notes: list[str]
+) -> dict[str, str]:
     left = [name or "_default" for name in held if name not in chosen]
     if left:
         notes.append(f"{what}: the partitions {left} are left out, as the mapping asks")
-    return partitions
+    return chosen

@@ -26,6 +26,8 @@ class Field(BaseModel):
             and where the rows must tell: `create` sets it once all are read.
         element_type: of an ARRAY's items.
         max_capacity: items of the longest ARRAY; 0 where the rows must tell.
+        default: the value that the server puts where a later row has none; None for no such.
+        partition_key: whether the server spreads the rows over its own partitions by this field.
         metric_type: the metric that the source searches this vector field by.
         index: the source's own index in Milvus' words (`index_type`, `params`); None where Milvus
             has no counterpart.
@@ -40,6 +42,7 @@ class Field(BaseModel):
     element_type: DataType | None = None
     max_capacity: int = 0
     nullable: bool = False
+    default: Any = None
     primary_key: bool = False
     partition_key: bool = False
     auto_id: bool = False

@@ -1,21 +1,71 @@
-"""Turns a source's record batches into the target's: choose, rename, cast, make `$meta`."""
+"""Turns a source's record batches into the target's: choose, rename, retype, fill, make `$meta`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any
 
-import numpy as np
 import orjson
 import pyarrow as pa
 
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError
-from airlift.fixed_width import fixed_bytes
-from airlift.json_text import canonical, canonical_column
+from airlift.json_text import canonical, canonical_or_null
+from airlift.json_values import column_of
 from airlift.mapping import MappedCollection
+from airlift.params import KEY_PREFIX, is_key
+from airlift.retyping import RETYPES
 from airlift.schema import DYNAMIC_FIELD, Field
+from airlift.user_transforms import UserTransform
+
+Unfit = dict[int, str]
+"""Rows that can't be taken, and why."""
+
+_SHOWN = 80
+
+
+class _Rows:
+    """A batch of the source, its dynamic field as dicts, and what is found to be unfit."""
+
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        self.batch = batch
+        self.unfit: Unfit = {}
+
+    def tell(self, row: int, reason: str) -> None:
+        """Says why a row can't be taken; the first reason is kept."""
+        self.unfit.setdefault(row, reason)
+
+    @cached_property
+    def dynamic(self) -> list[dict[str, Any]]:
+        """The dynamic values of each row; keys that become fields are taken out of it."""
+        if DYNAMIC_FIELD not in self.batch.schema.names:
+            return [{} for _ in range(self.batch.num_rows)]
+        texts = self.batch.column(DYNAMIC_FIELD).to_pylist()
+        return [self._object(row, text) for row, text in enumerate(texts)]
+
+    def _object(self, row: int, text: str | None) -> dict[str, Any]:
+        try:
+            found = orjson.loads(text) if text else {}
+        except orjson.JSONDecodeError:
+            found = None
+        if isinstance(found, dict):
+            return found
+        self.tell(row, f"field {DYNAMIC_FIELD!r}: {_shown(text)} is no JSON object")
+        return {}
+
+    def take(self, key: str) -> list[Any]:
+        """Takes a key out of every row's dynamic values; None where a row has none."""
+        return [values.pop(key, None) for values in self.dynamic]
+
+    def tell_lost(self, source: str, field: Field, given: Iterable[Any], made: pa.Array) -> None:
+        """Says which values have become null because they don't fit the field's type."""
+        kind = f"{field.type} of {field.element_type}" if field.element_type else field.type
+        nulls = made.is_null().to_pylist()
+        for row, (value, is_null) in enumerate(zip(given, nulls, strict=True)):
+            if is_null and value is not None:
+                self.tell(row, f"field {source!r}: the value {_shown(value)} does not fit {kind}")
 
 
 class Transform:
@@ -27,59 +77,107 @@ class Transform:
 
     def __init__(self, mapped: MappedCollection) -> None:
         self._mapped = mapped
-        self._source_of = {target: source for source, target in mapped.fields.items()}
-        self._own_names = {field.name for field in mapped.target.fields}
-        self._columns = [(field, self._maker(field)) for field in mapped.target.written]
         self.schema = mapped.target.arrow
+        written = {field.name: field for field in mapped.target.written}
+        self._own_names = {field.name for field in mapped.target.fields}
+        self._keeps_dynamic = DYNAMIC_FIELD in mapped.fields
+        self._makers = [
+            (source, written[name], self._maker(source, written[name]))
+            for source, name in mapped.fields.items()
+            if not written[name].is_dynamic
+        ]
+        self._into_dynamic = [
+            (source, field, self._maker(source, field))
+            for source, field in mapped.into_dynamic.items()
+        ]
+        self._constants = {
+            name: pa.scalar(value, written[name].arrow.type)
+            for name, value in mapped.constants.items()
+        }
+        self._user = (
+            UserTransform(mapped.source, mapped.transform, mapped.key) if mapped.transform else None
+        )
 
-    def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def apply(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, Unfit]:
         """The batch with the target's columns, in the target's order and types.
 
+        Returns:
+            All rows, and those among them that hold a value which does not fit: they can't be
+            taken.
+
         Raises:
-            AirliftError: a value does not fit the target's type.
+            AirliftError: the source gave columns of other types than it said, or keys of the
+                dynamic field that fields have as names.
         """
-        columns = [make(batch) for _, make in self._columns]
-        return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+        rows = _Rows(self._user.apply(batch) if self._user else batch)
+        columns = {field.name: make(rows) for _, field, make in self._makers}
+        columns |= {name: pa.repeat(one, batch.num_rows) for name, one in self._constants.items()}
+        if DYNAMIC_FIELD in self._own_names:
+            columns[DYNAMIC_FIELD] = self._dynamic(rows)
+        arrays = [columns[name] for name in self.schema.names]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema), rows.unfit
 
-    def _maker(self, field: Field) -> Callable[[pa.RecordBatch], pa.Array]:
-        if field.is_dynamic:
-            return self._dynamic
-        name = self._source_of[field.name]
-        source_type = self._mapped.types[name]
+    def _maker(self, source: str, field: Field) -> Callable[[_Rows], pa.Array]:
+        """What makes the column of a field; unfit values are told."""
+        make = self._promoted(source, field) if is_key(source) else self._converted(source, field)
+        default = self._mapped.defaults.get(field.name)
+        if default is None:
+            return make
+        filling = pa.scalar(default, field.arrow.type)
+        return lambda rows: make(rows).fill_null(filling)
+
+    def _promoted(self, source: str, field: Field) -> Callable[[_Rows], pa.Array]:
+        key = source.removeprefix(KEY_PREFIX)
+
+        def make(rows: _Rows) -> pa.Array:
+            given = rows.take(key)
+            made = column_of(given, field)
+            rows.tell_lost(source, field, given, made)
+            return made
+
+        return make
+
+    def _converted(self, source: str, field: Field) -> Callable[[_Rows], pa.Array]:
+        convert = self._converter(source, field)
+
+        def make(rows: _Rows) -> pa.Array:
+            given = rows.batch.column(source)
+            made = convert(given, field)
+            if made is not given and made.null_count != given.null_count:
+                rows.tell_lost(source, field, given.to_pylist(), made)
+            return made
+
+        return make
+
+    def _converter(self, source: str, field: Field) -> Callable[[pa.Array, Field], pa.Array]:
+        before = self._mapped.types[source]
+        if before is not field.type:
+            return RETYPES[before, field.type].convert
         if field.type is DataType.JSON:
-            return lambda batch: self._told(name, "JSON", canonical_column, batch.column(name))
-        if source_type in _WIDENED and field.type is DataType.FLOAT_VECTOR:
-            widen = _WIDENED[source_type]
-            return lambda batch: widen(batch.column(name), field)
+            return lambda column, _: canonical_or_null(column)
         kind = field.arrow.type
-        return lambda batch: self._cast(name, batch.column(name), kind)
+        return lambda column, _: self._as(source, column, kind)
 
-    def _cast(self, name: str, column: pa.Array, kind: pa.DataType) -> pa.Array:
+    def _as(self, source: str, column: pa.Array, kind: pa.DataType) -> pa.Array:
+        """The column in the Arrow type that its Milvus type has here."""
         if column.type == kind:
             return column
-        return self._told(name, str(kind), lambda values: values.cast(kind), column)
-
-    def _told(
-        self, name: str, kind: str, change: Callable[[pa.Array], pa.Array], column: pa.Array
-    ) -> pa.Array:
-        """Changes a column; a failure names the field."""
         try:
-            return change(column)
-        except (pa.ArrowInvalid, ValueError) as error:
+            return column.cast(kind)
+        except pa.ArrowInvalid as error:
             raise AirliftError(
-                f"collection {self._mapped.source!r}: a value of the field {name!r} does not fit "
+                f"collection {self._mapped.source!r}: a value of the field {source!r} does not fit "
                 f"{kind}: {error}"
             ) from error
 
-    def _dynamic(self, batch: pa.RecordBatch) -> pa.Array:
+    def _dynamic(self, rows: _Rows) -> pa.Array:
         """The dynamic field: what the source has in its own, and the fields that go into it."""
-        if DYNAMIC_FIELD in self._source_of:
-            texts = batch.column(DYNAMIC_FIELD).to_pylist()
-            rows = [orjson.loads(text) if text else {} for text in texts]
-        else:
-            rows = [{} for _ in range(batch.num_rows)]
-        taken = {key for row in rows for key in row} & (
-            self._own_names | set(self._mapped.into_dynamic.values())
+        added = [
+            (source, field, make(rows).to_pylist()) for source, field, make in self._into_dynamic
+        ]
+        values = rows.dynamic if self._keeps_dynamic else [{} for _ in range(rows.batch.num_rows)]
+        taken = {key for row in values for key in row} & (
+            self._own_names | {field.name for _, field, _ in added}
         )
         if taken:
             raise AirliftError(
@@ -87,47 +185,27 @@ class Transform:
                 "without a field, and a field has that name; give the field another target name "
                 "in mapping"
             )
-        for name, key in self._mapped.into_dynamic.items():
-            is_json = self._mapped.types[name] is DataType.JSON
-            for row, value in zip(rows, batch.column(name).to_pylist(), strict=True):
-                if isinstance(value, float) and not math.isfinite(value):
-                    raise AirliftError(
-                        f"collection {self._mapped.source!r}: the field {name!r} goes into the "
-                        f"dynamic field, which is JSON and can't hold {value}; exclude the field"
+        for source, field, column in added:
+            for at, value in enumerate(column):
+                if value is None:
+                    continue
+                if _is_no_json(value):
+                    rows.tell(
+                        at,
+                        f"field {source!r}: it goes into the dynamic field, which is JSON and "
+                        f"can't hold {_shown(value)}",
                     )
-                if value is not None:
-                    row[key] = orjson.loads(value) if is_json else value
-        return pa.array([canonical(row) for row in rows], pa.string())
+                values[at][field.name] = (
+                    orjson.loads(value) if field.type is DataType.JSON else value
+                )
+        return pa.array([canonical(row) for row in values], pa.string())
 
 
-def _as_floats(flat: Any, column: pa.Array, field: Field) -> pa.Array:
-    values = pa.Array.from_buffers(pa.float32(), flat.size, [None, pa.py_buffer(flat)])
-    mask = column.is_null() if column.null_count else None
-    return pa.FixedSizeListArray.from_arrays(values, field.dim, mask=mask)
+def _is_no_json(value: Any) -> bool:
+    items = value if isinstance(value, list) else [value]
+    return any(isinstance(item, float) and not math.isfinite(item) for item in items)
 
 
-def _bytes_of(column: pa.Array) -> Any:
-    values = fixed_bytes(column)
-    assert values is not None  # noqa: S101 - vectors of these types have a fixed width
-    return values.reshape(-1)
-
-
-def _widen_int8(column: pa.Array, field: Field) -> pa.Array:
-    return _as_floats(_bytes_of(column).view(np.int8).astype(np.float32), column, field)
-
-
-def _widen_float16(column: pa.Array, field: Field) -> pa.Array:
-    return _as_floats(_bytes_of(column).view(np.float16).astype(np.float32), column, field)
-
-
-def _widen_bfloat16(column: pa.Array, field: Field) -> pa.Array:
-    wide = _bytes_of(column).view(np.uint16).astype(np.uint32) << 16
-    return _as_floats(wide.view(np.float32), column, field)
-
-
-_WIDENED = {
-    DataType.INT8_VECTOR: _widen_int8,
-    DataType.FLOAT16_VECTOR: _widen_float16,
-    DataType.BFLOAT16_VECTOR: _widen_bfloat16,
-}
-"""Vector types whose values a float vector holds exactly."""
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -154,7 +154,11 @@ def test_cutover_writes_beside_and_keeps_the_alias():
         ({"songs": {"exclude": ["id"]}}, "the primary key 'id' can't be left out"),
         ({"songs": {"include": ["vector"]}}, "the primary key 'id' can't be left out"),
         ({"songs": {"exclude": ["vector"]}}, "no vector field is left"),
-        ({"songs": {"fields": [{"source": "id", "type": "INT8"}]}}, "INT64 can't become INT8"),
+        ({"songs": {"fields": [{"source": "id", "type": "INT8"}]}}, "must be INT64 or VARCHAR"),
+        (
+            {"songs": {"fields": [{"source": "title", "type": "DOUBLE"}]}},
+            "VARCHAR can't become DOUBLE; it can become BOOL, INT16, INT32, INT64, INT8",
+        ),
         ({"songs": {"fields": [{"source": "id", "type": "DOUBLE"}]}}, "must be INT64 or VARCHAR"),
         (
             {"songs": {"fields": [{"source": "vector", "type": "BINARY_VECTOR"}]}},

@@ -31,6 +31,9 @@ class Capabilities:
         data_types: the field types that it holds.
         nullable: whether a scalar field may have no value in a row.
         nullable_vectors: whether a vector field may.
+        defaults: whether a scalar field may have a default value.
+        partition_keys: whether a field may be the partition key.
+        upserts_partition_keys: whether an upsert puts rows where their partition key belongs.
         most_vectors: vector fields that a collection may have.
         databases: whether it has databases.
         counts_partitions: whether `count(*)` without an expression heeds partition names.
@@ -42,6 +45,9 @@ class Capabilities:
     data_types: frozenset[DataType]
     nullable: bool = False
     nullable_vectors: bool = False
+    defaults: bool = False
+    partition_keys: bool = True
+    upserts_partition_keys: bool = True
     most_vectors: int = 10  # 4 unless proxy.maxVectorFieldNum says more
     databases: bool = True
     counts_partitions: bool = True
@@ -69,6 +75,7 @@ _LITE = Capabilities(
     ("insert", "upsert"),
     _TYPES_LITE,
     nullable=True,
+    defaults=True,
     # It takes vector fields without a value, but keeps zeros for them (3.2.2).
     nullable_vectors=False,
     counts_partitions=False,
@@ -76,11 +83,14 @@ _LITE = Capabilities(
     default_index=_SPARSE_INDEX,
 )
 _REST_WAYS = ("rest_import", "insert", "upsert")
-_ZILLIZ = Capabilities(_REST_WAYS, _TYPES_2_6, nullable=True, nullable_vectors=True)
+_ZILLIZ = Capabilities(_REST_WAYS, _TYPES_2_6, nullable=True, defaults=True, nullable_vectors=True)
 _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
-    ((3, 0), Capabilities(_REST_WAYS, _TYPES_2_6, nullable=True, nullable_vectors=True)),
-    ((2, 6), Capabilities(_REST_WAYS, _TYPES_2_6, nullable=True)),
-    ((2, 5), Capabilities(_REST_WAYS, _TYPES_2_4, nullable=True)),
+    (
+        (3, 0),
+        Capabilities(_REST_WAYS, _TYPES_2_6, nullable=True, defaults=True, nullable_vectors=True),
+    ),
+    ((2, 6), Capabilities(_REST_WAYS, _TYPES_2_6, nullable=True, defaults=True)),
+    ((2, 5), Capabilities(_REST_WAYS, _TYPES_2_4, nullable=True, defaults=True)),
     ((2, 4), Capabilities(_REST_WAYS, _TYPES_2_4)),
     (
         (2, 3),
@@ -88,6 +98,9 @@ _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
             ("grpc_bulk_insert", "insert", "upsert"),
             _TYPES_2_3,
             most_vectors=1,
+            # 2.3.5 takes another field for the key, so filters miss the rows; see
+            # https://github.com/milvus-io/milvus/pull/30772 (February 2024).
+            upserts_partition_keys=False,
             default_index=_BINARY_INDEX,
         ),
     ),
@@ -107,6 +120,7 @@ _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
             _TYPES_2_2,
             most_vectors=1,
             databases=False,
+            partition_keys=False,
             default_index=_BINARY_INDEX,
         ),
     ),

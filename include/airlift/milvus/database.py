@@ -257,6 +257,8 @@ def _field_arguments(field: Field) -> dict[str, Any]:
         arguments |= {"is_primary": True, "auto_id": field.auto_id}
     if field.nullable:
         arguments["nullable"] = True
+    if field.default is not None:
+        arguments["default_value"] = field.default
     if field.partition_key:
         arguments["is_partition_key"] = True
     return arguments

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -24,7 +25,7 @@ from airlift.params import OnBadRow
 from airlift.plan import CollectionPlan
 from airlift.sources.base import BadRows
 from airlift.storage import Storage
-from airlift.transform import Transform
+from airlift.transform import Transform, Unfit
 from airlift.unique_keys import KeyHashes
 
 SAMPLE_ROWS = 1000
@@ -158,13 +159,9 @@ class _Conversion:
     def _take(self, batch: pa.RecordBatch) -> None:
         before, self._read = self._read, self._read + batch.num_rows
         sampled = self._sample_at[(self._sample_at >= before) & (self._sample_at < self._read)]
-        converted = self._transform.apply(batch)
-        found = find_bad_rows(converted, self._fields)
-        if found is not None:
-            marks, reasons = found
-            rows = converted.filter(pa.array(marks))
-            keys = rows.column(self._key).to_pylist() if self._key else ["unknown"] * len(reasons)
-            self._set_aside(BadRows(rows, keys, reasons))
+        converted, unfit = self._transform.apply(batch)
+        marks = self._set_bad_rows_aside(batch, converted, unfit)
+        if marks is not None:
             good = ~marks
             # A sampled row that is set aside gives way to nothing: the others are enough.
             sampled = np.array(
@@ -188,6 +185,26 @@ class _Conversion:
         self._writer.write(converted)
         self._rows += converted.num_rows
 
+    def _set_bad_rows_aside(
+        self, batch: pa.RecordBatch, converted: pa.RecordBatch, unfit: Unfit
+    ) -> npt.NDArray[np.bool_] | None:
+        """Sets the bad rows aside as the source gave them; returns their marks, None for none."""
+        marks = np.zeros(batch.num_rows, dtype=np.bool_)
+        reasons = dict(unfit)
+        found = find_bad_rows(converted, self._fields)
+        if found is not None:
+            for row, reason in zip(np.flatnonzero(found[0]), found[1], strict=True):
+                reasons.setdefault(int(row), reason)
+        if not reasons:
+            return None
+        at = sorted(reasons)
+        marks[at] = True
+        rows = batch.filter(pa.array(marks))
+        key = self._collection.mapped.key
+        keys = rows.column(key).to_pylist() if key in rows.schema.names else ["unknown"] * len(at)
+        self._set_aside(BadRows(rows, keys, [reasons[row] for row in at]))
+        return marks
+
     def _set_aside(self, bad: BadRows) -> None:
         params = self._migration.params
         self._bad.append(bad)
@@ -206,12 +223,12 @@ class _Conversion:
         _write_table(folder, "sample.parquet", table)
 
     def _write_bad_rows(self) -> None:
-        """One file for each kind of columns: the target's, and those that the source gave."""
-        tables: dict[tuple[str, ...], list[pa.Table]] = {}
+        """One file for each kind of columns: those of the source's batches, and of its bad rows."""
+        tables: dict[str, list[pa.Table]] = {}
         for bad in self._bad:
             table = pa.Table.from_batches([bad.rows])
             table = table.append_column("reason", pa.array(bad.reasons, pa.string()))
-            tables.setdefault(tuple(table.schema.names), []).append(table)
+            tables.setdefault(table.schema.to_string(), []).append(table)
         folder = self._migration.staging.folder.folder(f"{self._collection.name}/bad_rows")
         for place, same in enumerate(tables.values()):
             name = f"{self._chunk.id}-{place}" if place else self._chunk.id

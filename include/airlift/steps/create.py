@@ -164,10 +164,11 @@ def _rows_by_partition(migration: Migration, collection: CollectionPlan) -> dict
     target.wait_loaded(name)
     held = set(target.partitions(name))
     rows = MilvusRows(target)
+    keyed = collection.mapped.has_partition_key
     counts = {
-        partition: rows.count(name, partition)
+        partition: rows.count(name, None if keyed else partition)
         for partition in collection.mapped.partitions.values()
-        if (partition or "_default") in held
+        if keyed or (partition or "_default") in held
     }
     if not was_loaded:
         target.release(name)

@@ -142,6 +142,14 @@ def _unfit_for_target(migration: Migration, mapped: list[MappedCollection]) -> l
         ]
     if migration.params.target_database and not can.databases:
         reasons.append(f"{name} has no databases; leave target_database empty")
+    if migration.params.write_mode is WriteMode.UPSERT and not can.upserts_partition_keys:
+        reasons += [
+            f"collection {one.source!r}: upsert on {name} puts rows into wrong partitions of the "
+            "partition key, where filters miss them; use write_mode auto or insert, or a newer "
+            "Milvus"
+            for one in mapped
+            if one.has_partition_key
+        ]
     if migration.params.index == "source":
         reasons += [
             f"collection {one.source!r}: the source's index on {field.name!r} has no counterpart "
@@ -224,6 +232,13 @@ def _unfit_to_append(target: MilvusDatabase, schema: CollectionSchema) -> list[s
     wanted = {field.name: (field.type.value, field.dim) for field in schema.fields}
     if schema.dynamic_field:
         wanted[DYNAMIC_FIELD] = (DataType.JSON.value, 0)
+    keys = {one["name"] for one in described["fields"] if one.get("is_partition_key")}
+    ours = {one.name for one in schema.fields if one.partition_key}
+    if keys != ours:
+        return [
+            f"the collection {schema.name!r} has the partition key {sorted(keys)}, to append needs "
+            f"{sorted(ours)}; give mapping another target name, or set partition_key as it is there"
+        ]
     if held == wanted:
         return []
     return [

@@ -104,6 +104,7 @@ def count_partitions(
     staging, rows = migration.staging, MilvusRows(migration.target)
     made = staging.created().find(collection.name)
     before = made.rows_before if made else {}
+    keyed = collection.mapped.has_partition_key
     sums: dict[str, dict[str, int]] = {
         name: {"planned": 0, "set_aside": 0, "converted": 0, "imported": 0}
         for name in collection.mapped.partitions.values()
@@ -118,7 +119,10 @@ def count_partitions(
         one["imported"] += record.rows if record and record.done else 0
     return {
         name: PartitionCounts(
-            **one, before=before.get(name, 0), counted=rows.count(collection.name, name)
+            **one,
+            before=before.get(name, 0),
+            # Rows with a partition key are in partitions of the server's own, which all count.
+            counted=rows.count(collection.name, None if keyed else name),
         )
         for name, one in sums.items()
     }

@@ -44,9 +44,7 @@ class GrpcBulkInsert:
             raise AirliftError(f"the collection {collection!r} is not there; clear the task create")
         with self._collections.explaining(f"import {files[0]} into {collection!r}"):
             return str(
-                self._handler.do_bulk_insert(
-                    collection, partition or "_default", files, context=self._context
-                )
+                self._handler.do_bulk_insert(collection, partition, files, context=self._context)
             )
 
     def job(self, job_id: str) -> ImportJob | None:

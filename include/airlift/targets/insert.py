@@ -79,7 +79,7 @@ class Insert:
         client = self._collections.client
         request = self._request(
             collection_name=schema.name,
-            partition_name=partition or "_default",
+            partition_name=partition,
             num_rows=batch.num_rows,
             fields_data=to_fields_data(batch, schema.written),
         )

@@ -65,7 +65,8 @@ class Describer:
         self._params = params
         mapping = params.mapping.get(found.name, CollectionMapping())
         self._metric = mapping.metric_type
-        self._edits = {edit.source: edit for edit in mapping.fields}
+        own = (edit for edit in mapping.fields if edit.source and not edit.source_key)
+        self._edits = {edit.source: edit for edit in own}
 
     def from_mapping(self) -> Description:
         """What the mappings of the indices alone tell."""
