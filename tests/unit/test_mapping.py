@@ -198,3 +198,176 @@ def test_every_reason_is_told_at_once():
     }
     found = reasons(collection(), collection("books"), mapping=mapping)
     assert len(found) == 6
+
+
+# --- fields of other origins, and what a field may be -------------------------------------------
+
+MAYBE = Field(name="mood", type=DataType.VARCHAR, max_length=5, nullable=True)
+META = Field(name="$meta", type=DataType.JSON)
+
+
+def full(**changes: Any) -> SourceCollection:
+    return collection(
+        fields=(KEY, VECTOR, SMALL, TITLE, MAYBE, META), dynamic_field=True, **changes
+    )
+
+
+def map_full(*fields: dict[str, Any], **mapping: Any) -> MappedCollection:
+    return mapped(full(), mapping={"songs": {"fields": fields, **mapping}})[0]
+
+
+def test_a_default_makes_a_field_that_always_has_a_value():
+    one = map_full({"source": "mood", "default": "calm"}, {"source": "year", "default": 0})
+    year, mood = one.target.fields[2], one.target.fields[4]
+    assert (mood.default, mood.nullable, year.default) == ("calm", False, 0)
+    assert one.defaults == {"mood": "calm", "year": 0}
+
+
+def test_a_partition_key_takes_the_rows_of_every_partition():
+    source = full(partitions=("rock",))
+    mapping = {"songs": {"fields": [{"source": "mood", "partition_key": True}]}}
+    (said,) = reasons(source, mapping=mapping)
+    assert "the rows of ['rock'] lose the names of theirs; allow it with allow_lossy" in said
+    one = mapped(source, mapping=mapping, allow_lossy=True)[0]
+    assert one.partitions == {"": "", "rock": ""} and one.target.partitions == ()
+    assert one.has_partition_key and not one.target.fields[4].nullable
+    assert any("['rock'] go where the partition key 'mood' puts them" in note for note in one.notes)
+    mapping["songs"]["partitions"] = ["_default"]
+    assert mapped(source, mapping=mapping)[0].partitions == {"": ""}
+
+
+def test_a_sources_partition_key_comes_along_or_not():
+    keyed = TITLE.model_copy(update={"partition_key": True})
+    source = collection(fields=(KEY, VECTOR, SMALL, keyed))
+    assert mapped(source)[0].has_partition_key
+    off = {"songs": {"fields": [{"source": "title", "partition_key": False}]}}
+    assert not mapped(source, mapping=off)[0].has_partition_key
+
+
+def test_constants_and_keys_become_fields_and_fields_become_keys():
+    one = map_full(
+        {"source": "$meta.colour", "target": "hue", "type": "VARCHAR", "nullable": True},
+        {"source": "$meta.n-1", "type": "INT8"},
+        {"source": "year", "target": "$meta.released"},
+        {"target": "origin", "type": "VARCHAR", "value": "old"},
+    )
+    names = ["id", "vector", "title", "mood", "hue", "n_1", "origin", "$meta"]
+    assert [field.name for field in one.target.fields] == names
+    assert one.fields == {
+        **{name: name for name in ("id", "vector", "title", "mood", "$meta")},
+        "$meta.colour": "hue",
+        "$meta.n-1": "n_1",
+    }
+    assert one.into_dynamic == {"year": SMALL.model_copy(update={"name": "released"})}
+    assert one.constants == {"origin": "old"}
+    assert MappedCollection.model_validate_json(one.model_dump_json()) == one
+
+
+def test_a_field_may_go_into_a_dynamic_field_that_was_not_there():
+    one = map_songs(fields=[{"source": "year", "target": "$meta.year"}])
+    assert one.target.dynamic_field and one.target.fields[-1] == META
+    assert "$meta" not in one.fields
+
+
+def test_old_keys_are_kept_beside_new_ones():
+    one = map_songs(auto_id=True, keep_key_as="old_id")
+    old, key = one.target.fields[:2]
+    assert (old.name, old.type, old.primary_key, old.auto_id) == (
+        "old_id",
+        DataType.INT64,
+        False,
+        False,
+    )
+    assert (key.name, key.primary_key, key.auto_id) == ("id", True, True)
+    assert one.fields["id"] == "old_id" and one.key == "id"
+    assert old in one.target.written and key not in one.target.written
+
+
+@pytest.mark.parametrize(
+    ("mapping", "said"),
+    [
+        ({"fields": [{"source": "id", "default": 1}]}, "'id': default is for scalar fields"),
+        (
+            {"fields": [{"source": "vector", "default": 1}]},
+            "'vector': default is for scalar fields",
+        ),
+        ({"fields": [{"source": "year", "default": 2**31}]}, "2147483648 is no INT32 value"),
+        ({"fields": [{"source": "year", "type": "INT8", "default": 128}]}, "128 is no INT8 value"),
+        ({"fields": [{"source": "mood", "default": "joyful"}]}, "has 6 bytes, allowed are 5"),
+        (
+            {"fields": [{"source": "mood", "default": "x", "nullable": True}]},
+            "'mood': give default or nullable, not both",
+        ),
+        (
+            {"fields": [{"source": "year", "partition_key": True}]},
+            "'year': a partition key is an INT64 or VARCHAR field, it is INT32",
+        ),
+        ({"fields": [{"source": "id", "partition_key": True}]}, "it is the primary key"),
+        (
+            {"fields": [{"source": "mood", "partition_key": True, "nullable": True}]},
+            "'mood': a partition key can't be nullable",
+        ),
+        (
+            {"fields": [{"source": name, "partition_key": True} for name in ("mood", "title")]},
+            "one partition key at most, these would be: ['title', 'mood']",
+        ),
+        (
+            {"fields": [{"source": "title", "partition_key": True, "target": "$meta.t"}]},
+            "'title': it can't go into the dynamic field as $meta.t",
+        ),
+        ({"fields": [{"source": "id", "target": "$meta.id"}]}, "'id': it can't go into"),
+        ({"fields": [{"source": "$meta", "target": "x"}]}, "the dynamic field has no edits"),
+        (
+            {"fields": [{"source": "$meta.a", "type": "FLOAT_VECTOR"}]},
+            "$meta.a can't become FLOAT_VECTOR of nothing; it can become BOOL",
+        ),
+        (
+            {"fields": [{"target": "a", "type": "ARRAY", "value": [1]}]},
+            "the constant 'a' must be a field of one of the types BOOL",
+        ),
+        ({"fields": [{"target": "a", "type": "INT8", "value": 300}]}, "300 is no INT8 value"),
+        (
+            {"fields": [{"target": "1", "type": "INT8", "value": 3}]},
+            "the target name '1' is refused",
+        ),
+        (
+            {"fields": [{"target": "year", "type": "INT8", "value": 3}]},
+            "['year', 'year'] would all become 'year'",
+        ),
+        (
+            {"fields": [{"source": "year", "target": "$meta.title"}]},
+            "['year', 'title'] would all become 'title'",
+        ),
+        (
+            {"auto_id": True, "keep_key_as": "year"},
+            "['id', 'year'] would all become 'year'",
+        ),
+        (
+            {"fields": [{"source": "year", "target": "$meta.y"}], "dynamic_field": False},
+            "mapping turns the dynamic field off",
+        ),
+        (
+            {"fields": [{"source": "vector", "type": "FLOAT16_VECTOR"}]},
+            "'vector': as FLOAT16_VECTOR the values of FLOAT_VECTOR are rounded",
+        ),
+        ({"transform": "nope"}, "no transform named 'nope' is installed"),
+    ],
+    ids=str,
+)
+def test_what_a_field_can_not_be_is_refused(mapping, said):
+    found = reasons(full(), mapping={"songs": mapping})
+    assert any(said in reason for reason in found), found
+    assert all(reason.startswith("collection 'songs'") for reason in found)
+
+
+def test_a_key_needs_a_dynamic_field_to_be_in():
+    edit = {"source": "$meta.colour", "type": "VARCHAR"}
+    (said,) = reasons(mapping={"songs": {"fields": [edit]}})
+    assert "mapping names ['$meta.colour'], but its rows have no dynamic values" in said
+
+
+def test_rounding_is_allowed_by_allow_lossy_and_noted():
+    edits = [{"source": "vector", "type": "BFLOAT16_VECTOR"}]
+    one = mapped(mapping={"songs": {"fields": edits}}, allow_lossy=True)[0]
+    assert one.target.fields[1].type is DataType.BFLOAT16_VECTOR
+    assert any("are rounded to BFLOAT16_VECTOR" in note for note in one.notes)

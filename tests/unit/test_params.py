@@ -103,6 +103,17 @@ def test_unknown_keys_are_refused(given):
         {"mapping": {"c": {"fields": [{"source": "a", "type": "TEXT"}]}}},
         {"mapping": {"c": {"fields": [{"source": "a", "max_length": 0}]}}},
         {"mapping": {"c": {"fields": [{"source": "a", "max_length": 65_536}]}}},
+        {
+            "mapping": {
+                "c": {"fields": [{"source": "a", "target": "b", "type": "INT8", "value": 1}]}
+            }
+        },
+        {"mapping": {"c": {"fields": [{"target": "a", "value": 1}]}}},
+        {"mapping": {"c": {"fields": [{"type": "INT8", "value": 1}]}}},
+        {"mapping": {"c": {"fields": [{"target": "a", "type": "INT8", "value": 1, "default": 2}]}}},
+        {"mapping": {"c": {"fields": [{"source": "$meta.a"}]}}},
+        {"mapping": {"c": {"fields": [{"source": "a"}, {"source": "a", "target": "b"}]}}},
+        {"mapping": {"c": {"keep_key_as": "old"}}},
         {"meta_conn_id": "mysql"},
         {"meta_url": ""},
     ],
@@ -127,6 +138,9 @@ def test_what_is_needed_is_asked_for(name):
         {"index": "source"},
         {"index": {"index_type": "HNSW", "params": {"M": 16}}},
         {"meta_url": "", "meta_conn_id": "mysql"},
+        {"mapping": {"c": {"auto_id": True, "keep_key_as": "old", "transform": "f"}}},
+        {"mapping": {"c": {"fields": [{"target": "a", "type": "BOOL", "value": False}]}}},
+        {"mapping": {"c": {"fields": [{"source": "$meta.a", "type": "INT8", "default": 0}]}}},
         {"mapping": {"c": {"partitions": [], "shards": 64, "consistency_level": "Bounded"}}},
     ],
     ids=str,

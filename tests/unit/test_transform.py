@@ -251,3 +251,121 @@ def test_json_is_brought_into_one_form():
     broken = batch.set_column(1, schema.arrow.field(1), pa.array(["{}", "{"]))
     _, unfit = Transform(fitted(schema, MILVUS_2_3)).apply(broken)
     assert unfit == {1: "field 'json': the value '{' does not fit JSON"}
+
+
+# --- what the mapping makes anew ---------------------------------------------------------------
+
+DYNAMIC = CollectionSchema(
+    name="c",
+    fields=(
+        Field(name="id", type=DataType.INT64, primary_key=True),
+        field_of(DataType.FLOAT_VECTOR),
+        Field(name="year", type=DataType.INT64, nullable=True),
+        Field(name="$meta", type=DataType.JSON),
+    ),
+    dynamic_field=True,
+)
+
+
+def dynamic_rows(*rows: tuple[int | None, str | None]) -> pa.RecordBatch:
+    columns = [
+        pa.array(range(len(rows)), pa.int64()),
+        pa.array([[0, 0, 0]] * len(rows), DYNAMIC.fields[1].arrow.type),
+        pa.array([year for year, _ in rows], pa.int64()),
+        pa.array([text for _, text in rows], pa.string()),
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=DYNAMIC.arrow.names)
+
+
+def test_keys_become_fields_and_leave_the_dynamic_field():
+    change = transform(
+        {
+            "fields": [
+                {"source": "$meta.a", "type": "INT8", "target": "small", "default": 7},
+                {"source": "$meta.b", "type": "ARRAY", "element_type": "VARCHAR", "nullable": True},
+                {"source": "year", "target": "$meta.a"},
+                {"target": "x", "type": "DOUBLE", "value": 1},
+            ]
+        },
+        DYNAMIC,
+    )
+    made, unfit = change.apply(
+        dynamic_rows(
+            (1999, '{"a":1,"b":["x"],"c":{"a":2}}'),
+            (None, None),
+            (3, '{"a":null,"b":null}'),
+            (4, '{"a":1.0,"b":[1]}'),
+            (5, "[1]"),
+            (6, "{"),
+        )
+    )
+    assert made.column("small").to_pylist() == [1, 7, 7, 7, 7, 7]
+    assert made.column("b").to_pylist() == [["x"], None, None, None, None, None]
+    assert made.column("x").to_pylist() == [1.0] * 6
+    assert made.column("$meta").to_pylist()[:3] == ['{"a":1999,"c":{"a":2}}', "{}", '{"a":3}']
+    assert unfit == {
+        3: "field '$meta.a': the value 1.0 does not fit INT8",
+        4: "field '$meta': '[1]' is no JSON object",
+        5: "field '$meta': '{' is no JSON object",
+    }
+
+
+def test_values_go_into_the_dynamic_field_with_their_new_type():
+    edit = {"source": "year", "target": "$meta.y", "type": "VARCHAR"}
+    made, unfit = transform({"fields": [edit]}, DYNAMIC).apply(
+        dynamic_rows((1, "{}"), (None, "{}"))
+    )
+    assert made.column("$meta").to_pylist() == ['{"y":"1"}', "{}"] and not unfit
+    narrow = {"source": "year", "target": "$meta.y", "type": "INT8"}
+    _, unfit = transform({"fields": [narrow]}, DYNAMIC).apply(dynamic_rows((1, "{}"), (300, "{}")))
+    assert unfit == {1: "field 'year': the value 300 does not fit INT8"}
+
+
+def test_keys_may_become_fields_while_the_rest_is_left_out():
+    edits = [{"source": "$meta.a", "type": "JSON", "nullable": True}]
+    change = transform({"exclude": ["$meta"], "fields": edits}, DYNAMIC)
+    made = applied(change, dynamic_rows((1, '{"a":{"z":1,"b":[]},"q":1}'), (2, "{}")))
+    assert made.schema.names == ["id", "float_vector", "year", "a"]
+    assert made.column("a").to_pylist() == ['{"b":[],"z":1}', None]
+
+
+def test_a_promoted_key_without_a_nullable_field_stays_in_the_dynamic_field():
+    edit = {"source": "$meta.a", "target": "b", "type": "INT8", "nullable": True}
+    mapped = fitted(DYNAMIC, MILVUS_2_3, {"fields": [edit]})
+    made, unfit = Transform(mapped).apply(
+        dynamic_rows((1, '{"a":5}'), (None, '{"a":null}'), (3, '{"a":500}'))
+    )
+    assert made.schema.names == ["id", "float_vector", "$meta"]
+    assert made.column("$meta").to_pylist() == ['{"b":5,"year":1}', "{}", '{"year":3}']
+    assert unfit == {2: "field '$meta.a': the value 500 does not fit INT8"}
+
+
+def test_a_default_is_in_the_definition_where_the_target_has_such():
+    mapping = {"fields": [{"source": "year", "default": -1}]}
+    for can, held in ((LITE, -1), (MILVUS_2_3, None)):
+        mapped = fitted(DYNAMIC, can, mapping)
+        year = mapped.target.fields[2]
+        assert (year.name, year.default, year.nullable) == ("year", held, False)
+        assert any("no default values" in note for note in mapped.notes) == (held is None)
+        made = applied(Transform(mapped), dynamic_rows((5, "{}"), (None, "{}")))
+        assert made.column("year").to_pylist() == [5, -1]
+
+
+def test_a_type_that_was_asked_for_is_not_carried_as_another():
+    params = MigrationParams(
+        staging_url="/s",
+        allow_lossy=True,
+        mapping={"c": {"fields": [{"source": "float_vector", "type": "FLOAT16_VECTOR"}]}},
+    )
+    collection = SourceCollection(collection_schema=DYNAMIC, rows=0)
+    mapped = map_collections([collection], params, "m")
+    with pytest.raises(Refused, match="has no FLOAT16_VECTOR fields; give it another type"):
+        fit_collections(mapped, params.mapping, MILVUS_2_3, "the target")
+
+
+def test_a_partition_key_is_refused_where_there_is_none():
+    old = capabilities_of(ServerVersion.parse("v2.2.5"))
+    keyed = schema_of(DataType.VARCHAR, DataType.FLOAT_VECTOR)
+    mapping = {"fields": [{"source": "varchar", "partition_key": True}]}
+    (said,) = reasons(keyed, old, mapping)
+    assert "'varchar': the target has no partition keys; say partition_key false" in said
