@@ -165,7 +165,12 @@ URL_PATTERN = {"pattern": r"^(?!\w+://[^/]*@)(?!s3a?://[^/]*:)"}
 _MAPPING_EXAMPLE = {
     "my_table": {
         "target": "my_collection",
-        "fields": [{"source": "vector", "target": "embedding"}],
+        "fields": [
+            {"source": "vector", "target": "embedding"},
+            {"source": "year", "type": "INT16", "default": -1},
+            {"source": "tenant", "partition_key": True},
+            {"target": "origin", "type": "VARCHAR", "value": "old cluster"},
+        ],
     }
 }
 
@@ -221,10 +226,12 @@ class MigrationParams(BaseModel):
     mapping: dict[str, CollectionMapping] = param(
         MAPPING,
         {},
-        "Per source collection: `target` name, `fields` (rename, retype), `include` / `exclude`, "
-        "`auto_id`, `dynamic_field`, `shards`, `partitions`, `consistency_level`, `metric_type`. "
-        'Such as {"songs": {"target": "songs_v2", "fields": [{"source": "vector", "target": '
-        '"embedding"}]}}.',
+        "Per source collection: `target` name, `fields` (rename, retype, `default`, "
+        "`partition_key`, constants, keys of the dynamic field), `include` / `exclude`, `auto_id`, "
+        "`keep_key_as`, `dynamic_field`, `shards`, `partitions`, `consistency_level`, "
+        "`metric_type`, `aliases`, `filter`, `transform`; see docs/mapping.md. Such as "
+        '{"songs": {"target": "songs_v2", "fields": [{"source": "vector", "target": "embedding"}, '
+        '{"source": "year", "type": "INT16", "default": -1}]}}.',
         json_schema_extra={"examples": [_MAPPING_EXAMPLE]},
     )
 

@@ -1,7 +1,10 @@
 """The docs' tables are what the models say. `python tests/unit/test_docs.py` writes them anew."""
 
+import json
+import re
 from pathlib import Path
 
+from airlift.params import CollectionMapping, FieldMapping, MigrationParams
 from airlift.sources.registry import params_class
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,9 +40,22 @@ def test_tables_of_params_are_true() -> None:
         assert page.read_text() == with_table(source), f"run python {__file__}"
 
 
-def test_links_of_the_readme_lead_somewhere() -> None:
-    import re
+def test_the_page_on_mapping_shows_every_key_and_only_what_is_taken() -> None:
+    page = (ROOT / "docs" / "mapping.md").read_text()
+    of_collection, of_field = page.split("## Of a field")
+    for model, text in ((CollectionMapping, of_collection), (FieldMapping, of_field)):
+        for name in model.model_fields:
+            assert f"`{name}`" in text, name
+    examples = [json.loads(one) for one in re.findall(r"```json\n(.*?)```", page, re.S)]
+    fields = [json.loads(one) for one in re.findall(r"`(\{.*?\})`", of_field)]
+    keys = [json.loads(f"{{{one}}}") for one in re.findall(r'`("\w+": .*?)`', of_collection)]
+    assert len(examples) == 1 and len(fields) > 5 and len(keys) > 10
+    made = ({"c": {"fields": [field]}} for field in fields)
+    for mapping in (*examples, *made, *({"c": key} for key in keys)):
+        assert MigrationParams(staging_url="/s", mapping=mapping).mapping
 
+
+def test_links_of_the_readme_lead_somewhere() -> None:
     readme = (ROOT / "README.md").read_text()
     for target in re.findall(r"\]\(([^)#]+)\)", readme):
         assert (ROOT / target).exists(), target
