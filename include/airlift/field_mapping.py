@@ -91,6 +91,8 @@ class FieldMapper:
             )
             if left_out and one.primary_key:
                 self._refuse(f"the primary key {one.name!r} can't be left out; see auto_id")
+            elif left_out and one.name in edits:
+                self._refuse("mapping edits the field and leaves it out; do one of both", one.name)
             elif not left_out:
                 self._map_field(one, edits.get(one.name, FieldMapping(source=one.name)))
         for edit in self._mapping.fields:
@@ -155,7 +157,9 @@ class FieldMapper:
         """The old keys, as values of a field of their own beside new ones."""
         name = self._mapping.keep_key_as
         update = {"primary_key": False, "auto_id": False, "partition_key": False}
-        self._add(one.name, one.model_copy(update=update), FieldMapping(source="-", target=name))
+        self._add(
+            one.name, one.model_copy(update=update), FieldMapping(source=one.name, target=name)
+        )
 
     def _metric(self, one: Field) -> str | None:
         metric, allowed = self._mapping.metric_type, TYPES[one.type].metric_types

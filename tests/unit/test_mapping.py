@@ -350,6 +350,10 @@ def test_old_keys_are_kept_beside_new_ones():
             {"fields": [{"source": "vector", "type": "FLOAT16_VECTOR"}]},
             "'vector': as FLOAT16_VECTOR the values of FLOAT_VECTOR are rounded",
         ),
+        (
+            {"fields": [{"source": "year", "default": 1}], "exclude": ["year"]},
+            "'year': mapping edits the field and leaves it out",
+        ),
         ({"transform": "nope"}, "no transform named 'nope' is installed"),
     ],
     ids=str,
