@@ -5,8 +5,10 @@ The DAGs do the same with a task for each step; tests and benchmarks use this.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+from airlift.errors import AirliftError
 from airlift.migration import Migration
 from airlift.steps.check import check
 from airlift.steps.convert import convert_batch
@@ -31,6 +33,16 @@ def run(migration: Migration, max_batches: int = 64) -> dict[str, Any]:
     Returns:
         What `publish` returns; for a dry run the report's address.
     """
+    try:
+        return _steps(migration, max_batches)
+    except BaseException:
+        # What Airflow's teardown task does; the failure itself is what is to be told.
+        with suppress(AirliftError):
+            migration.source.finish()
+        raise
+
+
+def _steps(migration: Migration, max_batches: int) -> dict[str, Any]:
     with timed(migration, "check"):
         check(migration)
     with timed(migration, "export_meta"):
@@ -44,6 +56,7 @@ def run(migration: Migration, max_batches: int = 64) -> dict[str, Any]:
     with timed(migration, "plan"):
         plan = make_plan(migration, max_batches)
     if migration.params.dry_run:
+        migration.source.finish()
         return {"report": write_report(migration, "planned")}
     for index in range(len(plan.batches)):
         with timed(migration, "convert", index):

@@ -18,8 +18,7 @@ from airlift.run import run
 from localservers import Elasticsearch, Milvus, MilvusLite
 from tests.paths.place import Place, SourceKind, lite_place, local_place
 from tests.paths.truth import count
-from tests.servers import search_place
-from tests.servers.search_place import connection_to, vector_field, vectors, write
+from tests.servers.search_place import connection_to, make_index, vector_field, vectors, write
 
 DIM = 16
 SEARCH = SourceKind("elasticsearch", lambda folder, specs: None, lambda folder: {})
@@ -58,12 +57,6 @@ def fill(server: Any, name: str, documents: dict[str, Any]) -> None:
     keys = list(documents)
     for start in range(0, len(keys), 20_000):
         write(server, name, {key: documents[key] for key in keys[start : start + 20_000]})
-
-
-def make_index(server: Any, name: str, fields: dict[str, Any], **body: Any) -> None:
-    """Makes an index, instead of one that an earlier test has left."""
-    server.request("DELETE", f"/{name}", params={"ignore_unavailable": "true"})
-    search_place.make_index(server, name, fields, **body)
 
 
 def rows_of(place: Place, name: str) -> dict[str, dict[str, Any]]:

@@ -61,6 +61,8 @@ def eight(server: Any) -> bool:
 
 
 def make_index(server: Any, name: str, fields: dict[str, Any], **body: Any) -> None:
+    """Makes an index, instead of one that an earlier test has left."""
+    server.request("DELETE", f"/{name}", params={"ignore_unavailable": "true"})
     settings = {"number_of_replicas": 0, **body.pop("settings", {})}
     mappings = {"properties": fields, **body.pop("mappings", {})}
     server.request("PUT", f"/{name}", json={"settings": settings, "mappings": mappings, **body})

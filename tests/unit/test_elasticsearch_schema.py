@@ -152,7 +152,8 @@ def test_ranges_are_grouped_evenly_and_wholly() -> None:
         assert max(sizes) - min(sizes) <= 10
     assert list(group([], 3)) == []
     assert pieces(1, 100) == 1
-    assert pieces(100 << 20, 1 << 30) == 2
+    assert pieces(100 << 20, 1 << 30) == 1
+    assert pieces(200 << 20, 1 << 30) == 2
     assert pieces(9 << 30, 2 << 30) == 5
 
 

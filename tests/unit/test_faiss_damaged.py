@@ -212,6 +212,17 @@ def decode(path: Path, layout: Layout, memory: int | None = None) -> list[bytes]
     return [block.vectors.tobytes() for block in found]
 
 
+def test_the_child_leaves_no_bytecode_behind(tmp_path, monkeypatch) -> None:
+    """It may write small files only, and Python takes no notice when its bytecode is cut off."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "sitecustomize.py").write_text("RAN = True\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
+    vectors = np.random.default_rng(1).standard_normal((100, 16), dtype=np.float32)
+    write_index(tmp_path / "x", vectors, "SQ8")
+    assert decode(tmp_path / "x", opaque(100, 16))
+    assert [path.name for path in (tmp_path / "code").iterdir()] == ["sitecustomize.py"]
+
+
 def test_a_crash_of_faiss_is_an_error_here(tmp_path) -> None:
     """A real one: Faiss 1.15 can't reconstruct these from a file, and ends by SIGSEGV."""
     vectors = np.random.default_rng(1).standard_normal((300, 16), dtype=np.float32)

@@ -72,6 +72,7 @@ class CleanStagingOperator(MigrationOperator):
     """Removes the data files of a migration that is done; keeps all after a failure."""
 
     is_timed: ClassVar[bool] = False
+    runs_when_dry: ClassVar[bool] = True
 
     def step(self, migration: Migration, context: Context) -> Any:
         """Runs the step."""

@@ -161,7 +161,8 @@ class _process:
             "MALLOC_ARENA_MAX": "2",
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "airlift.sources.faiss.child"],
+            # -B: with its limit on file sizes it would leave cut-off bytecode for all others.
+            [sys.executable, "-B", "-m", "airlift.sources.faiss.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
