@@ -10,7 +10,7 @@ from airlift.milvus.database import MilvusDatabase
 from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field
 
 _CONSISTENCY = ("Strong", "Session", "Bounded", "Eventually")
-# Milvus makes the partitions of a partition key by itself; these say how many.
+# What a server sets by itself, and would not take from a client.
 _OWN_PROPERTIES = ("partitionkey.", "timezone", "replicate.")
 
 
@@ -39,7 +39,12 @@ def described(database: MilvusDatabase, name: str) -> tuple[CollectionSchema, li
         if kind not in DataType.__members__ or field["name"] in made:
             reasons.append(f"the field {field['name']!r} is of the type {kind}, not known here")
             continue
-        fields.append(_field(field, bool(told.get("auto_id")), indexes))
+        fields.append(_field(field, indexes))
+        if field.get("default_value"):
+            notes.append(
+                f"the default value of the field {field['name']!r} is not carried (rows have it "
+                "already); give it with mapping default"
+            )
     if told.get("enable_dynamic_field"):
         fields.append(Field(name=DYNAMIC_FIELD, type=DataType.JSON))
     partitions = [one for one in database.partitions(name) if one != "_default"]
@@ -71,14 +76,11 @@ def _consistency(told: Mapping[str, Any]) -> str:
     return _CONSISTENCY[level] if isinstance(level, int) and level < 4 else "Bounded"
 
 
-def _field(
-    told: Mapping[str, Any], auto_id: bool, indexes: Mapping[str, Mapping[str, Any]]
-) -> Field:
+def _field(told: Mapping[str, Any], indexes: Mapping[str, Mapping[str, Any]]) -> Field:
     kind = DataType(told["type"].name)
     params = told.get("params") or {}
     element = told.get("element_type")
     index = indexes.get(told["name"])
-    primary = bool(told.get("is_primary"))
     metric = str(index["metric_type"]) if index and TYPES[kind].is_vector else None
     return Field(
         name=told["name"],
@@ -88,7 +90,7 @@ def _field(
         element_type=DataType(element.name) if element and kind is DataType.ARRAY else None,
         max_capacity=int(params.get("max_capacity") or 0),
         nullable=bool(told.get("nullable")),
-        primary_key=primary,
+        primary_key=bool(told.get("is_primary")),
         partition_key=bool(told.get("is_partition_key")),
         metric_type=metric,
         index=_definition(index) if index and TYPES[kind].is_vector else None,
