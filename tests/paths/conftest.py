@@ -1,4 +1,4 @@
-"""An Airflow for the DAGs of several paths."""
+"""Targets that tests of several paths share, and an Airflow for their DAGs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from localservers import AirflowStandalone, Milvus
+from localservers import AirflowStandalone, Milvus, MilvusLite
+from tests.paths.place import Place, lite_place, local_place
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,3 +25,24 @@ def airflow_and_milvus(
     home = tmp_path_factory.mktemp("airflow")
     with AirflowStandalone(home, ROOT / "dags", ROOT / "plugins", env=env) as server:
         yield server
+
+
+@pytest.fixture
+def place(milvus: Milvus, tmp_path: Path) -> Iterator[Place]:
+    """Milvus that stores locally."""
+    with local_place(milvus, tmp_path / "source") as place:
+        yield place
+
+
+@pytest.fixture
+def lite(milvus_lite: MilvusLite, tmp_path: Path) -> Iterator[Place]:
+    """Milvus Lite."""
+    with lite_place(milvus_lite, tmp_path / "source") as place:
+        yield place
+
+
+@pytest.fixture(params=["milvus", "lite"])
+def either(request: pytest.FixtureRequest) -> Place:
+    """Both targets, one after the other; `place` and `lite` are those of the test's own module."""
+    found: Place = request.getfixturevalue("place" if request.param == "milvus" else "lite")
+    return found

@@ -45,13 +45,6 @@ def lite(milvus_lite: MilvusLite, tmp_path: Path) -> Iterator[Place]:
         yield place
 
 
-@pytest.fixture(params=["milvus", "lite"])
-def either(request: pytest.FixtureRequest) -> Place:
-    """Both targets, one after the other."""
-    found: Place = request.getfixturevalue("place" if request.param == "milvus" else "lite")
-    return found
-
-
 def fill(server: Any, name: str, documents: dict[str, Any]) -> None:
     """Indexes documents, as many at a time as a small server takes."""
     keys = list(documents)

@@ -5,8 +5,6 @@ Every test reads the rows back from the target by pymilvus' own client and compa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +17,8 @@ from airlift.errors import AirliftError, Refused
 from airlift.schema import CollectionSchema, Field
 from airlift.sources.base import BadRows
 from airlift.sparse_vectors import to_bytes
-from localservers import Milvus, MilvusLite
 from tests.paths.arrow_source import ArrowSource, migration_of, run_from
-from tests.paths.place import Place, lite_place, local_place
+from tests.paths.place import Place
 from tests.paths.truth import count
 
 KEY = Field(name="key", type=DataType.VARCHAR, primary_key=True)
@@ -45,27 +42,6 @@ ODD_KEYS = [
     "{}",
     "null",
 ]
-
-
-@pytest.fixture
-def place(milvus: Milvus, tmp_path: Path) -> Iterator[Place]:
-    """Milvus that stores locally."""
-    with local_place(milvus, tmp_path / "source") as place:
-        yield place
-
-
-@pytest.fixture
-def lite(milvus_lite: MilvusLite, tmp_path: Path) -> Iterator[Place]:
-    """Milvus Lite."""
-    with lite_place(milvus_lite, tmp_path / "source") as place:
-        yield place
-
-
-@pytest.fixture(params=["milvus", "lite"])
-def either(request: pytest.FixtureRequest) -> Place:
-    """Both targets, one after the other."""
-    found: Place = request.getfixturevalue("place" if request.param == "milvus" else "lite")
-    return found
 
 
 def batch(schema: CollectionSchema, rows: list[dict[str, Any]]) -> pa.RecordBatch:

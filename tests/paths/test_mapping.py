@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib.metadata import EntryPoint, EntryPoints
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +14,8 @@ import pytest
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError, Refused
 from airlift.schema import CollectionSchema, Field
-from localservers import Milvus, MilvusLite
 from tests.paths.arrow_source import ArrowSource, run_from
-from tests.paths.place import Place, lite_place, local_place
+from tests.paths.place import Place
 from tests.paths.truth import count
 
 KEY = Field(name="key", type=DataType.INT64, primary_key=True)
@@ -26,27 +23,6 @@ VECTOR = Field(name="vector", type=DataType.FLOAT_VECTOR, dim=4, metric_type="L2
 CITY = Field(name="city", type=DataType.VARCHAR)
 META = Field(name="$meta", type=DataType.JSON)
 CITIES = ("Köln", "Oslo", "", "漢字")
-
-
-@pytest.fixture
-def place(milvus: Milvus, tmp_path: Path) -> Iterator[Place]:
-    """Milvus that stores locally."""
-    with local_place(milvus, tmp_path / "source") as place:
-        yield place
-
-
-@pytest.fixture
-def lite(milvus_lite: MilvusLite, tmp_path: Path) -> Iterator[Place]:
-    """Milvus Lite."""
-    with lite_place(milvus_lite, tmp_path / "source") as place:
-        yield place
-
-
-@pytest.fixture(params=["milvus", "lite"])
-def either(request: pytest.FixtureRequest) -> Place:
-    """Both targets, one after the other."""
-    found: Place = request.getfixturevalue("place" if request.param == "milvus" else "lite")
-    return found
 
 
 def vector(n: int) -> list[float]:

@@ -18,6 +18,7 @@ from airlift.datatypes import DataType
 from airlift.errors import AirliftError
 from airlift.fixed_width import fixed_bytes
 from airlift.json_text import canonical_column
+from airlift.milvus.scalar_slots import SCALAR_SLOTS
 from airlift.schema import Field
 
 
@@ -156,22 +157,11 @@ _WIRES: dict[DataType, _Wire] = {
         lambda d: d.vectors.sparse_float_vector.contents, _sparse_to_arrow, _fill_sparse
     ),
 }
-# The kind of ScalarField that holds an array's items.
-_ITEMS = {
-    DataType.BOOL: "bool_data",
-    DataType.INT8: "int_data",
-    DataType.INT16: "int_data",
-    DataType.INT32: "int_data",
-    DataType.INT64: "long_data",
-    DataType.FLOAT: "float_data",
-    DataType.DOUBLE: "double_data",
-    DataType.VARCHAR: "string_data",
-}
 
 
 def _wire(field: Field) -> _Wire:
     if field.type is DataType.ARRAY and field.element_type:
-        fill = _fill_arrays(_ITEMS[field.element_type])
+        fill = _fill_arrays(SCALAR_SLOTS[field.element_type])
         return _Wire(lambda data: data.scalars.array_data.data, _arrays_to_arrow, fill)
     return _WIRES[field.type]
 

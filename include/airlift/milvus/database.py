@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tenacity import retry, retry_if_result, wait_exponential
 
 from airlift.connections import MilvusConnection
-from airlift.datatypes import TYPES, DataType
+from airlift.datatypes import TYPES
 from airlift.errors import AirliftError
 from airlift.milvus.client import ServerVersion, close, connect, explaining, server_version
+from airlift.milvus.scalar_slots import SCALAR_SLOTS
 from airlift.params import IndexParams
 from airlift.schema import CollectionSchema, Field
 
@@ -264,21 +265,8 @@ def _field_arguments(field: Field) -> dict[str, Any]:
     return arguments
 
 
-_DEFAULT_DATA = {
-    DataType.BOOL: "bool_data",
-    DataType.INT8: "int_data",
-    DataType.INT16: "int_data",
-    DataType.INT32: "int_data",
-    DataType.INT64: "long_data",
-    DataType.FLOAT: "float_data",
-    DataType.DOUBLE: "double_data",
-    DataType.VARCHAR: "string_data",
-}
-"""Where a default value lies in its message (milvus-proto's ValueField)."""
-
-
 def _default_message(field: Field) -> Any:
     """A default value as the server wants it; pymilvus would send every integer as an INT64."""
     from pymilvus.grpc_gen import schema_pb2
 
-    return schema_pb2.ValueField(**{_DEFAULT_DATA[field.type]: field.default})
+    return schema_pb2.ValueField(**{SCALAR_SLOTS[field.type]: field.default})

@@ -189,7 +189,6 @@ class _Conversion:
         self, batch: pa.RecordBatch, converted: pa.RecordBatch, unfit: Unfit
     ) -> npt.NDArray[np.bool_] | None:
         """Sets the bad rows aside as the source gave them; returns their marks, None for none."""
-        marks = np.zeros(batch.num_rows, dtype=np.bool_)
         reasons = dict(unfit)
         found = find_bad_rows(converted, self._fields)
         if found is not None:
@@ -198,6 +197,7 @@ class _Conversion:
         if not reasons:
             return None
         at = sorted(reasons)
+        marks = np.zeros(batch.num_rows, dtype=np.bool_)
         marks[at] = True
         rows = batch.filter(pa.array(marks))
         key = self._collection.mapped.key

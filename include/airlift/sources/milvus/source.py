@@ -145,7 +145,8 @@ class MilvusSource:
         database = self.__dict__.pop("_database", None)
         if database:
             database.close()
-        self.__dict__.pop("_rows", None)
+        for name in ("_rows", "_can"):
+            self.__dict__.pop(name, None)
 
     def finish(self) -> None:
         """Releases the collections that were loaded to be read."""
@@ -161,7 +162,7 @@ class MilvusSource:
     def _rows(self) -> MilvusRows:
         return MilvusRows(self._database)
 
-    @property
+    @cached_property
     def _can(self) -> Capabilities:
         can = capabilities_of(self._database.version())
         if can is None:
