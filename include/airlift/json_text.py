@@ -38,10 +38,7 @@ def canonical_column(column: pa.Array) -> pa.Array:
 
 def canonical_or_null(column: pa.Array) -> pa.Array:
     """Brings a column of JSON texts into canonical form; what is no JSON becomes null."""
-    try:
-        return canonical_column(column)
-    except ValueError:
-        return pa.array([_canonical_text(text) for text in column.to_pylist()], pa.string())
+    return pa.array([_canonical_text(text) for text in column.to_pylist()], pa.string())
 
 
 def _canonical_text(text: str | None) -> str | None:

@@ -223,11 +223,16 @@ class MilvusDatabase:
 
     def alias_target(self, alias: str) -> str | None:
         """The collection that an alias points to; None when there is no such alias."""
-        if not self.exists(alias):
+        found = self.found_by(alias)
+        return found if found != alias else None
+
+    def found_by(self, name: str) -> str | None:
+        """The collection that a name or an alias finds; None when it finds none."""
+        if not self.exists(name):
             return None
         # describe_collection follows aliases and tells the collection's own name.
-        described: str = self.describe(alias)["collection_name"]
-        return described if described != alias else None
+        described: str = self.describe(name)["collection_name"]
+        return described
 
     def point_alias(self, alias: str, name: str) -> None:
         """Lets an alias point to a collection, making or moving it."""

@@ -199,7 +199,7 @@ def _existing_reasons(
             "that name; rename or drop it, or give mapping another target name"
         )
     for alias in mapped.target.aliases:
-        holder = target.alias_target(alias) or (alias if target.exists(alias) else name)
+        holder = target.found_by(alias) or name
         if holder != name:
             reasons.append(
                 f"the alias {alias!r} of {mapped.source!r} is taken by {holder!r} on the target; "
