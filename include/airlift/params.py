@@ -122,6 +122,7 @@ class CollectionMapping(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     target: str = ""
+    database: str = ""
     fields: tuple[FieldMapping, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -195,7 +196,10 @@ class MigrationParams(BaseModel):
         TARGET, "milvus_default", "Connection of type `milvus`: where the rows go."
     )
     target_database: str = param(
-        TARGET, "", "Database of the target; made when it does not exist. Empty: the connection's."
+        TARGET,
+        "",
+        "Database of the target; made when it does not exist. Empty: the connection's own; with "
+        "several databases at the source, the same ones. `database` in mapping goes before it.",
     )
     if_exists: IfExists = param(
         TARGET,
@@ -226,7 +230,7 @@ class MigrationParams(BaseModel):
     mapping: dict[str, CollectionMapping] = param(
         MAPPING,
         {},
-        "Per source collection: `target` name, `fields` (rename, retype, `default`, "
+        "Per source collection: `target` name, `database`, `fields` (rename, retype, `default`, "
         "`partition_key`, constants, keys of the dynamic field), `include` / `exclude`, `auto_id`, "
         "`keep_key_as`, `dynamic_field`, `shards`, `partitions`, `consistency_level`, "
         "`metric_type`, `aliases`, `filter`, `transform`; see docs/mapping.md. Such as "

@@ -37,7 +37,12 @@ class CollectionPlan(BaseModel):
 
     @property
     def name(self) -> str:
-        """The target collection's name, which is also its folder's in staging."""
+        """The target collection in one word, also its folder's in staging; see `full_name`."""
+        return self.mapped.full_name
+
+    @property
+    def target_name(self) -> str:
+        """The target collection's name within its database."""
         return self.mapped.target.name
 
     @property

@@ -54,7 +54,6 @@ class Report(BaseModel):
     path: str
     source: str
     target: str
-    database: str
     way: str
     staging: str
     params: dict[str, Any]
@@ -66,7 +65,7 @@ class Report(BaseModel):
 
 def build_report(migration: Migration, state: str) -> Report:
     """Puts the report together from what staging holds."""
-    staging = migration.staging
+    staging, server = migration.staging, migration.server
     plan = staging.plan()
     verified = staging.read("verification.json", Verifications) if state == "done" else None
     by_name = {one.collection: one for one in verified.collections} if verified else {}
@@ -78,8 +77,8 @@ def build_report(migration: Migration, state: str) -> Report:
         written=datetime.now(UTC).isoformat(timespec="seconds"),
         path=migration.source_name,
         source=migration.source.address(),
-        target=f"{migration.server.version().name} at {address(migration.server.connection)}",
-        database=migration.target.database or "default",
+        target=f"{server.version().name} at {address(server.connection)}, "
+        f"database {server.database or 'default'}",
         way=plan.way,
         staging=staging.folder.url,
         params=migration.params.model_dump(mode="json"),

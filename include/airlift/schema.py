@@ -84,6 +84,8 @@ class CollectionSchema(BaseModel):
     """A collection: its fields, partitions and settings.
 
     Attributes:
+        name: at a source that tells several databases apart with the database before it: `db.name`.
+        database: that database; "" where the source has one, and for a target.
         fields: with the dynamic field (`$meta`) as the last one where rows have values in it.
         dynamic_field: whether the collection takes values without a field of their own.
         properties: as Milvus spells them, such as `collection.ttl.seconds`.
@@ -93,6 +95,7 @@ class CollectionSchema(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: str
+    database: str = ""
     fields: tuple[Field, ...]
     partitions: tuple[str, ...] = ()
     dynamic_field: bool = False
@@ -101,6 +104,11 @@ class CollectionSchema(BaseModel):
     description: str = ""
     properties: dict[str, str] = {}
     aliases: tuple[str, ...] = ()
+
+    @property
+    def plain_name(self) -> str:
+        """The name without the database."""
+        return self.name.removeprefix(f"{self.database}.") if self.database else self.name
 
     @property
     def primary_key(self) -> Field:

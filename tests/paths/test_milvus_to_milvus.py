@@ -6,7 +6,7 @@ Every test reads the rows of both ends by pymilvus' own client and compares them
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from pymilvus import DataType, MilvusClient
 
 from airlift.connections import MilvusConnection
 from airlift.errors import AirliftError, Refused
+from airlift.milvus.database import MilvusDatabase
 from airlift.run import run
 from airlift.steps.convert import convert_chunk
 from localservers import Milvus, MilvusLite, MilvusOnS3
@@ -270,6 +271,66 @@ def test_an_empty_collection_and_many_at_once(from_milvus, to_s3):
     for number in range(4):
         name = f"many_{number}"
         assert rows_of(to_s3.client, name) == rows_of(from_milvus, name)
+
+
+@pytest.fixture
+def two_databases(milvus: Milvus, to_s3: Place) -> Iterator[dict[str, MilvusClient]]:
+    """Clients of two databases of the source; in the end both servers have `default` only."""
+    with ExitStack() as stack:
+        clients = {}
+        for name in ("north", "south"):
+            stack.enter_context(closing(milvus.client())).create_database(name)
+            clients[name] = stack.enter_context(
+                closing(MilvusClient(uri=milvus.uri, db_name=name))
+            )
+        yield clients
+        target = to_s3.connections.servers["milvus_default"]
+        for server in (MilvusConnection(uri=milvus.uri), target):
+            for name in set(MilvusDatabase(server).databases()) - {"default"}:
+                _drop_database(server, name)
+
+
+def _drop_database(server: MilvusConnection, name: str) -> None:
+    with closing(MilvusDatabase(server, name)) as database:
+        for collection in database.collections():
+            for alias in database.aliases(collection):
+                database.client.drop_alias(alias)
+            database.drop(collection)
+    with closing(MilvusDatabase(server)) as database:
+        database.client.drop_database(name)
+
+
+def test_all_databases_at_once(two_databases, to_s3):
+    """Ten collections, those of the two databases with the same names."""
+    for client in two_databases.values():
+        for number in range(5):
+            make_songs(client, f"songs_{number}", 60, index=number > 0)
+    mapping = {"south.songs_4": {"database": "east", "target": "moved", "aliases": []}}
+    report = to_s3.run(
+        source_database="*", collections=["north.*", "south.*"], mapping=mapping, verify="full"
+    )
+    names = [f"{name}.songs_{number}" for name in two_databases for number in range(5)]
+    expected = {name: name for name in names} | {"south.songs_4": "east.moved"}
+    assert {one["source"]: one["target"] for one in report["collections"]} == expected
+    for source, target in expected.items():
+        (ours, name), (database, moved) = source.split("."), target.split(".")
+        where = to_s3.connections.servers["milvus_default"].model_copy(
+            update={"database": database}
+        )
+        with closing(MilvusDatabase(where)) as there:
+            found = rows_of(there.client, moved)
+            assert there.aliases(moved) == ([] if moved == "moved" else [f"{name}_alias"])
+        if name != "songs_0":
+            assert found == rows_of(two_databases[ours], name)
+        assert len(found) == 58
+    assert two_databases["north"].get_load_state("songs_0")["state"].name == "NotLoad"
+    with pytest.raises(Refused, match=r"would all become 'default\.songs_1'"):
+        to_s3.run(
+            source_database="*",
+            collections=["*.songs_1"],
+            mapping={name: {"database": "default"} for name in names if name.endswith("_1")},
+            migration_id="both_into_one",
+        )
 
 
 def test_what_cannot_work_is_said_at_once(from_milvus, to_s3):

@@ -361,7 +361,7 @@ def test_a_job_that_the_server_forgot_is_not_sent_again(server, place):
             BatchImport(migration, 0).submit()
         assert own_jobs(server) == []
         # What it says helps: without the collection nothing is in doubt.
-        migration.target.drop("songs")
+        migration.server.drop("songs")
     report = place.run()
     assert only(report)["rows_counted"] == 450 and len(own_jobs(server)) == 1
 

@@ -121,7 +121,6 @@ def report(*collections: CollectionReport, state: str = "done", **changes) -> Re
         "path": "milvus1x",
         "source": "s3://old/tables",
         "target": "Milvus 2.3.5",
-        "database": "shop",
         "way": "grpc_bulk_insert",
         "staging": "s3://bucket/airlift/nightly_7",
         "params": {"verify": "full", "mapping": {"images": {"target": "x"}}, "meta_url": ""},
@@ -236,7 +235,7 @@ def test_no_name_breaks_out_of_the_page():
     names = dict.fromkeys(("source", "target", "alias", "file_format"), HOSTILE)
     update = names | {"notes": [HOSTILE], "fields": {HOSTILE: HOSTILE}, "verification": verified}
     one = good.model_copy(update=update)
-    texts = ("migration_id", "written", "path", "source", "target", "database", "way", "staging")
+    texts = ("migration_id", "written", "path", "source", "target", "way", "staging")
     step = steps()[0].model_copy(update={"step": HOSTILE})
     hostile = {"params": {HOSTILE: HOSTILE, "deep": {"x": [HOSTILE]}}, "steps": [step]}
     for state in ("done", "planned", HOSTILE):

@@ -54,7 +54,7 @@ def check(migration: Migration) -> dict[str, Any]:
     try:
         found["target"] = migration.server.version().name
         found["way"] = choose_way(migration)
-        migration.database_exists()
+        migration.database_exists(migration.params.target_database)
         if found["way"] in IMPORT_WAYS and not staging_reason and not migration.params.dry_run:
             _check_target_reads_staging(migration, found["way"])
     except AirliftError as error:

@@ -59,10 +59,10 @@ def compare_sample(
     if key.auto_id:
         return {}
     sample = sample.sort_by(key.name)
-    rows = MilvusRows(migration.target)
+    rows = MilvusRows(migration.target(collection.mapped))
     keys = sample.column(key.name).to_pylist()
     answers = [
-        rows.by_key(collection.name, schema.written, key, keys[start : start + _KEYS_A_QUERY])
+        rows.by_key(schema.name, schema.written, key, keys[start : start + _KEYS_A_QUERY])
         for start in range(0, len(keys), _KEYS_A_QUERY)
     ]
     found = pa.Table.from_batches(answers, schema=schema.arrow).sort_by(key.name).combine_chunks()
@@ -140,10 +140,12 @@ def _find_themselves(
     """For each row, whether a search for its vector finds it first."""
     if rows.num_rows == 0:
         return []
-    key = collection.mapped.target.primary_key
+    schema = collection.mapped.target
+    key = schema.primary_key
     vectors = rows.column(field.name).to_pylist()
     keys = [None] * len(vectors) if key.auto_id else rows.column(key.name).to_pylist()
-    hits = MilvusRows(migration.target).search(collection.name, field, vectors, effort, key)
+    target = MilvusRows(migration.target(collection.mapped))
+    hits = target.search(schema.name, field, vectors, effort, key)
     return [_is_first(field, *one) for one in zip(vectors, keys, hits, strict=True)]
 
 
@@ -183,9 +185,8 @@ def compare_all(
     expected = sum(one.rows for one in manifests if one)
     theirs = read = 0
     written = [field.name for field in schema.written]
-    for page in MilvusRows(migration.target).scan(
-        collection.name, schema.written, schema.primary_key
-    ):
+    rows = MilvusRows(migration.target(collection.mapped))
+    for page in rows.scan(schema.name, schema.written, schema.primary_key):
         read += page.num_rows
         theirs = combined(theirs, fingerprint(page.select(written)))
     if read != expected:

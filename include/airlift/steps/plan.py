@@ -15,7 +15,7 @@ from airlift.milvus.database import MilvusDatabase
 from airlift.params import FileFormat, IfExists, OnBadRow, Verify, WriteMode
 from airlift.plan import CollectionPlan, Plan, group_chunks
 from airlift.schema import DYNAMIC_FIELD, CollectionSchema, SourceCollection
-from airlift.staging import Created
+from airlift.staging import Created, CreatedCollection
 from airlift.steps.check import choose_way
 
 
@@ -140,8 +140,8 @@ def _unfit_for_target(migration: Migration, mapped: list[MappedCollection]) -> l
             for name, mapping in migration.params.mapping.items()
             if mapping.filter
         ]
-    if migration.params.target_database and not can.databases:
-        reasons.append(f"{name} has no databases; leave target_database empty")
+    if not can.databases and any(one.database for one in mapped):
+        reasons.append(f"{name} has no databases; leave target_database and database empty")
     if migration.params.write_mode is WriteMode.UPSERT and not can.upserts_partition_keys:
         reasons += [
             f"collection {one.source!r}: upsert on {name} puts rows into wrong partitions of the "
@@ -158,9 +158,9 @@ def _unfit_for_target(migration: Migration, mapped: list[MappedCollection]) -> l
             for field in one.target.vectors
             if field.index is None
         ]
-    if migration.database_exists():
-        created = forget_lost_collections(migration)
-        for one in mapped:
+    created = forget_lost_collections(migration)
+    for one in mapped:
+        if migration.database_exists(one.database):
             reasons += _existing_reasons(migration, one, created)
     return reasons
 
@@ -173,25 +173,27 @@ def forget_lost_collections(migration: Migration) -> Created | None:
     created = migration.staging.read("created.json", Created)
     if created is None:
         return None
-    target = migration.target
-    still = tuple(
-        one
-        for one in created.collections
-        if target.exists(one.name)
-        # A server that numbers no collections can't say whether it is another by now.
-        and target.collection_id(one.name) in ("", one.collection_id)
-    )
+    still = tuple(one for one in created.collections if _is_still_there(migration, one))
     if still != created.collections:
         created = created.model_copy(update={"collections": still})
         migration.staging.write("created.json", created)
     return created
 
 
+def _is_still_there(migration: Migration, made: CreatedCollection) -> bool:
+    """Whether a collection is still the one that was made or found."""
+    if not migration.database_exists(made.database):
+        return False
+    target, name = migration.target(made), made.target_name
+    # A server that numbers no collections can't say whether it is another by now.
+    return target.exists(name) and target.collection_id(name) in ("", made.collection_id)
+
+
 def _existing_reasons(
     migration: Migration, mapped: MappedCollection, created: Created | None
 ) -> list[str]:
     """Why a collection that is there already must not be touched."""
-    target, name = migration.target, mapped.target.name
+    target, name = migration.target(mapped), mapped.target.name
     reasons = []
     if mapped.alias and target.exists(mapped.alias) and not target.alias_target(mapped.alias):
         reasons.append(
@@ -205,7 +207,7 @@ def _existing_reasons(
                 f"the alias {alias!r} of {mapped.source!r} is taken by {holder!r} on the target; "
                 "drop it there, or choose with mapping aliases (none: [])"
             )
-    if (created and created.find(name)) or not target.exists(name):
+    if (created and created.find(mapped.full_name)) or not target.exists(name):
         return reasons
     pointed = target.alias_target(name)
     if pointed:

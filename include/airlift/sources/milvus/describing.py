@@ -14,8 +14,13 @@ _CONSISTENCY = ("Strong", "Session", "Bounded", "Eventually")
 _OWN_PROPERTIES = ("partitionkey.", "timezone", "replicate.")
 
 
-def described(database: MilvusDatabase, name: str) -> tuple[CollectionSchema, list[str], list[str]]:
+def described(
+    database: MilvusDatabase, name: str, prefix: str = ""
+) -> tuple[CollectionSchema, list[str], list[str]]:
     """Describes a collection.
+
+    Args:
+        prefix: the database, where the names must tell it.
 
     Returns:
         Its schema, notes for the user, and reasons why it can't be carried.
@@ -58,7 +63,8 @@ def described(database: MilvusDatabase, name: str) -> tuple[CollectionSchema, li
     if properties:
         notes.append(f"the properties {properties} come along")
     schema = CollectionSchema(
-        name=name,
+        name=f"{prefix}.{name}" if prefix else name,
+        database=prefix,
         fields=tuple(fields),
         partitions=tuple(sorted(partitions)),
         dynamic_field=bool(told.get("enable_dynamic_field")),
@@ -68,7 +74,7 @@ def described(database: MilvusDatabase, name: str) -> tuple[CollectionSchema, li
         properties=properties,
         aliases=tuple(sorted(database.aliases(name))),
     )
-    return schema, notes, [f"collection {name!r}: {reason}" for reason in reasons]
+    return schema, notes, [f"collection {schema.name!r}: {reason}" for reason in reasons]
 
 
 def _consistency(told: Mapping[str, Any]) -> str:
