@@ -204,8 +204,9 @@ class MigrationParams(BaseModel):
     if_exists: IfExists = param(
         TARGET,
         IfExists.FAIL,
-        "What to do with a target collection that this migration did not make: `fail`, `append` to "
-        "it, or `replace` it (drop it and all its rows).",
+        "What to do with a target collection that this migration did not make: `fail`; `append` to "
+        "it the rows whose primary keys it does not hold (with write_mode `upsert`: write over "
+        "those that it does); or `replace` it (drop it and all its rows).",
     )
     cutover_alias: bool = param(
         TARGET,
@@ -250,7 +251,10 @@ class MigrationParams(BaseModel):
         MOVING, "", "Connection of type `aws` for the staging bucket (also MinIO, OSS, COS)."
     )
     write_mode: WriteMode = param(
-        MOVING, WriteMode.AUTO, "`auto` picks bulk insert where the target has it, else insert."
+        MOVING,
+        WriteMode.AUTO,
+        "`auto`: bulk insert for collections of 50,000 rows or more where the target has it, else "
+        "insert.",
     )
     file_format: FileFormat = param(
         MOVING,

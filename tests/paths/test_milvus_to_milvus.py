@@ -43,6 +43,7 @@ def from_milvus(milvus: Milvus) -> Iterator[MilvusClient]:
 def to_s3(milvus: Milvus, milvus_on_s3: MilvusOnS3, tmp_path: Path) -> Iterator[Place]:
     """From Milvus 2.3.5 into another one, that stores in a bucket."""
     with bucket_place(milvus_on_s3, tmp_path, MILVUS) as place:
+        place.defaults["write_mode"] = "auto"
         place.connections.servers["milvus_source"] = MilvusConnection(uri=milvus.uri)
         yield place
 
@@ -59,6 +60,7 @@ def to_lite(milvus: Milvus, milvus_lite: MilvusLite, tmp_path: Path) -> Iterator
 def from_lite(milvus: Milvus, milvus_lite: MilvusLite, tmp_path: Path) -> Iterator[Place]:
     """From Milvus Lite into Milvus 2.3.5; `client` is the target's."""
     with local_place(milvus, tmp_path, MILVUS) as place:
+        place.defaults["write_mode"] = "auto"
         place.connections.servers["milvus_source"] = MilvusConnection(uri=milvus_lite.uri)
         yield place
 
@@ -132,11 +134,14 @@ def make_songs(client: Any, name: str = "songs", rows: int = 1_000, index: bool 
     client.create_alias(name, f"{name}_alias")
 
 
-@pytest.mark.parametrize("target", ["to_s3", "to_lite"])
-def test_a_whole_collection_arrives_as_it_is(request, from_milvus, target):
+@pytest.mark.parametrize(
+    ("target", "way"), [("to_s3", "bulk_insert"), ("to_s3", "insert"), ("to_lite", "insert")]
+)
+def test_a_whole_collection_arrives_as_it_is(request, from_milvus, target, way):
     place = request.getfixturevalue(target)
     make_songs(from_milvus)
-    [collection] = place.run(collections=["songs"], verify="full", index="source")["collections"]
+    params = {"collections": ["songs"], "verify": "full", "index": "source", "write_mode": way}
+    [collection] = place.run(**params)["collections"]
     assert collection["rows_counted"] == collection["verification"]["compared"] == 980
     for partition in ("_default", "rock"):
         ours = rows_of(from_milvus, "songs", partition=partition)
@@ -280,9 +285,7 @@ def two_databases(milvus: Milvus, to_s3: Place) -> Iterator[dict[str, MilvusClie
         clients = {}
         for name in ("north", "south"):
             stack.enter_context(closing(milvus.client())).create_database(name)
-            clients[name] = stack.enter_context(
-                closing(MilvusClient(uri=milvus.uri, db_name=name))
-            )
+            clients[name] = stack.enter_context(closing(MilvusClient(uri=milvus.uri, db_name=name)))
         yield clients
         target = to_s3.connections.servers["milvus_default"]
         for server in (MilvusConnection(uri=milvus.uri), target):
@@ -331,6 +334,36 @@ def test_all_databases_at_once(two_databases, to_s3):
             mapping={name: {"database": "default"} for name in names if name.endswith("_1")},
             migration_id="both_into_one",
         )
+
+
+@pytest.mark.parametrize("way", ["bulk_insert", "insert"])
+def test_a_second_run_brings_what_is_new(from_milvus, to_s3, way):
+    """`append` leaves the rows that are there as they are, `upsert` writes over them."""
+    make_songs(from_milvus, "again", 300)
+    first = rows_of(from_milvus, "again")
+    to_s3.run(collections=["again"], write_mode=way)
+    changed = {**first[-493], "title": "changed since"}
+    new = [{**changed, "id": 10**6 + n, "title": f"new {n}"} for n in range(40)]
+    from_milvus.upsert("again", [changed])
+    from_milvus.insert("again", new[:30])
+    from_milvus.insert("again", new[30:], partition_name="rock")
+    topped_up = {"collections": ["again"], "if_exists": "append", "verify": "full"}
+    report = to_s3.run(**topped_up, write_mode=way, migration_id=f"{to_s3.migration_id}_2")
+    [collection] = report["collections"]
+    told = [collection[f"rows_{what}"] for what in ("planned", "present", "imported", "counted")]
+    assert told == [334, 294, 40, 334]
+    assert rows_of(to_s3.client, "again") == first | {row["id"]: row for row in new}
+
+    report = to_s3.run(**topped_up, write_mode="upsert", migration_id=f"{to_s3.migration_id}_3")
+    [collection] = report["collections"]
+    told = [collection[f"rows_{what}"] for what in ("planned", "replaced", "imported", "counted")]
+    assert told == [334] * 4
+    for partition in ("_default", "rock"):
+        theirs = rows_of(to_s3.client, "again", partition=partition)
+        assert theirs == rows_of(from_milvus, "again", partition=partition)
+    # And once more changes nothing.
+    to_s3.run(**topped_up, write_mode=way, migration_id=f"{to_s3.migration_id}_4")
+    assert rows_of(to_s3.client, "again") == rows_of(from_milvus, "again")
 
 
 def test_what_cannot_work_is_said_at_once(from_milvus, to_s3):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 
 from airlift.datatypes import DataType
 from airlift.fingerprint import combined, fingerprint, from_text, to_text
+from airlift.formats import FORMATS
 from airlift.migration import Migration
 from airlift.milvus.rows import Hit, MilvusRows
 from airlift.plan import CollectionPlan
@@ -172,13 +174,13 @@ def compare_all(
     migration: Migration, collection: CollectionPlan, before: int, problems: list[str]
 ) -> dict[str, Any]:
     """Reads every row back and compares the fingerprint and the number of distinct keys."""
-    if before:
+    schema = collection.mapped.target
+    if before and schema.primary_key.auto_id:
         problems.append(
-            "verify full can't tell the rows of this migration from those that were there before; "
-            "use verify sample with if_exists append"
+            "verify full can't tell the rows of this migration from those that were there before: "
+            "the target makes the primary keys (auto_id); use verify sample"
         )
         return {}
-    schema = collection.mapped.target
     staging = migration.staging
     manifests = [staging.manifest(collection.name, chunk.id) for chunk in collection.chunks]
     ours = combined(*(from_text(one.fingerprint) for one in manifests if one))
@@ -186,7 +188,10 @@ def compare_all(
     theirs = read = 0
     written = [field.name for field in schema.written]
     rows = MilvusRows(migration.target(collection.mapped))
-    for page in rows.scan(schema.name, schema.written, schema.primary_key):
+    pages = rows.scan(schema.name, schema.written, schema.primary_key)
+    if before:
+        pages = _own_rows(migration, collection, rows)
+    for page in pages:
         read += page.num_rows
         theirs = combined(theirs, fingerprint(page.select(written)))
     if read != expected:
@@ -203,3 +208,17 @@ def compare_all(
         "fingerprint_source": to_text(ours),
         "fingerprint_target": to_text(theirs),
     }
+
+
+def _own_rows(
+    migration: Migration, collection: CollectionPlan, rows: MilvusRows
+) -> Iterator[pa.RecordBatch]:
+    """The rows with the primary keys of the chunk files, of a collection that has others too."""
+    schema = collection.mapped.target
+    key = schema.primary_key
+    read = FORMATS[collection.file_format].read
+    for chunk in collection.chunks:
+        folder = migration.staging.chunk_folder(collection.name, chunk.id)
+        for batch in read(folder, schema, _KEYS_A_QUERY):
+            keys = batch.column(key.name).to_pylist()
+            yield rows.by_key(schema.name, schema.written, key, keys)

@@ -163,7 +163,7 @@ def _rows_by_partition(migration: Migration, collection: CollectionPlan) -> dict
     """Rows that a collection holds now, in the partitions that rows will go to."""
     target, name = migration.target(collection.mapped), collection.target_name
     was_loaded = target.is_loaded(name)
-    begin_load(migration, collection.mapped)
+    begin_load(migration, collection)
     target.wait_loaded(name)
     held = set(target.partitions(name))
     rows = MilvusRows(target)

@@ -6,7 +6,7 @@ files is adopted, whoever submitted it: file names are unique to the migration a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -48,12 +48,18 @@ class PendingChunk:
         return self.collection.mapped.partitions[self.chunk.partition]
 
 
-def pending_chunks(migration: Migration, batch: int) -> list[PendingChunk]:
-    """The chunks of a batch that are not known to be imported, with what is known of them."""
+def pending_chunks(migration: Migration, batch: int, ways: Container[str]) -> list[PendingChunk]:
+    """The chunks of a batch that are not known to be imported, with what is known of them.
+
+    Args:
+        ways: those in question; chunks of collections with another way are left out.
+    """
     staging = migration.staging
     created = staging.created()
     pending = []
     for collection, chunk in staging.plan().batch(batch):
+        if collection.way not in ways:
+            continue
         made = created.find(collection.name)
         manifest = staging.manifest(collection.name, chunk.id)
         if made is None or manifest is None:
@@ -90,7 +96,7 @@ def _finish(migration: Migration, one: PendingChunk, rows: int) -> None:
 
 
 class BatchImport:
-    """The import jobs of one batch.
+    """The import jobs of one batch; chunks of collections that are inserted have none.
 
     Args:
         batch: its number in the plan.
@@ -98,9 +104,8 @@ class BatchImport:
 
     def __init__(self, migration: Migration, batch: int) -> None:
         self._migration = migration
-        self._kind = IMPORT_WAYS[migration.staging.plan().way]
         self._ways: dict[str, ImportWay] = {}
-        self.pending = pending_chunks(migration, batch)
+        self.pending = pending_chunks(migration, batch, IMPORT_WAYS)
 
     def submit(self) -> list[str]:
         """Submits a job for every chunk that no job has taken; returns the ids of all the jobs."""
@@ -126,7 +131,8 @@ class BatchImport:
         database = collection.mapped.database
         if database not in self._ways:
             target = self._migration.target(collection.mapped)
-            self._ways[database] = self._kind(target, self._migration.staging.folder)
+            way = IMPORT_WAYS[collection.way]
+            self._ways[database] = way(target, self._migration.staging.folder)
         return self._ways[database]
 
     def _files(self, one: PendingChunk) -> list[str]:
@@ -247,16 +253,15 @@ def _same_files(files: set[str], job_files: frozenset[str]) -> bool:
 def write_batch(
     migration: Migration, batch: int, progress: Callable[[int], None] = lambda rows: None
 ) -> dict[str, Any]:
-    """Inserts or upserts the chunks of a batch.
+    """Inserts or upserts the chunks of a batch; those that are imported by jobs are left out.
 
     Returns:
         Rows written.
     """
-    kind = WRITE_WAYS[migration.staging.plan().way]
     total = 0
-    for one in pending_chunks(migration, batch):
+    for one in pending_chunks(migration, batch, WRITE_WAYS):
         mapped = one.collection.mapped
-        way = kind(migration.target(mapped))
+        way = WRITE_WAYS[one.collection.way](migration.target(mapped))
         again = bool(one.record.started)
         if again and one.collection.repeated_keys and way.repeat_needs_loading:
             raise AirliftError(
@@ -266,7 +271,7 @@ def write_batch(
             )
         if again and way.repeat_needs_loading:
             # Which keys are there can only be asked of a loaded collection.
-            begin_load(migration, mapped)
+            begin_load(migration, one.collection)
             migration.target(mapped).wait_loaded(mapped.target.name)
         keep(migration, one, started=_now())
         rows = way.write_chunk(mapped.target, one.partition, _read_back(migration, one), again)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from airlift.mapping import MappedCollection
 from airlift.migration import Migration, log
 from airlift.params import IndexParams
 from airlift.plan import CollectionPlan
@@ -25,13 +24,12 @@ def definition(migration: Migration, field: Field) -> IndexParams | None:
     return migration.capabilities.autoindex(field.type)
 
 
-def begin_load(migration: Migration, mapped: MappedCollection) -> None:
+def begin_load(migration: Migration, collection: CollectionPlan) -> None:
     """Has a collection loaded; vector fields without an index get one: none loads without."""
-    target, schema = migration.target(mapped), mapped.target
+    target, schema = migration.target(collection.mapped), collection.mapped.target
     for field in schema.vectors:
         target.create_index(schema.name, field, migration.capabilities.autoindex(field.type))
-    imported = migration.staging.plan().way in IMPORT_WAYS
-    target.load(schema.name, refresh=imported)
+    target.load(schema.name, refresh=collection.way in IMPORT_WAYS)
 
 
 def build_indexes(migration: Migration) -> dict[str, Any]:
@@ -75,7 +73,7 @@ def load_collections(migration: Migration) -> dict[str, Any]:
     """
     collections = migration.staging.plan().collections
     for collection in collections:
-        begin_load(migration, collection.mapped)
+        begin_load(migration, collection)
     for collection in collections:
         migration.target(collection.mapped).wait_loaded(collection.target_name)
         log.info("%s is loaded", collection.name)

@@ -6,7 +6,7 @@ from typing import Any
 
 from airlift.chunk import Chunk, chunk_id
 from airlift.datatypes import DataType
-from airlift.errors import Refused
+from airlift.errors import AirliftError, Refused
 from airlift.fitting import fit_collections
 from airlift.formats import FORMATS
 from airlift.mapping import MappedCollection, map_collections
@@ -16,7 +16,8 @@ from airlift.params import FileFormat, IfExists, OnBadRow, Verify, WriteMode
 from airlift.plan import CollectionPlan, Plan, group_chunks
 from airlift.schema import DYNAMIC_FIELD, CollectionSchema, SourceCollection
 from airlift.staging import Created, CreatedCollection
-from airlift.steps.check import choose_way
+from airlift.steps.choose_way import check_target_reads_staging, choose_way
+from airlift.targets.ways import IMPORT_WAYS
 
 
 def make_plan(migration: Migration, max_batches: int) -> Plan:
@@ -41,6 +42,7 @@ def make_plan(migration: Migration, max_batches: int) -> Plan:
     except Refused as refused:
         reasons += refused.reasons
     reasons += _unfit_for_target(migration, mapped)
+    reasons += _unreadable_staging(migration, meta.collections)
     plans: list[CollectionPlan] = []
     for collection, one in zip(meta.collections, mapped, strict=True):
         try:
@@ -51,7 +53,6 @@ def make_plan(migration: Migration, max_batches: int) -> Plan:
         raise Refused(reasons)
     plan = Plan(
         migration_id=migration.id,
-        way=choose_way(migration),
         collections=tuple(plans),
         batches=group_chunks(plans, max_batches, migration.source.batch_bytes),
     )
@@ -63,10 +64,9 @@ def make_plan(migration: Migration, max_batches: int) -> Plan:
 def summary(plan: Plan) -> dict[str, Any]:
     """A plan's numbers, for XCom."""
     return {
-        "way": plan.way,
         "batches": len(plan.batches),
         "collections": {
-            one.name: {"rows": one.planned_rows, "chunks": len(one.chunks)}
+            one.name: {"rows": one.planned_rows, "chunks": len(one.chunks), "way": one.way}
             for one in plan.collections
         },
     }
@@ -76,7 +76,9 @@ def _plan_collection(
     migration: Migration, collection: SourceCollection, mapped: MappedCollection
 ) -> CollectionPlan:
     params = migration.params
-    file_format = _choose_format(migration, mapped.target)
+    way = choose_way(migration, collection.live)
+    appends = _appends(migration, mapped)
+    file_format = _choose_format(migration, mapped.target, appends and way != "upsert")
     known_before = set(collection.notes)
     cut = migration.source.cut(collection, params.chunk_mb << 20)
     if collection.repeated_keys:
@@ -89,6 +91,8 @@ def _plan_collection(
             chunks.append(chunk.model_copy(update={"id": new_id}))
     return CollectionPlan(
         mapped=mapped,
+        way=way,
+        appends=appends,
         file_format=file_format,
         rows=collection.rows,
         deleted=collection.deleted,
@@ -98,6 +102,33 @@ def _plan_collection(
         notes=(*mapped.notes, *(note for note in collection.notes if note not in known_before)),
         chunks=tuple(chunks),
     )
+
+
+def _appends(migration: Migration, mapped: MappedCollection) -> bool:
+    """Whether rows are added to a collection that this migration did not make."""
+    if migration.params.if_exists is not IfExists.APPEND:
+        return False
+    created = migration.staging.read("created.json", Created)
+    known = created.find(mapped.full_name) if created else None
+    if known:
+        return not known.made
+    there = migration.database_exists(mapped.database)
+    return there and migration.target(mapped).exists(mapped.target.name)
+
+
+def _unreadable_staging(
+    migration: Migration, collections: tuple[SourceCollection, ...]
+) -> list[str]:
+    """Why the target can't import what lies in staging, where it would have to."""
+    ways = {choose_way(migration, one.live) for one in collections} & IMPORT_WAYS.keys()
+    if migration.params.dry_run:
+        return []
+    try:
+        for way in ways:
+            check_target_reads_staging(migration, way)
+    except AirliftError as error:
+        return [f"target: {error}"]
+    return []
 
 
 def _refuse_repeated_keys(migration: Migration, mapped: MappedCollection) -> None:
@@ -113,15 +144,24 @@ def _refuse_repeated_keys(migration: Migration, mapped: MappedCollection) -> Non
         raise Refused(reasons)
 
 
-def _choose_format(migration: Migration, schema: CollectionSchema) -> str:
-    """The chunk files' format. Raises Refused when the asked one can't hold the rows."""
+def _choose_format(migration: Migration, schema: CollectionSchema, leaves_out: bool) -> str:
+    """The chunk files' format. Raises Refused when the asked one can't hold the rows.
+
+    Args:
+        leaves_out: whether rows may stay out that the target holds already.
+    """
     params = migration.params
     if params.file_format is not FileFormat.AUTO:
-        unfit = FORMATS[params.file_format.value].unfit(schema)
+        asked = FORMATS[params.file_format.value]
+        unfit = asked.unfit(schema)
+        if leaves_out and asked.needs_row_count:
+            unfit = (
+                "its format needs the number of rows beforehand, and those that are there stay out"
+            )
         if unfit:
             raise Refused([f"collection {schema.name!r}: {unfit}; use file_format auto"])
         return params.file_format.value
-    rows_may_go = params.on_bad_row is OnBadRow.SET_ASIDE
+    rows_may_go = params.on_bad_row is OnBadRow.SET_ASIDE or leaves_out
     return next(
         name
         for name, one in FORMATS.items()

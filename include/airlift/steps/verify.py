@@ -27,7 +27,7 @@ def verify(migration: Migration) -> dict[str, Any]:
     for collection in plan.collections:
         # A Milvus Lite file forgets what is loaded as soon as the task that loaded it ends.
         if not migration.target(collection.mapped).is_loaded(collection.target_name):
-            begin_load(migration, collection.mapped)
+            begin_load(migration, collection)
             migration.target(collection.mapped).wait_loaded(collection.target_name)
     results = tuple(_verify_collection(migration, collection) for collection in plan.collections)
     migration.staging.write("verification.json", Verifications(collections=results))
@@ -68,8 +68,9 @@ def _verify_collection(migration: Migration, collection: CollectionPlan) -> Veri
     counted = MilvusRows(migration.target(collection.mapped)).count(collection.target_name)
     problems = [
         f"partition {name or '_default'}: {one.planned:,} rows planned, {one.set_aside:,} set "
-        f"aside, {one.converted:,} converted, {one.imported:,} imported, {one.before:,} there "
-        f"before, {one.counted:,} counted"
+        f"aside, {one.present:,} there already, {one.converted:,} converted, {one.imported:,} "
+        f"imported, {one.before:,} there before, {one.replaced:,} of them written over, "
+        f"{one.counted:,} counted"
         for name, one in partitions.items()
         if not one.agrees
     ]
@@ -108,7 +109,9 @@ def count_partitions(
     before = made.rows_before if made else {}
     keyed = collection.mapped.has_partition_key
     sums: dict[str, dict[str, int]] = {
-        name: {"planned": 0, "set_aside": 0, "converted": 0, "imported": 0}
+        name: dict.fromkeys(
+            ("planned", "set_aside", "present", "replaced", "converted", "imported"), 0
+        )
         for name in collection.mapped.partitions.values()
     }
     for chunk in collection.chunks:
@@ -118,6 +121,8 @@ def count_partitions(
         one["planned"] += chunk.rows
         one["set_aside"] += manifest.bad_rows if manifest else 0
         one["converted"] += manifest.rows if manifest else 0
+        present = "present" if collection.leaves_present_rows_out else "replaced"
+        one[present] += manifest.rows_present if manifest else 0
         one["imported"] += record.rows if record and record.done else 0
     return {
         name: PartitionCounts(
