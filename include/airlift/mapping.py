@@ -14,6 +14,9 @@ from airlift.params import CollectionMapping, MigrationParams
 from airlift.schema import CollectionSchema, Field, SourceCollection
 from airlift.user_transforms import loaded, version_of
 
+_SHARD_ROWS = 100_000_000
+_MOST_SHARDS = 16  # proxy.maxShardNum, unless the server says otherwise
+
 
 class MappedCollection(BaseModel):
     """What becomes of one source collection.
@@ -138,10 +141,10 @@ def _map_one(
             "name": name,
             "database": "",
             "fields": tuple(made.fields),
+            "functions": made.functions,
             "partitions": tuple(name for name in partitions.values() if name),
-            "dynamic_field": _chosen(mapping.dynamic_field, schema.dynamic_field)
-            or bool(made.into_dynamic),
-            "shards": mapping.shards or schema.shards,
+            "dynamic_field": mapping.dynamic_field is not False or bool(made.into_dynamic),
+            "shards": mapping.shards or _shards(collection),
             "aliases": schema.aliases if mapping.aliases is None else mapping.aliases,
             "consistency_level": mapping.consistency_level or schema.consistency_level,
         }
@@ -173,8 +176,10 @@ def _check_transform(collection: str, name: str, reasons: list[str], notes: list
         reasons.append(f"{what}: {error}")
 
 
-def _chosen(given: bool | None, otherwise: bool) -> bool:
-    return otherwise if given is None else given
+def _shards(collection: SourceCollection) -> int:
+    """As many as at the source; one for each 100 million rows at least, which Milvus advises."""
+    needed = min(-(-collection.live // _SHARD_ROWS), _MOST_SHARDS)
+    return max(collection.collection_schema.shards, needed)
 
 
 def _map_partitions(

@@ -13,8 +13,10 @@ from airlift.targets.ways import IMPORT_WAYS
 
 
 def definition(migration: Migration, field: Field) -> IndexParams | None:
-    """The index that the params ask for on a vector field; None for none."""
+    """The index that the params ask for on a field; None for none."""
     index = migration.params.index
+    if not field.is_vector:
+        return IndexParams(**field.index) if index == "source" and field.index else None
     if isinstance(index, IndexParams):
         return index
     if index == "none":
@@ -59,7 +61,7 @@ def rows_to_index(migration: Migration) -> int:
 
 def _wanted(migration: Migration) -> Iterator[tuple[CollectionPlan, Field, IndexParams]]:
     for collection in migration.staging.plan().collections:
-        for field in collection.mapped.target.vectors:
+        for field in collection.mapped.target.fields:
             index = definition(migration, field)
             if index:
                 yield collection, field, index

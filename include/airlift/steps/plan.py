@@ -99,9 +99,24 @@ def _plan_collection(
         left_out=collection.rows - collection.deleted - sum(chunk.rows for chunk in chunks),
         keys_unique=collection.keys_unique,
         repeated_keys=collection.repeated_keys,
-        notes=(*mapped.notes, *(note for note in collection.notes if note not in known_before)),
+        notes=(
+            *mapped.notes,
+            *(note for note in collection.notes if note not in known_before),
+            *_index_notes(params.index == "source", mapped),
+        ),
         chunks=tuple(chunks),
     )
+
+
+def _index_notes(carried: bool, mapped: MappedCollection) -> list[str]:
+    """Tells of indexes on scalar fields that do not come along."""
+    held = [field.name for field in mapped.target.fields if field.index and not field.is_vector]
+    if carried or not held:
+        return []
+    return [
+        f"collection {mapped.source!r}: the indexes of the scalar fields {held} come along with "
+        "index source only"
+    ]
 
 
 def _appends(migration: Migration, mapped: MappedCollection) -> bool:
@@ -272,8 +287,8 @@ def _unfit_to_append(target: MilvusDatabase, schema: CollectionSchema) -> list[s
     if described.get("enable_dynamic_field"):
         held[DYNAMIC_FIELD] = (DataType.JSON.value, 0)
     wanted = {field.name: (field.type.value, field.dim) for field in schema.fields}
-    if schema.dynamic_field:
-        wanted[DYNAMIC_FIELD] = (DataType.JSON.value, 0)
+    if DYNAMIC_FIELD not in wanted:
+        held.pop(DYNAMIC_FIELD, None)
     keys = {one["name"] for one in described["fields"] if one.get("is_partition_key")}
     ours = {one.name for one in schema.fields if one.partition_key}
     if keys != ours:

@@ -7,8 +7,9 @@ from typing import Any
 
 from airlift.datatypes import TYPES, DataType
 from airlift.milvus.database import MilvusDatabase
-from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field
+from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field, Function
 
+_LIMITS = ("dim", "max_length", "max_capacity")
 _CONSISTENCY = ("Strong", "Session", "Bounded", "Eventually")
 # What a server sets by itself, and would not take from a client.
 _OWN_PROPERTIES = ("partitionkey.", "timezone", "replicate.")
@@ -28,28 +29,14 @@ def described(
     told = database.describe(name)
     notes: list[str] = []
     reasons: list[str] = []
-    # What a function makes is made anew on the target, or not at all: it is no data.
-    made = {
-        one for function in told.get("functions") or () for one in function["output_field_names"]
-    }
-    if made:
-        reasons.append(
-            f"the fields {sorted(made)} are made by functions, which are not carried yet; leave "
-            "the collection out by `collections`"
-        )
     indexes = database.indexes(name)
     fields = []
     for field in told["fields"]:
         kind = field["type"].name
-        if kind not in DataType.__members__ or field["name"] in made:
+        if kind not in DataType.__members__:
             reasons.append(f"the field {field['name']!r} is of the type {kind}, not known here")
             continue
         fields.append(_field(field, indexes))
-        if field.get("default_value"):
-            notes.append(
-                f"the default value of the field {field['name']!r} is not carried (rows have it "
-                "already); give it with mapping default"
-            )
     if told.get("enable_dynamic_field"):
         fields.append(Field(name=DYNAMIC_FIELD, type=DataType.JSON))
     partitions = [one for one in database.partitions(name) if one != "_default"]
@@ -66,6 +53,7 @@ def described(
         name=f"{prefix}.{name}" if prefix else name,
         database=prefix,
         fields=tuple(fields),
+        functions=tuple(_function(one) for one in told.get("functions") or ()),
         partitions=tuple(sorted(partitions)),
         dynamic_field=bool(told.get("enable_dynamic_field")),
         shards=int(told.get("num_shards") or 1),
@@ -87,7 +75,10 @@ def _field(told: Mapping[str, Any], indexes: Mapping[str, Mapping[str, Any]]) ->
     params = told.get("params") or {}
     element = told.get("element_type")
     index = indexes.get(told["name"])
-    metric = str(index["metric_type"]) if index and TYPES[kind].is_vector else None
+    made = bool(told.get("is_function_output"))
+    metric = "BM25" if made and kind is DataType.SPARSE_FLOAT_VECTOR else None
+    if index and TYPES[kind].is_vector:
+        metric = str(index["metric_type"])
     return Field(
         name=told["name"],
         type=kind,
@@ -98,8 +89,31 @@ def _field(told: Mapping[str, Any], indexes: Mapping[str, Mapping[str, Any]]) ->
         nullable=bool(told.get("nullable")),
         primary_key=bool(told.get("is_primary")),
         partition_key=bool(told.get("is_partition_key")),
+        clustering_key=bool(told.get("is_clustering_key")),
+        is_function_output=made,
+        default=_default(told),
         metric_type=metric,
-        index=_definition(index) if index and TYPES[kind].is_vector else None,
+        index=_definition(index) if index else None,
+        params={key: value for key, value in params.items() if key not in _LIMITS},
+        description=str(told.get("description") or ""),
+    )
+
+
+def _default(told: Mapping[str, Any]) -> Any:
+    """A field's default value; None where nulls would become it, which would alter rows."""
+    value = told.get("default_value")
+    if value is None or told.get("nullable"):
+        return None
+    return getattr(value, value.WhichOneof("data"))
+
+
+def _function(told: Mapping[str, Any]) -> Function:
+    return Function(
+        name=told["name"],
+        type=told["type"].name,
+        inputs=tuple(told["input_field_names"]),
+        outputs=tuple(told["output_field_names"]),
+        params=told.get("params") or {},
         description=str(told.get("description") or ""),
     )
 

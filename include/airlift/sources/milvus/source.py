@@ -125,7 +125,7 @@ class MilvusSource:
         rows, key = self._rows(schema), schema.primary_key
         for span in plan.spans:
             keys = span.keys(plan.condition)
-            yield from rows.scan(schema.plain_name, schema.fields, key, span.partition, keys)
+            yield from rows.scan(schema.plain_name, schema.written, key, span.partition, keys)
 
     def changes(self, collection: SourceCollection) -> list[str]:
         """How many rows came or went since the collection was counted."""
