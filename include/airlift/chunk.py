@@ -37,6 +37,10 @@ def chunk_id(index: int, *content: object) -> str:
     return f"{index:06d}-{digest.hexdigest()[:12]}"
 
 
+APPENDED_KEYS = "appended_keys.parquet"
+"""The file of a chunk that holds the primary keys of rows appended to a collection with others."""
+
+
 class ChunkFile(BaseModel):
     """A data file of a chunk: its name in the chunk's folder, and its bytes."""
 
@@ -58,6 +62,7 @@ class Manifest(BaseModel):
         fingerprint: of the rows in the data files, 16 hex digits; see `airlift.fingerprint`.
         max_bytes: bytes of the longest text, by field; for arrays of texts, of the longest item.
         max_items: items of the longest array, by field.
+        high_water: the largest value of the plan's `since_field`; None without.
         pk_min, pk_max: the range of primary keys, when they are kept and there are rows.
         seconds: what the conversion took; `fingerprint_seconds` is the fingerprint's share.
     """
@@ -74,6 +79,7 @@ class Manifest(BaseModel):
     fingerprint: str
     max_bytes: dict[str, int] = {}
     max_items: dict[str, int] = {}
+    high_water: int | str | None = None
     pk_min: int | str | None = None
     pk_max: int | str | None = None
     seconds: float = 0.0

@@ -7,8 +7,8 @@ from typing import Any
 
 from airlift.datatypes import TYPES, DataType
 from airlift.json_values import SCALARS, literal
+from airlift.mapping_params import CollectionMapping, FieldMapping
 from airlift.names import collisions, is_valid, sanitized
-from airlift.params import CollectionMapping, FieldMapping
 from airlift.retyping import RETYPES, TEXT_BYTES
 from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field, Function
 

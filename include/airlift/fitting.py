@@ -10,8 +10,8 @@ from airlift.datatypes import TYPES
 from airlift.errors import Refused
 from airlift.field_mapping import with_dynamic_last
 from airlift.mapping import MappedCollection
+from airlift.mapping_params import CollectionMapping
 from airlift.milvus.capabilities import Capabilities
-from airlift.params import CollectionMapping
 from airlift.schema import Field
 
 

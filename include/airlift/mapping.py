@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError, Refused
 from airlift.field_mapping import FieldMapper, target_name
+from airlift.mapping_params import CollectionMapping
 from airlift.names import collisions, is_valid
-from airlift.params import CollectionMapping, MigrationParams
+from airlift.params import MigrationParams
 from airlift.schema import CollectionSchema, Field, SourceCollection
 from airlift.user_transforms import loaded, version_of
 

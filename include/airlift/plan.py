@@ -22,6 +22,8 @@ class CollectionPlan(BaseModel):
         keys_unique: whether the source vouches that no two rows share a primary key.
         repeated_keys: file in staging with the primary keys that several rows share; they can't be
             told apart when rows are read back by key. Empty when there are none.
+        since_field: field of the source whose largest value is remembered; "" for none.
+        since: the value that this run begins with.
         chunks: in the order in which they are read.
     """
 
@@ -37,6 +39,8 @@ class CollectionPlan(BaseModel):
     keys_unique: bool = True
     repeated_keys: str = ""
     notes: tuple[str, ...] = ()
+    since_field: str = ""
+    since: int | str | None = None
     chunks: tuple[Chunk, ...]
 
     @property

@@ -176,6 +176,9 @@ class SourceCollection(BaseModel):
         repeated_keys: file in the source's scratch folder with the primary keys (`.npy`, sorted)
             that several rows share and keep; "" when there are none. `Source.cut` sets it.
         partition_rows: rows of each partition that must arrive ("" is the default partition).
+        since_field: the field whose largest value is remembered, so that the next run begins
+            there; "" for none.
+        since: the value that this run begins with; None for all rows.
         notes: what the user should know, e.g. a metric that is carried as another.
         detail: what the source itself needs later to read the collection (JSON).
     """
@@ -187,6 +190,8 @@ class SourceCollection(BaseModel):
     keys_unique: bool = True
     repeated_keys: str = ""
     partition_rows: dict[str, int] = {}
+    since_field: str = ""
+    since: int | str | None = None
     notes: list[str] = []
     detail: dict[str, Any] = {}
 

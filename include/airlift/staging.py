@@ -8,7 +8,8 @@
         report.json, report.html
         scratch/                         what the source found while planning
         source/                          copied source files
-        <collection>/<chunk id>/         data files, sample.parquet, keys.npy, then manifest.json
+        <collection>/<chunk id>/         data files, sample.parquet, keys.npy,
+                                         appended_keys.parquet, then manifest.json
         <collection>/<chunk id>/import.json
         <collection>/bad_rows/<chunk id>.parquet
 
@@ -31,11 +32,16 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class Meta(BaseModel):
-    """`meta.json`: the source's collections."""
+    """`meta.json`: the source's collections.
+
+    Attributes:
+        since: what earlier runs had moved when this one began: source collection -> value.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     source: str
+    since: dict[str, int | str] = {}
     collections: tuple[SourceCollection, ...]
 
 

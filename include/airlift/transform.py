@@ -15,7 +15,7 @@ from airlift.errors import AirliftError
 from airlift.json_text import canonical, canonical_or_null
 from airlift.json_values import column_of
 from airlift.mapping import MappedCollection
-from airlift.params import KEY_PREFIX, is_key
+from airlift.mapping_params import KEY_PREFIX, is_key
 from airlift.retyping import RETYPES
 from airlift.schema import DYNAMIC_FIELD, Field
 from airlift.user_transforms import UserTransform

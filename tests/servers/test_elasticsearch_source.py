@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from airlift.errors import AirliftError, Refused
-from airlift.params import CollectionMapping
+from airlift.mapping_params import CollectionMapping
 from airlift.sources.elasticsearch.snapshots import Snapshot
 from airlift.storage import open_storage
 from tests.servers.search_place import (

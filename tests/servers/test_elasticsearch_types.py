@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airlift.params import CollectionMapping
+from airlift.mapping_params import CollectionMapping
 from localservers import LocalServerError
 from tests.servers.search_place import (
     eight,

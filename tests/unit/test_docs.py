@@ -4,7 +4,8 @@ import json
 import re
 from pathlib import Path
 
-from airlift.params import CollectionMapping, FieldMapping, MigrationParams
+from airlift.mapping_params import CollectionMapping, FieldMapping
+from airlift.params import MigrationParams
 from airlift.sources.registry import params_class
 
 ROOT = Path(__file__).resolve().parents[2]

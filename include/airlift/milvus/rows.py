@@ -267,11 +267,11 @@ def _every_key(key: str, kind: DataType) -> str:
 
 
 def _beyond(key: str, value: int | str) -> str:
-    return f"{key} >= {value + 1}" if value == _INT64_MIN else f"{key} > {_literal(value)}"
+    return f"{key} >= {value + 1}" if value == _INT64_MIN else f"{key} > {literal(value)}"
 
 
 def _up_to(key: str, value: int | str) -> str:
-    return f"{key} < {value + 1}" if value == _INT64_MIN else f"{key} <= {_literal(value)}"
+    return f"{key} < {value + 1}" if value == _INT64_MIN else f"{key} <= {literal(value)}"
 
 
 _ESCAPES = {
@@ -283,7 +283,8 @@ _ESCAPES = {
 }
 
 
-def _literal(value: int | str) -> str:
+def literal(value: int | str) -> str:
+    """A value as Milvus' expressions have it."""
     if isinstance(value, int):
         return str(value)
     return f'"{value.translate(_ESCAPES)}"'
@@ -291,6 +292,6 @@ def _literal(value: int | str) -> str:
 
 def _is_one_of(key: Field, keys: Sequence[Any]) -> str:
     """The expression for the rows with those primary keys."""
-    literals = ", ".join(_literal(value) for value in keys if value != _INT64_MIN)
+    literals = ", ".join(literal(value) for value in keys if value != _INT64_MIN)
     expression = f"{key.name} in [{literals}]"
     return f"{expression} or {key.name} < {_INT64_MIN + 1}" if _INT64_MIN in keys else expression

@@ -6,7 +6,7 @@ A source knows neither targets nor Airflow. It is found by its name through the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -71,6 +71,14 @@ class Source(Protocol):
         """Connects and returns every reason why the source can't be read; empty when it can."""
         ...
 
+    def begin_after(self, moved: Mapping[str, int | str]) -> None:
+        """Tells the source, before `describe`, what earlier runs have moved.
+
+        Args:
+            moved: collection -> the largest value of its `since_field`; empty unless the params are
+                incremental.
+        """
+
     def describe(self) -> list[SourceCollection]:
         """The chosen collections. Raises Refused when one of them can't be described."""
         ...
@@ -129,6 +137,9 @@ class StillSource:
     """What sources have in common whose data lies still, such as files."""
 
     takes_filter: ClassVar[bool] = False
+
+    def begin_after(self, moved: Mapping[str, int | str]) -> None:
+        """Files have no rows that came later."""
 
     def changes(self, collection: SourceCollection) -> list[str]:
         """None: to read what has changed fails."""

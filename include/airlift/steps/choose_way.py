@@ -9,7 +9,7 @@ from airlift.errors import AirliftError
 from airlift.migration import Migration
 from airlift.milvus.capabilities import WAYS_OF_MODE
 from airlift.params import WriteMode
-from airlift.schema import CollectionSchema, Field
+from airlift.schema import CollectionSchema, Field, SourceCollection
 from airlift.targets.base import JobState
 from airlift.targets.ways import IMPORT_WAYS
 from airlift.waiting import wait_for
@@ -20,19 +20,22 @@ FEW_ROWS = 50_000
 _PROBE_SECONDS = 120.0
 
 
-def choose_way(migration: Migration, rows: int | None = None) -> str:
+def choose_way(migration: Migration, collection: SourceCollection | None = None) -> str:
     """The way in that `write_mode` and the target agree on.
 
     Args:
-        rows: of the collection, where they are known.
+        collection: what is to be moved, once it is known.
 
     Raises:
         AirliftError: the target has no such way.
     """
     mode = migration.params.write_mode
     ways = migration.capabilities.ways
-    if mode is WriteMode.AUTO and rows is not None and rows < FEW_ROWS:
-        mode = WriteMode.INSERT
+    if mode is WriteMode.AUTO and collection is not None:
+        if collection.since is not None:
+            mode = WriteMode.UPSERT
+        elif collection.live < FEW_ROWS:
+            mode = WriteMode.INSERT
     for way in WAYS_OF_MODE.get(mode, ways):
         if way in ways:
             return way

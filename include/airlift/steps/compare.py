@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from airlift.chunk import APPENDED_KEYS
 from airlift.datatypes import DataType
 from airlift.fingerprint import combined, fingerprint, from_text, to_text
-from airlift.formats import FORMATS
 from airlift.migration import Migration
 from airlift.milvus.rows import Hit, MilvusRows
 from airlift.plan import CollectionPlan
@@ -215,12 +215,13 @@ def compare_all(
 def _own_rows(
     migration: Migration, collection: CollectionPlan, rows: MilvusRows
 ) -> Iterator[pa.RecordBatch]:
-    """The rows with the primary keys of the chunk files, of a collection that has others too."""
+    """The rows that this migration wrote, of a collection that has others too."""
     schema = collection.mapped.target
-    key = schema.primary_key
-    read = FORMATS[collection.file_format].read
     for chunk in collection.chunks:
         folder = migration.staging.chunk_folder(collection.name, chunk.id)
-        for batch in read(folder, schema, _KEYS_A_QUERY):
-            keys = batch.column(key.name).to_pylist()
-            yield rows.by_key(schema.name, schema.written, key, keys)
+        if not folder.exists(APPENDED_KEYS):
+            continue  # no row of the chunk was written
+        with folder.open_input(APPENDED_KEYS) as stream:
+            for batch in pq.ParquetFile(stream).iter_batches(_KEYS_A_QUERY):
+                keys = batch.column(0).to_pylist()
+                yield rows.by_key(schema.name, schema.written, schema.primary_key, keys)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from airlift.bad_rows import find_bad_rows
-from airlift.chunk import Chunk, ChunkFile, Manifest
+from airlift.chunk import APPENDED_KEYS, Chunk, ChunkFile, Manifest
 from airlift.errors import AirliftError
 from airlift.fingerprint import combined, fingerprint, to_text
 from airlift.fixed_width import int64_array
@@ -130,6 +130,8 @@ class _Conversion:
         self._fingerprint = 0
         self._fingerprint_seconds = 0.0
         self._keys: list[pa.Scalar] = []
+        self._since: list[pa.Scalar] = []
+        self._appended: list[pa.RecordBatch] = []
         self._bad: list[BadRows] = []
         wanted = sample_share([one.rows for one in collection.chunks])
         self._sample_at = np.unique(np.linspace(0, max(chunk.rows - 1, 0), wanted).astype(np.int64))
@@ -158,11 +160,17 @@ class _Conversion:
         if self._key_hashes:
             self._key_hashes.write(folder)
         self._write_sample(folder)
+        if self._collection.appends and self._key:
+            # What tells them from other rows there, also when the chunk's files are cleaned away.
+            schema = pa.schema([self._transform.schema.field(self._key)])
+            _write_table(folder, APPENDED_KEYS, pa.Table.from_batches(self._appended, schema))
         self._write_bad_rows()
         return self._manifest(files, time.monotonic() - start)
 
     def _take(self, batch: pa.RecordBatch) -> None:
         before, self._read = self._read, self._read + batch.num_rows
+        if self._collection.since_field and batch.num_rows:
+            self._since.append(pc.max(batch.column(self._collection.since_field)))
         sampled = self._sample_at[(self._sample_at >= before) & (self._sample_at < self._read)]
         converted, unfit = self._transform.apply(batch)
         marks = self._set_bad_rows_aside(batch, converted, unfit)
@@ -188,6 +196,8 @@ class _Conversion:
         if self._key:
             extremes = pc.min_max(converted.column(self._key))
             self._keys += [extremes["min"], extremes["max"]]
+            if self._collection.appends:
+                self._appended.append(converted.select([self._key]))
         self._writer.write(converted)
         self._rows += converted.num_rows
 
@@ -267,6 +277,7 @@ class _Conversion:
             fingerprint=to_text(self._fingerprint),
             max_bytes=self._longest.bytes,
             max_items=self._longest.items,
+            high_water=max((one.as_py() for one in self._since if one.is_valid), default=None),
             pk_min=min(keys, default=None),
             pk_max=max(keys, default=None),
             seconds=seconds,

@@ -18,8 +18,8 @@ from airlift.params import IfExists, OnBadRow
 from airlift.plan import CollectionPlan
 from airlift.schema import CollectionSchema
 from airlift.staging import Created, CreatedCollection, SourceChanges
+from airlift.steps.existing import forget_lost_collections
 from airlift.steps.index import begin_load
-from airlift.steps.plan import forget_lost_collections
 from airlift.steps.unique_keys import refuse_repeated_keys
 
 
@@ -104,12 +104,12 @@ def _create_collection(
     """Makes a collection, or finds the one to append to."""
     target, name = migration.target(collection.mapped), collection.target_name
     if target.exists(name):
-        if migration.params.if_exists is IfExists.FAIL:
+        if migration.params.if_exists is IfExists.FAIL and not collection.appends:
             raise AirliftError(
                 f"the collection {collection.name!r} has come into being on the target since it "
                 "was planned; rename or drop it, then clear the task create"
             )
-        if migration.params.if_exists is IfExists.APPEND:
+        if collection.appends:
             _refuse_too_small(migration, collection)
             log.info("%s is there already and is appended to", collection.name)
             return CreatedCollection(

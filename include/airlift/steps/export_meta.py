@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airlift.migration import Migration
+from airlift.params import IfExists
 from airlift.staging import Meta
 
 
@@ -17,10 +18,13 @@ def export_meta(migration: Migration) -> dict[str, Any]:
     Raises:
         Refused: a collection can't be described; with every reason.
     """
-    collections = migration.source.describe()
-    migration.staging.write(
-        "meta.json", Meta(source=migration.source_name, collections=tuple(collections))
-    )
+    earlier = migration.staging.read("meta.json", Meta)
+    # A migration that is resumed begins where it began, also when it has moved the mark itself.
+    since = earlier.since if earlier else _since(migration)
+    migration.source.begin_after(since)
+    collections = tuple(migration.source.describe())
+    meta = Meta(source=migration.source_name, since=since, collections=collections)
+    migration.staging.write("meta.json", meta)
     return {
         "collections": {
             one.name: {
@@ -31,3 +35,13 @@ def export_meta(migration: Migration) -> dict[str, Any]:
             for one in collections
         }
     }
+
+
+def _since(migration: Migration) -> dict[str, int | str]:
+    """What earlier runs have moved, by source collection; empty unless the params ask for it."""
+    params = migration.params
+    if not params.incremental_by or params.if_exists is IfExists.REPLACE:
+        return {}
+    from airlift.high_water import read_marks
+
+    return {source: mark.value for source, mark in read_marks(migration).items()}

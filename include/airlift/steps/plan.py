@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from airlift.chunk import Chunk, chunk_id
-from airlift.datatypes import DataType
 from airlift.errors import AirliftError, Refused
 from airlift.fitting import fit_collections
 from airlift.formats import FORMATS
 from airlift.mapping import MappedCollection, map_collections
 from airlift.migration import Migration
-from airlift.milvus.database import MilvusDatabase
-from airlift.params import FileFormat, IfExists, OnBadRow, Verify, WriteMode
+from airlift.params import FileFormat, OnBadRow, Verify, WriteMode
 from airlift.plan import CollectionPlan, Plan, group_chunks
-from airlift.schema import DYNAMIC_FIELD, CollectionSchema, SourceCollection
-from airlift.staging import Created, CreatedCollection
+from airlift.schema import CollectionSchema, SourceCollection
 from airlift.steps.choose_way import check_target_reads_staging, choose_way
+from airlift.steps.existing import appends_to, existing_reasons, forget_lost_collections
 from airlift.targets.ways import IMPORT_WAYS
 
 
@@ -41,7 +39,7 @@ def make_plan(migration: Migration, max_batches: int) -> Plan:
         )
     except Refused as refused:
         reasons += refused.reasons
-    reasons += _unfit_for_target(migration, mapped)
+    reasons += _unfit_for_target(migration, meta.collections, mapped)
     reasons += _unreadable_staging(migration, meta.collections)
     plans: list[CollectionPlan] = []
     for collection, one in zip(meta.collections, mapped, strict=True):
@@ -76,8 +74,8 @@ def _plan_collection(
     migration: Migration, collection: SourceCollection, mapped: MappedCollection
 ) -> CollectionPlan:
     params = migration.params
-    way = choose_way(migration, collection.live)
-    appends = _appends(migration, mapped)
+    way = choose_way(migration, collection)
+    appends = appends_to(migration, collection, mapped)
     file_format = _choose_format(migration, mapped.target, appends and way != "upsert")
     known_before = set(collection.notes)
     cut = migration.source.cut(collection, params.chunk_mb << 20)
@@ -99,6 +97,8 @@ def _plan_collection(
         left_out=collection.rows - collection.deleted - sum(chunk.rows for chunk in chunks),
         keys_unique=collection.keys_unique,
         repeated_keys=collection.repeated_keys,
+        since_field=collection.since_field,
+        since=collection.since,
         notes=(
             *mapped.notes,
             *(note for note in collection.notes if note not in known_before),
@@ -119,23 +119,11 @@ def _index_notes(carried: bool, mapped: MappedCollection) -> list[str]:
     ]
 
 
-def _appends(migration: Migration, mapped: MappedCollection) -> bool:
-    """Whether rows are added to a collection that this migration did not make."""
-    if migration.params.if_exists is not IfExists.APPEND:
-        return False
-    created = migration.staging.read("created.json", Created)
-    known = created.find(mapped.full_name) if created else None
-    if known:
-        return not known.made
-    there = migration.database_exists(mapped.database)
-    return there and migration.target(mapped).exists(mapped.target.name)
-
-
 def _unreadable_staging(
     migration: Migration, collections: tuple[SourceCollection, ...]
 ) -> list[str]:
     """Why the target can't import what lies in staging, where it would have to."""
-    ways = {choose_way(migration, one.live) for one in collections} & IMPORT_WAYS.keys()
+    ways = {choose_way(migration, one) for one in collections} & IMPORT_WAYS.keys()
     if migration.params.dry_run:
         return []
     try:
@@ -184,7 +172,11 @@ def _choose_format(migration: Migration, schema: CollectionSchema, leaves_out: b
     )
 
 
-def _unfit_for_target(migration: Migration, mapped: list[MappedCollection]) -> list[str]:
+def _unfit_for_target(
+    migration: Migration,
+    collections: tuple[SourceCollection, ...],
+    mapped: list[MappedCollection],
+) -> list[str]:
     """Why the target can't hold the collections, or must not be touched."""
     can = migration.capabilities
     name = migration.server.version().name
@@ -197,13 +189,12 @@ def _unfit_for_target(migration: Migration, mapped: list[MappedCollection]) -> l
         ]
     if not can.databases and any(one.database for one in mapped):
         reasons.append(f"{name} has no databases; leave target_database and database empty")
-    if migration.params.write_mode is WriteMode.UPSERT and not can.upserts_partition_keys:
+    if not can.upserts_partition_keys:
         reasons += [
             f"collection {one.source!r}: upsert on {name} puts rows into wrong partitions of the "
-            "partition key, where filters miss them; use write_mode auto or insert, or a newer "
-            "Milvus"
-            for one in mapped
-            if one.has_partition_key
+            "partition key, where filters miss them; use write_mode insert, or a newer Milvus"
+            for collection, one in zip(collections, mapped, strict=True)
+            if one.has_partition_key and choose_way(migration, collection) == "upsert"
         ]
     if migration.params.index == "source":
         reasons += [
@@ -214,94 +205,10 @@ def _unfit_for_target(migration: Migration, mapped: list[MappedCollection]) -> l
             if field.index is None
         ]
     created = forget_lost_collections(migration)
-    for one in mapped:
+    for collection, one in zip(collections, mapped, strict=True):
         if migration.database_exists(one.database):
-            reasons += _existing_reasons(migration, one, created)
+            reasons += existing_reasons(migration, one, created, collection.since is not None)
     return reasons
-
-
-def forget_lost_collections(migration: Migration) -> Created | None:
-    """Drops from `created.json` the collections that are gone from the target or made anew.
-
-    What was imported into them does not count any more.
-    """
-    created = migration.staging.read("created.json", Created)
-    if created is None:
-        return None
-    still = tuple(one for one in created.collections if _is_still_there(migration, one))
-    if still != created.collections:
-        created = created.model_copy(update={"collections": still})
-        migration.staging.write("created.json", created)
-    return created
-
-
-def _is_still_there(migration: Migration, made: CreatedCollection) -> bool:
-    """Whether a collection is still the one that was made or found."""
-    if not migration.database_exists(made.database):
-        return False
-    target, name = migration.target(made), made.target_name
-    # A server that numbers no collections can't say whether it is another by now.
-    return target.exists(name) and target.collection_id(name) in ("", made.collection_id)
-
-
-def _existing_reasons(
-    migration: Migration, mapped: MappedCollection, created: Created | None
-) -> list[str]:
-    """Why a collection that is there already must not be touched."""
-    target, name = migration.target(mapped), mapped.target.name
-    reasons = []
-    if mapped.alias and target.exists(mapped.alias) and not target.alias_target(mapped.alias):
-        reasons.append(
-            f"cutover_alias: {mapped.alias!r} is a collection on the target, so no alias can have "
-            "that name; rename or drop it, or give mapping another target name"
-        )
-    for alias in mapped.target.aliases:
-        holder = target.found_by(alias) or name
-        if holder != name:
-            reasons.append(
-                f"the alias {alias!r} of {mapped.source!r} is taken by {holder!r} on the target; "
-                "drop it there, or choose with mapping aliases (none: [])"
-            )
-    if (created and created.find(mapped.full_name)) or not target.exists(name):
-        return reasons
-    pointed = target.alias_target(name)
-    if pointed:
-        reasons.append(f"{name!r} is an alias of {pointed!r} on the target; use cutover_alias")
-    elif migration.params.if_exists is IfExists.FAIL:
-        reasons.append(
-            f"the collection {name!r} exists on the target already; give mapping another target "
-            "name, or set if_exists to append or replace"
-        )
-    elif migration.params.if_exists is IfExists.APPEND:
-        reasons += _unfit_to_append(target, mapped.target)
-    return reasons
-
-
-def _unfit_to_append(target: MilvusDatabase, schema: CollectionSchema) -> list[str]:
-    """How an existing collection's fields differ from those to be appended."""
-    described = target.describe(schema.name)
-    held = {
-        field["name"]: (field["type"].name, int(field["params"].get("dim", 0)))
-        for field in described["fields"]
-    }
-    if described.get("enable_dynamic_field"):
-        held[DYNAMIC_FIELD] = (DataType.JSON.value, 0)
-    wanted = {field.name: (field.type.value, field.dim) for field in schema.fields}
-    if DYNAMIC_FIELD not in wanted:
-        held.pop(DYNAMIC_FIELD, None)
-    keys = {one["name"] for one in described["fields"] if one.get("is_partition_key")}
-    ours = {one.name for one in schema.fields if one.partition_key}
-    if keys != ours:
-        return [
-            f"the collection {schema.name!r} has the partition key {sorted(keys)}, to append needs "
-            f"{sorted(ours)}; give mapping another target name, or set partition_key as it is there"
-        ]
-    if held == wanted:
-        return []
-    return [
-        f"the collection {schema.name!r} has the fields {held}, to append needs {wanted}; give "
-        "mapping another target name"
-    ]
 
 
 def _refuse_changed_source(migration: Migration, plan: Plan) -> None:

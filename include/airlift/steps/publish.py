@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airlift.errors import AirliftError
+from airlift.high_water import HighWaterMark, write_marks
 from airlift.migration import Migration, log
 from airlift.report import build_report
 from airlift.report_html import render
@@ -31,12 +32,34 @@ def publish(migration: Migration) -> dict[str, Any]:
             migration.target(mapped).point_alias(alias, collection.target_name)
             aliases[alias] = collection.name
             log.info("the alias %s points to %s", alias, collection.name)
+    _keep_marks(migration)
     address = write_report(migration, "done")
     return {
         "collections": {one.collection: one.counted for one in verified.collections},
         "aliases": aliases,
         "report": address,
     }
+
+
+def _keep_marks(migration: Migration) -> None:
+    """Remembers how far an incremental run came, now that all is verified."""
+    marks = {}
+    for collection in migration.staging.plan().collections:
+        manifests = [migration.staging.manifest(collection.name, c.id) for c in collection.chunks]
+        moved = [one.high_water for one in manifests if one and one.high_water is not None]
+        if not collection.since_field or not moved:
+            continue
+        target = migration.target(collection.mapped)
+        marks[collection.mapped.source] = HighWaterMark(
+            field=collection.since_field,
+            value=max(moved),
+            target=collection.name,
+            database=collection.mapped.database,
+            collection_id=target.collection_id(collection.target_name),
+            migration_id=migration.id,
+        )
+    if marks:
+        write_marks(migration, marks)
 
 
 def write_report(migration: Migration, state: str) -> str:

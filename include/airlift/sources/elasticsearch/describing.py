@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airlift.datatypes import TYPES, DataType
-from airlift.params import CollectionMapping, FieldMapping
+from airlift.mapping_params import CollectionMapping, FieldMapping
 from airlift.sources.elasticsearch.choosing import Found
 from airlift.sources.elasticsearch.columns import (
     NO_ARRAY,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import ClassVar
 
@@ -104,6 +104,9 @@ class ElasticsearchSource(StillSource):
             return error.reasons
         except AirliftError as error:
             return [str(error)]
+
+    def begin_after(self, moved: Mapping[str, int | str]) -> None:
+        """Every run moves all documents that `query` finds."""
 
     def describe(self) -> list[SourceCollection]:
         """The chosen collections, counted at a point in time. Raises Refused."""

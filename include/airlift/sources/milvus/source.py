@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import ClassVar
 
@@ -13,11 +13,12 @@ from airlift.chunk import Chunk, chunk_id
 from airlift.connections import Connections
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError, Refused
+from airlift.mapping_params import CollectionMapping
 from airlift.milvus.capabilities import Capabilities, capabilities_of
 from airlift.milvus.client import address, ensure_supported
 from airlift.milvus.database import MilvusDatabase
-from airlift.milvus.rows import MilvusRows
-from airlift.params import CollectionMapping, IndexParams
+from airlift.milvus.rows import MilvusRows, literal
+from airlift.params import IndexParams
 from airlift.schema import CollectionSchema, SourceCollection
 from airlift.sources.base import BadRows, SourceFile
 from airlift.sources.choosing import choose
@@ -32,6 +33,14 @@ EVERY_DATABASE = "*"
 
 # A page of a server that gives rows in no order must hold a whole range.
 _UNORDERED_BYTES = 16 << 20
+
+_GROWING = (
+    DataType.INT8,
+    DataType.INT16,
+    DataType.INT32,
+    DataType.INT64,
+    DataType.VARCHAR,
+)
 
 
 class ReadPlan(BaseModel):
@@ -55,20 +64,27 @@ class MilvusSource:
         self._connections = connections
         self._scratch = scratch
         self._databases: dict[str, MilvusDatabase] = {}
+        self._moved: Mapping[str, int | str] = {}
 
     def check(self) -> list[str]:
         """Connects, and describes the collections; returns every reason against going on."""
         try:
             ensure_supported(self._server.version())
             found, reasons = self._chosen()
-            return [*reasons, *(reason for _, _, some in found for reason in some)]
+            reasons += [reason for _, _, some in found for reason in some]
+            return reasons + self._unfit_to_tell_new_rows([schema for schema, _, _ in found])
         except AirliftError as error:
             return [str(error)]
+
+    def begin_after(self, moved: Mapping[str, int | str]) -> None:
+        """Takes the largest values that earlier runs have moved; see `Source.begin_after`."""
+        self._moved = moved
 
     def describe(self) -> list[SourceCollection]:
         """The chosen collections, loaded where they were not, and counted. Raises Refused."""
         found, reasons = self._chosen()
         reasons += [reason for _, _, some in found for reason in some]
+        reasons += self._unfit_to_tell_new_rows([schema for schema, _, _ in found])
         if reasons:
             raise Refused(reasons)
         return [self._counted(schema, notes) for schema, notes, _ in found]
@@ -99,7 +115,7 @@ class MilvusSource:
             Refused: rows share a primary key, and the params don't say which to keep.
         """
         schema = collection.collection_schema
-        condition = self._condition(schema.name)
+        condition = collection.detail["condition"]
         chunk_rows = max(chunk_bytes // max(schema.row_bytes, 1), 1)
         page_rows = chunk_rows
         if not self._can.ordered_pages:
@@ -129,7 +145,7 @@ class MilvusSource:
 
     def changes(self, collection: SourceCollection) -> list[str]:
         """How many rows came or went since the collection was counted."""
-        now = self._count(collection.collection_schema)
+        now = self._count(collection.collection_schema, collection.detail["condition"])
         if now == collection.rows:
             return []
         told = (
@@ -186,11 +202,35 @@ class MilvusSource:
             described(self._database(database), name, database) for database, name in chosen
         ], reasons
 
-    def _count(self, schema: CollectionSchema) -> int:
-        return self._rows(schema).count(schema.plain_name, None, self._condition(schema.name))
+    def _unfit_to_tell_new_rows(self, schemas: list[CollectionSchema]) -> list[str]:
+        wanted = self._params.since_field
+        if not wanted:
+            return []
+        types = {s.name: {field.name: field.type for field in s.fields} for s in schemas}
+        return [
+            f"collection {name!r}: since_field {wanted!r} must be a field of integers or texts; it "
+            f"is {fields.get(wanted, 'not there')}"
+            for name, fields in types.items()
+            if fields.get(wanted) not in _GROWING
+        ]
 
-    def _condition(self, name: str) -> str:
-        return self._params.mapping.get(name, CollectionMapping()).filter
+    def _count(self, schema: CollectionSchema, condition: str) -> int:
+        return self._rows(schema).count(schema.plain_name, None, condition)
+
+    def _condition(self, schema: CollectionSchema) -> str:
+        """What the rows must fulfil: the filter, and to be new since the last run."""
+        parts = []
+        if given := self._params.mapping.get(schema.name, CollectionMapping()).filter:
+            parts.append(f"({given})")
+        moved = self._moved.get(schema.name)
+        if moved is not None:
+            # Rows with the same value may have come since; an upsert may write them again.
+            beyond = ">" if self._params.since_pk else ">="
+            parts.append(f"{self._since_field(schema)} {beyond} {literal(moved)}")
+        return " and ".join(parts)
+
+    def _since_field(self, schema: CollectionSchema) -> str:
+        return schema.primary_key.name if self._params.since_pk else self._params.since_field
 
     def _counted(self, schema: CollectionSchema, notes: list[str]) -> SourceCollection:
         bare = {one.name: self._can.autoindex(one.type) for one in schema.vectors if not one.index}
@@ -200,10 +240,14 @@ class MilvusSource:
         }
         if CollectionOpener(self._database, self._scratch).open(schema, flat):
             notes.append("it was not loaded: loaded to be read, and released afterwards")
-        rows = self._count(schema)
+        condition = self._condition(schema)
+        rows = self._count(schema, condition)
         return SourceCollection(
             collection_schema=schema,
             rows=rows,
+            since_field=self._since_field(schema),
+            since=self._moved.get(schema.name),
+            detail={"condition": condition},
             # Within a partition `cut` finds out.
             keys_unique=not schema.partitions,
             partition_rows={"": rows},

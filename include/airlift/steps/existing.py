@@ -1,0 +1,115 @@
+"""Collections that are on the target already: whose they are, and what may be done with them."""
+
+from __future__ import annotations
+
+from airlift.datatypes import DataType
+from airlift.mapping import MappedCollection
+from airlift.migration import Migration
+from airlift.milvus.database import MilvusDatabase
+from airlift.params import IfExists
+from airlift.schema import DYNAMIC_FIELD, CollectionSchema, SourceCollection
+from airlift.staging import Created, CreatedCollection
+
+
+def appends_to(
+    migration: Migration, collection: SourceCollection, mapped: MappedCollection
+) -> bool:
+    """Whether rows are added to a collection that this migration did not make."""
+    if collection.since is not None:
+        return True
+    if migration.params.if_exists is not IfExists.APPEND:
+        return False
+    created = migration.staging.read("created.json", Created)
+    known = created.find(mapped.full_name) if created else None
+    if known:
+        return not known.made
+    there = migration.database_exists(mapped.database)
+    return there and migration.target(mapped).exists(mapped.target.name)
+
+
+def forget_lost_collections(migration: Migration) -> Created | None:
+    """Drops from `created.json` the collections that are gone from the target or made anew.
+
+    What was imported into them does not count any more.
+    """
+    created = migration.staging.read("created.json", Created)
+    if created is None:
+        return None
+    still = tuple(one for one in created.collections if _is_still_there(migration, one))
+    if still != created.collections:
+        created = created.model_copy(update={"collections": still})
+        migration.staging.write("created.json", created)
+    return created
+
+
+def _is_still_there(migration: Migration, made: CreatedCollection) -> bool:
+    """Whether a collection is still the one that was made or found."""
+    if not migration.database_exists(made.database):
+        return False
+    target, name = migration.target(made), made.target_name
+    # A server that numbers no collections can't say whether it is another by now.
+    return target.exists(name) and target.collection_id(name) in ("", made.collection_id)
+
+
+def existing_reasons(
+    migration: Migration, mapped: MappedCollection, created: Created | None, goes_on: bool
+) -> list[str]:
+    """Why a collection that is there already must not be touched.
+
+    Args:
+        goes_on: whether this run adds to what an earlier one moved there.
+    """
+    target, name = migration.target(mapped), mapped.target.name
+    reasons = []
+    if mapped.alias and target.exists(mapped.alias) and not target.alias_target(mapped.alias):
+        reasons.append(
+            f"cutover_alias: {mapped.alias!r} is a collection on the target, so no alias can have "
+            "that name; rename or drop it, or give mapping another target name"
+        )
+    for alias in mapped.target.aliases:
+        holder = target.found_by(alias) or name
+        if holder != name:
+            reasons.append(
+                f"the alias {alias!r} of {mapped.source!r} is taken by {holder!r} on the target; "
+                "drop it there, or choose with mapping aliases (none: [])"
+            )
+    if (created and created.find(mapped.full_name)) or not target.exists(name):
+        return reasons
+    pointed = target.alias_target(name)
+    if pointed:
+        reasons.append(f"{name!r} is an alias of {pointed!r} on the target; use cutover_alias")
+    elif goes_on or migration.params.if_exists is IfExists.APPEND:
+        reasons += _unfit_to_append(target, mapped.target)
+    elif migration.params.if_exists is IfExists.FAIL:
+        reasons.append(
+            f"the collection {name!r} exists on the target already; give mapping another target "
+            "name, or set if_exists to append or replace"
+        )
+    return reasons
+
+
+def _unfit_to_append(target: MilvusDatabase, schema: CollectionSchema) -> list[str]:
+    """How an existing collection's fields differ from those to be appended."""
+    described = target.describe(schema.name)
+    held = {
+        field["name"]: (field["type"].name, int(field["params"].get("dim", 0)))
+        for field in described["fields"]
+    }
+    if described.get("enable_dynamic_field"):
+        held[DYNAMIC_FIELD] = (DataType.JSON.value, 0)
+    wanted = {field.name: (field.type.value, field.dim) for field in schema.fields}
+    if DYNAMIC_FIELD not in wanted:
+        held.pop(DYNAMIC_FIELD, None)
+    keys = {one["name"] for one in described["fields"] if one.get("is_partition_key")}
+    ours = {one.name for one in schema.fields if one.partition_key}
+    if keys != ours:
+        return [
+            f"the collection {schema.name!r} has the partition key {sorted(keys)}, to append needs "
+            f"{sorted(ours)}; give mapping another target name, or set partition_key as it is there"
+        ]
+    if held == wanted:
+        return []
+    return [
+        f"the collection {schema.name!r} has the fields {held}, to append needs {wanted}; give "
+        "mapping another target name"
+    ]
