@@ -77,14 +77,16 @@ SERVERS: dict[str, Callable[[Path], Any]] = {
     "s3_server": S3Server,
     "mariadb": MariaDB,
     # These let everybody in; 9 needs Java 21 or newer.
-    "elasticsearch_7": lambda folder: Elasticsearch(folder, version="7.17.29"),
-    "elasticsearch_8": Elasticsearch,
-    "elasticsearch_9": lambda folder: Elasticsearch(folder, version="9.5.3"),
+    "elasticsearch_7": lambda folder: Elasticsearch(folder, "7.17.29", short_lived=True),
+    "elasticsearch_8": lambda folder: Elasticsearch(folder, short_lived=True),
+    "elasticsearch_9": lambda folder: Elasticsearch(folder, "9.5.3", short_lived=True),
     # Elasticsearch 8 that demands a login and speaks HTTPS.
-    "elasticsearch_secure": lambda folder: Elasticsearch(folder, security=True, tls=True),
+    "elasticsearch_secure": lambda folder: Elasticsearch(
+        folder, security=True, tls=True, short_lived=True
+    ),
     # With k-NN; 3 needs Java 21 or newer.
-    "opensearch": OpenSearch,
-    "opensearch_3": lambda folder: OpenSearch(folder, version="3.3.0"),
+    "opensearch": lambda folder: OpenSearch(folder, short_lived=True),
+    "opensearch_3": lambda folder: OpenSearch(folder, "3.3.0", short_lived=True),
 }
 
 

@@ -321,7 +321,7 @@ def test_several_indices_in_one_collection(elasticsearch_8, either):
 def test_the_server_is_killed_in_mid_export_and_comes_back(tmp_path, place, monkeypatch):
     """The point in time is lost with it; nothing else is."""
     monkeypatch.setattr("airlift.sources.elasticsearch.source.BATCH_BYTES", 100_000)
-    with Elasticsearch(tmp_path / "es") as server:
+    with Elasticsearch(tmp_path / "es", short_lived=True) as server:
         make_index(server, "songs", {"v": vector_field(server, DIM), **MANY_FIELDS})
         documents = many(30_000, seed=2)
         fill(server, "songs", documents)
