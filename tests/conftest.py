@@ -24,6 +24,7 @@ from localservers import (
     OpenSearch,
     S3Server,
 )
+from tests.parts import part_of
 
 # Before anything imports Airflow, which reads it once: no test may touch somebody's own Airflow.
 _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airlift-airflow-home-")
@@ -48,6 +49,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="skip tests whose server can't be started on this machine, instead of failing them",
     )
+    parser.addoption("--part", help="only the files of this part; see tests/parts.py")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files of other parts are not even imported."""
+    wanted = config.getoption("--part")
+    other = wanted and collection_path.is_file() and part_of(collection_path) != wanted
+    return True if other else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Nor is what they have run, if the command line names them."""
+    wanted = config.getoption("--part")
+    others = [item for item in items if wanted and part_of(item.path) != wanted]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
 
 
 @contextmanager
