@@ -30,6 +30,9 @@ from tests.parts import part_of
 _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airlift-airflow-home-")
 os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME.name
 
+# The parts of the tests share few processors, where threads that wait for each other only spin.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 _SKIP = "--skip-missing-servers"
 
 # A Milvus that looks at its own parts more often: loading and reading at Strong consistency take
