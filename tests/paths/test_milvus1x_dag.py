@@ -100,13 +100,13 @@ def truth_of(source, name):
     }
 
 
-def run(airflow, conf, timeout=240):
+def run(airflow, conf):
     run_id = airflow.trigger(DAG, conf)
-    return run_id, airflow.wait(DAG, run_id, timeout)
+    return run_id, airflow.wait(DAG, run_id)
 
 
-def succeed(airflow, conf, timeout=240):
-    run_id, state = run(airflow, conf, timeout)
+def succeed(airflow, conf):
+    run_id, state = run(airflow, conf)
     assert state == "success", logs_of_failures(airflow, run_id)
     return run_id
 
@@ -181,7 +181,7 @@ def test_clearing_tasks_and_running_again_doubles_nothing(airflow, source, milvu
     }
     run_id = succeed(airflow, conf)
     airflow.clear(DAG, run_id, ["convert", "bulk_insert"])
-    assert airflow.wait(DAG, run_id, 240) == "success"
+    assert airflow.wait(DAG, run_id) == "success"
     succeed(airflow, conf)
     with closing(milvus.client()) as client:
         assert rows_of(client, "twice_songs") == truth_of(source, "songs")
@@ -252,7 +252,7 @@ def test_a_worker_killed_while_it_converts_is_retried(airflow, milvus, conf, tmp
     chunks = Path(conf["staging_url"]) / "killed" / "killed"
     wait_until(
         lambda: list(chunks.glob("*/*.part-*")),
-        timeout=120,
+        timeout=600,
         failure=lambda: "no file was begun",
         interval=0.005,
     )
@@ -260,7 +260,7 @@ def test_a_worker_killed_while_it_converts_is_retried(airflow, milvus, conf, tmp
         with suppress(psutil.NoSuchProcess):  # another task that has just ended
             if re.search(r"\bconvert\b", " ".join(process.cmdline())):
                 process.send_signal(signal.SIGKILL)
-    assert airflow.wait(DAG, run_id, 240) == "success"
+    assert airflow.wait(DAG, run_id) == "success"
     with closing(milvus.client()) as client:
         count = client.query("killed", "", ["count(*)"], consistency_level="Strong")
         assert count[0]["count(*)"] == len(truth.ids)
