@@ -21,8 +21,8 @@ env: $(STAMP) ## make .venv with everything in requirements.lock, and this proje
 demo: env ## Airflow, a real Milvus and a sample migration on this machine; PATH_TO_SHOW=faiss_to_milvus
 	@$(BIN)/python -m demo $(PATH_TO_SHOW)
 
-test: env servers ## every test; PYTEST_ARGS="-k name" chooses some
-	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(BIN)/python -m pytest $(PYTEST_ARGS)
+test: env servers ## every test, in parts side by side; PYTEST_ARGS="-k name" chooses some
+	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(BIN)/python -m tests.parts $(PYTEST_ARGS)
 
 bench: env ## benchmarks; they print ratios
 	$(BIN)/python -m bench

@@ -84,7 +84,7 @@ class AirflowApi:
         errors = self._pages("/importErrors", "import_errors", "id")
         return {error["filename"]: error["stack_trace"] for error in errors}
 
-    def wait_for_dag(self, dag_id: str, timeout: float = 120) -> None:
+    def wait_for_dag(self, dag_id: str, timeout: float = 300) -> None:
         """Wait until Airflow has read a DAG file that defines this DAG."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
@@ -119,7 +119,7 @@ class AirflowApi:
         """queued, running, success or failed."""
         return str(self.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
 
-    def wait(self, dag_id: str, run_id: str, timeout: float = 300) -> str:
+    def wait(self, dag_id: str, run_id: str, timeout: float = 900) -> str:
         """Wait for the end of a run; returns success or failed."""
         deadline = time.monotonic() + timeout
         while True:

@@ -45,16 +45,17 @@ class LocalServer:
 
     def kill(self) -> None:
         """SIGKILL the server, as a crash would."""
-        self._supervisor.stop(self.NAME, signal.SIGKILL)
+        self._end(signal.SIGKILL)
 
     def restart(self) -> Self:
         """Start again with the same data, address and credentials."""
         self._end()
         return self.start()
 
-    def _end(self) -> None:
-        """Ends the process; what it was remains known."""
-        self._supervisor.stop(self.NAME, self.STOP_SIGNAL, timeout=self.STOP_SECONDS)
+    def _end(self, signal_number: signal.Signals | None = None) -> None:
+        """Ends the process, by `STOP_SIGNAL` unless told otherwise; what it was remains known."""
+        number = signal_number or self.STOP_SIGNAL
+        self._supervisor.stop(self.NAME, number, timeout=self.STOP_SECONDS)
 
     def _forget_port(self) -> None:
         """Called when the server is stopped for good."""

@@ -8,27 +8,27 @@ import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from .cache import milvus_binaries
 from .errors import LocalServerError, log_tail
+from .local_server import LocalServer
 from .milvus_config import METRICS_PORT, PROXY_PORT, S3_PORT_INSIDE, S3Settings, write_config
 from .milvus_sessions import ETCD_PORT, Sessions
 from .ports import LOOPBACK, wait_until
 from .s3 import S3Server
 from .supervisor import Supervisor
 
-_NAME = "milvus"
 START_TIMEOUT = 180.0
 
 
-class Milvus:
+class Milvus(LocalServer):
     """One Milvus server; also a context manager.
 
     It runs in a private network namespace, because the wheel listens on every interface and on
     fixed ports. :attr:`address` is a port of 127.0.0.1 that is forwarded to it, and stays the
-    same across :meth:`kill` and :meth:`restart`.
+    same across :meth:`kill` and :meth:`restart`. It is always ended by SIGKILL: one with loaded
+    collections never ends by itself, and nothing is lost.
 
     :param base_dir: configuration, logs and data go here; starting again with the same folder
         gives the same data.
@@ -36,6 +36,9 @@ class Milvus:
     :param auth: demand a login (user root, password Milvus).
     :param config: further settings, dotted keys of milvus.yaml -> values.
     """
+
+    NAME = "milvus"
+    STOP_SIGNAL = signal.SIGKILL
 
     def __init__(
         self,
@@ -49,12 +52,14 @@ class Milvus:
         self.auth = auth
         self.config = dict(config or {})
         self.start_seconds: float | None = None
-        self._supervisor: Supervisor | None = None
+        logs = self.base_dir / "logs"
+        forwards = [PROXY_PORT, ETCD_PORT]
+        self._supervisor = Supervisor(logs, private_network=True, forwards=forwards)
 
     @property
     def address(self) -> str:
         """host:port of the gRPC (and REST) service, e.g. 127.0.0.1:41234."""
-        if self._supervisor is None or PROXY_PORT not in self._supervisor.host_ports:
+        if PROXY_PORT not in self._supervisor.host_ports:
             raise LocalServerError("This Milvus is not started: call start() first.")
         return f"{LOOPBACK}:{self._supervisor.host_ports[PROXY_PORT]}"
 
@@ -73,17 +78,7 @@ class Milvus:
         """Folder of the local storage; files for a bulk insert go below it, named absolutely."""
         return self.base_dir / "data"
 
-    @property
-    def pid(self) -> int | None:
-        """Process id of the server, None when it is not started."""
-        return self._supervisor.pid(_NAME) if self._supervisor else None
-
-    @property
-    def running(self) -> bool:
-        """Is the server's process alive?"""
-        return self._supervisor is not None and self._supervisor.running(_NAME)
-
-    def start(self) -> Milvus:
+    def start(self) -> Self:
         """Start the server and return when it really answers; raises LocalServerError if not."""
         if self.running:
             return self
@@ -91,13 +86,7 @@ class Milvus:
         binaries = milvus_binaries()
         s3 = self.storage if isinstance(self.storage, S3Settings) else None
         write_config(self.base_dir, s3, self.auth, self.config)
-        if self._supervisor is None:
-            self._supervisor = Supervisor(
-                self.base_dir / "logs",
-                private_network=True,
-                forwards=[PROXY_PORT, ETCD_PORT],
-                reachable={S3_PORT_INSIDE: s3.host_and_port()} if s3 else None,
-            )
+        self._supervisor.reachable = {S3_PORT_INSIDE: s3.host_and_port()} if s3 else {}
         env = {
             **os.environ,
             "DEPLOY_MODE": "STANDALONE",
@@ -109,40 +98,17 @@ class Milvus:
         log = self.base_dir / "logs" / "milvus-output.log"
         command: list[str | Path] = [binaries / "milvus", "run", "standalone"]
         try:
-            self._supervisor.start(_NAME, command, log, env, cwd=self.base_dir)
+            self._supervisor.start(self.NAME, command, log, env, cwd=self.base_dir)
             self._wait_ready()
         except BaseException:
-            self.stop(graceful=False)
+            self.stop()
             raise
         self.start_seconds = time.monotonic() - began
         return self
 
-    def stop(self, graceful: bool = True) -> None:
-        """Stop the server (SIGTERM, and SIGKILL after 3 s) and give its port back.
-
-        A server with loaded collections never ends by itself; nothing is lost by the SIGKILL, so
-        `graceful=False` is the quick way (and that of a `with` block).
-        """
-        if self._supervisor is None:
-            return
-        self._end(signal.SIGTERM if graceful else signal.SIGKILL)
-        self._supervisor.close()
-        self._supervisor = None
-
-    def kill(self) -> None:
-        """SIGKILL the server, as a crash would. Its address stays reserved for restart()."""
-        self._end(signal.SIGKILL)
-
-    def restart(self) -> Milvus:
-        """Start again on the same data and the same address, whether it runs, or was killed."""
-        self._end(signal.SIGTERM)
-        return self.start()
-
-    def _end(self, signal_number: signal.Signals) -> None:
-        if self._supervisor is None:
-            return
+    def _end(self, signal_number: signal.Signals | None = None) -> None:
         pid = self.pid
-        self._supervisor.stop(_NAME, signal_number, timeout=3)
+        super()._end(signal_number)
         # The server's own litter, at a place that it doesn't let us choose.
         Path(f"/tmp/milvus/server_id_{pid}").unlink(missing_ok=True)  # noqa: S108
 
@@ -164,7 +130,7 @@ class Milvus:
         login = base64.b64encode(self.token.encode()).decode()
         metadata = [("authorization", login)] if self.auth else None
 
-        etcd = f"{LOOPBACK}:{self._supervisor.host_ports[ETCD_PORT]}" if self._supervisor else ""
+        etcd = f"{LOOPBACK}:{self._supervisor.host_ports[ETCD_PORT]}"
         sessions = Sessions(self.base_dir / "data")
         revoked = False
 
@@ -199,17 +165,6 @@ class Milvus:
         wait_until(answers, START_TIMEOUT, failure, alive=lambda: self.running)
         sessions.note(etcd)
 
-    def __enter__(self) -> Milvus:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop(graceful=False)
-
 
 class MilvusOnS3(Milvus):
     """A Milvus that keeps its data in an S3 server of its own (versitygw), :attr:`s3`.
@@ -230,7 +185,7 @@ class MilvusOnS3(Milvus):
         self.root_path = root_path
         self.s3 = S3Server(self.base_dir / "s3", bucket=bucket)
 
-    def start(self) -> MilvusOnS3:
+    def start(self) -> Self:
         """Start the S3 server, then Milvus."""
         try:
             self.s3.start()
@@ -247,13 +202,10 @@ class MilvusOnS3(Milvus):
             raise
         return self
 
-    def stop(self, graceful: bool = True) -> None:
+    def stop(self) -> None:
         """Stop Milvus, then its S3 server."""
-        super().stop(graceful)
+        super().stop()
         self.s3.stop()
-
-    def __enter__(self) -> MilvusOnS3:
-        return self.start()
 
 
 def _newest_log(folder: Path) -> Path:

@@ -34,7 +34,8 @@ class Supervisor:
 
     `forwards`: ports inside the private network; :attr:`host_ports` tells where each is on the
     host. They stay the same while the supervisor lives, so that a server may be killed and
-    started again under one address. `reachable`: inner port -> (host, port) as seen by the host.
+    started again under one address. :attr:`reachable`: inner port -> (host, port) as seen by the
+    host; to be set before the first start.
     """
 
     def __init__(
@@ -42,12 +43,11 @@ class Supervisor:
         log_dir: str | Path,
         private_network: bool = False,
         forwards: Sequence[int] = (),
-        reachable: Mapping[int, tuple[str, int]] | None = None,
     ) -> None:
         self.log_dir = Path(log_dir)
         self.private_network = private_network
         self._forwards = tuple(forwards)
-        self._reachable = dict(reachable or {})
+        self.reachable: Mapping[int, tuple[str, int]] = {}
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._pids: dict[str, int] = {}
@@ -78,7 +78,7 @@ class Supervisor:
                 "parent": os.getpid(),
                 "private_network": self.private_network,
                 "forwards": [(s.fileno(), port) for port, s in listeners.items()],
-                "reachable": [(inner, *outer) for inner, outer in self._reachable.items()],
+                "reachable": [(inner, *outer) for inner, outer in self.reachable.items()],
             }
         finally:
             its.close()

@@ -1,11 +1,15 @@
-"""The real servers that tests share, each started once, when the first test asks for it."""
+"""The real servers that tests share, each started once, when the first test asks for it.
+
+Each key of `SERVERS` is a fixture.
+"""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,10 +24,14 @@ from localservers import (
     OpenSearch,
     S3Server,
 )
+from tests.parts import part_of
 
 # Before anything imports Airflow, which reads it once: no test may touch somebody's own Airflow.
 _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airlift-airflow-home-")
 os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME.name
+
+# The parts of the tests share few processors, where threads that wait for each other only spin.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _SKIP = "--skip-missing-servers"
 
@@ -44,6 +52,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="skip tests whose server can't be started on this machine, instead of failing them",
     )
+    parser.addoption("--part", help="only the files of this part; see tests/parts.py")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files of other parts are not even imported."""
+    wanted = config.getoption("--part")
+    other = wanted and collection_path.is_file() and part_of(collection_path) != wanted
+    return True if other else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Nor is what they have run, if the command line names them."""
+    wanted = config.getoption("--part")
+    others = [item for item in items if wanted and part_of(item.path) != wanted]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
 
 
 @contextmanager
@@ -62,108 +87,39 @@ def _started(server: Any, config: pytest.Config) -> Iterator[Any]:
         yield server
 
 
-@pytest.fixture(scope="session")
-def milvus(
-    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
-) -> Iterator[Milvus]:
-    """Milvus 2.3.5 that stores on the local disk."""
-    server = Milvus(tmp_path_factory.mktemp("milvus"), config=_EAGER_CONFIG)
-    with _started(server, pytestconfig):
-        yield server
+# Fixture: the server, given a folder of its own.
+SERVERS: dict[str, Callable[[Path], Any]] = {
+    # Milvus 2.3.5 that stores on the local disk.
+    "milvus": lambda folder: Milvus(folder, config=_EAGER_CONFIG),
+    # Milvus 2.3.5 that demands a login and stores in an S3 server of its own.
+    "milvus_on_s3": lambda folder: MilvusOnS3(folder, auth=True, config=_EAGER_CONFIG),
+    "milvus_lite": MilvusLite,
+    # An S3 server that no Milvus uses.
+    "s3_server": S3Server,
+    "mariadb": MariaDB,
+    # These let everybody in; 9 needs Java 21 or newer.
+    "elasticsearch_7": lambda folder: Elasticsearch(folder, "7.17.29", short_lived=True),
+    "elasticsearch_8": lambda folder: Elasticsearch(folder, short_lived=True),
+    "elasticsearch_9": lambda folder: Elasticsearch(folder, "9.5.3", short_lived=True),
+    # Elasticsearch 8 that demands a login and speaks HTTPS.
+    "elasticsearch_secure": lambda folder: Elasticsearch(
+        folder, security=True, tls=True, short_lived=True
+    ),
+    # With k-NN; 3 needs Java 21 or newer.
+    "opensearch": lambda folder: OpenSearch(folder, short_lived=True),
+    "opensearch_3": lambda folder: OpenSearch(folder, "3.3.0", short_lived=True),
+}
 
 
-@pytest.fixture(scope="session")
-def milvus_on_s3(
-    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
-) -> Iterator[MilvusOnS3]:
-    """Milvus 2.3.5 that demands a login and stores in an S3 server of its own."""
-    folder = tmp_path_factory.mktemp("milvus-on-s3")
-    server = MilvusOnS3(folder, auth=True, config=_EAGER_CONFIG)
-    with _started(server, pytestconfig):
-        yield server
+def _fixture(name: str, server: Callable[[Path], Any]) -> Any:
+    @pytest.fixture(scope="session", name=name)
+    def started(
+        tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+    ) -> Iterator[Any]:
+        with _started(server(tmp_path_factory.mktemp(name)), pytestconfig) as running:
+            yield running
+
+    return started
 
 
-@pytest.fixture(scope="session")
-def milvus_lite(
-    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
-) -> Iterator[MilvusLite]:
-    """A Milvus Lite server."""
-    with _started(MilvusLite(tmp_path_factory.mktemp("lite")), pytestconfig) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def s3_server(
-    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
-) -> Iterator[S3Server]:
-    """An S3 server that no Milvus uses."""
-    with _started(S3Server(tmp_path_factory.mktemp("s3")), pytestconfig) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def mariadb(
-    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
-) -> Iterator[MariaDB]:
-    """A MariaDB server."""
-    with _started(MariaDB(tmp_path_factory.mktemp("mariadb")), pytestconfig) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def elasticsearch_8(
-    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
-) -> Iterator[Elasticsearch]:
-    """Elasticsearch 8 that lets everybody in."""
-    server = Elasticsearch(tmp_path_factory.mktemp("elasticsearch-8"))
-    with _started(server, pytestconfig):
-        yield server
-
-
-@pytest.fixture(scope="session")
-def elasticsearch_7(
-    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
-) -> Iterator[Elasticsearch]:
-    """Elasticsearch 7 that lets everybody in."""
-    server = Elasticsearch(tmp_path_factory.mktemp("elasticsearch-7"), version="7.17.29")
-    with _started(server, pytestconfig):
-        yield server
-
-
-@pytest.fixture(scope="session")
-def elasticsearch_9(
-    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
-) -> Iterator[Elasticsearch]:
-    """Elasticsearch 9 that lets everybody in; it needs Java 21 or newer."""
-    server = Elasticsearch(tmp_path_factory.mktemp("elasticsearch-9"), version="9.5.3")
-    with _started(server, pytestconfig):
-        yield server
-
-
-@pytest.fixture(scope="session")
-def elasticsearch_secure(
-    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
-) -> Iterator[Elasticsearch]:
-    """Elasticsearch 8 that demands a login and speaks HTTPS."""
-    folder = tmp_path_factory.mktemp("elasticsearch-secure")
-    with _started(Elasticsearch(folder, security=True, tls=True), pytestconfig) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def opensearch(
-    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
-) -> Iterator[OpenSearch]:
-    """OpenSearch 2 with k-NN, which lets everybody in."""
-    with _started(OpenSearch(tmp_path_factory.mktemp("opensearch")), pytestconfig) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def opensearch_3(
-    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
-) -> Iterator[OpenSearch]:
-    """OpenSearch 3 with k-NN, which lets everybody in; it needs Java 21 or newer."""
-    server = OpenSearch(tmp_path_factory.mktemp("opensearch-3"), version="3.3.0")
-    with _started(server, pytestconfig):
-        yield server
+globals().update({f"{name}_fixture": _fixture(name, server) for name, server in SERVERS.items()})

@@ -21,7 +21,15 @@ def airflow_and_milvus(
     """Airflow with the connection `milvus_local`; all its DAGs wait to be unpaused."""
     host, port = milvus.address.rsplit(":", 1)
     connection = {"conn_type": "milvus", "host": host, "port": int(port)}
-    env = {"AIRFLOW_CONN_MILVUS_LOCAL": json.dumps(connection)}
+    env = {
+        "AIRFLOW_CONN_MILVUS_LOCAL": json.dumps(connection),
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        # What has ended or is ready is seen soon: a run is some twelve tasks, one after the other.
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.25",
+        # A worker that is killed is noticed by its silence.
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+    }
     home = tmp_path_factory.mktemp("airflow")
     with AirflowStandalone(home, ROOT / "dags", ROOT / "plugins", env=env) as server:
         yield server

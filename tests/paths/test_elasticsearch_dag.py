@@ -67,7 +67,7 @@ def conf(milvus: Milvus) -> dict[str, Any]:
 
 def test_a_run_brings_every_document(airflow, milvus, documents, conf, api_key):
     run_id = airflow.trigger(DAG, {**conf, "migration_id": "search_dag"})
-    assert airflow.wait(DAG, run_id, 240) == "success"
+    assert airflow.wait(DAG, run_id) == "success"
     with closing(milvus.client()) as client:
         found = client.query("shop_by_dag", filter='_id >= ""', output_fields=["*"], limit=2_000)
         client.drop_collection("shop_by_dag")
@@ -103,7 +103,7 @@ def test_a_run_brings_every_document(airflow, milvus, documents, conf, api_key):
 )
 def test_what_cannot_work_is_said_by_check(airflow, documents, conf, wrong, said):
     run_id = airflow.trigger(DAG, {**conf, **wrong})
-    assert airflow.wait(DAG, run_id, 180) == "failed"
+    assert airflow.wait(DAG, run_id) == "failed"
     states = {task["task_id"]: task["state"] for task in airflow.task_instances(DAG, run_id)}
     assert states["check"] == "failed" and states["export_meta"] == "upstream_failed"
     assert said in airflow.task_log(DAG, run_id, "check")

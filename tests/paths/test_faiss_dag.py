@@ -40,7 +40,7 @@ def test_a_run_brings_every_row(airflow: AirflowStandalone, milvus: Milvus, tmp_
         "migration_id": "faiss_dag",
     }
     run_id = airflow.trigger(DAG, conf)
-    assert airflow.wait(DAG, run_id, 240) == "success"
+    assert airflow.wait(DAG, run_id) == "success"
     with closing(milvus.client()) as client:
         holds(client, "faiss_dag_songs", truth)
         client.drop_collection("faiss_dag_songs")
@@ -62,7 +62,7 @@ def test_a_hostile_file_is_refused_at_once_and_the_worker_lives_on(
         "allow_lossy": True,
     }
     run_id = airflow.trigger(DAG, conf)
-    assert airflow.wait(DAG, run_id, 120) == "failed"
+    assert airflow.wait(DAG, run_id) == "failed"
     [failed] = [one for one in airflow.task_instances(DAG, run_id) if one["state"] == "failed"]
     assert (failed["task_id"], failed["try_number"]) == ("check", 1)
     assert "is damaged, truncated or no Faiss index" in airflow.task_log(DAG, run_id, "check")

@@ -3,7 +3,6 @@
 import json
 import re
 import signal
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,13 +12,12 @@ import psutil
 import pytest
 
 from airlift.storage import open_storage
-from localservers import AirflowStandalone, Milvus, MilvusOnS3
+from localservers import AirflowStandalone, MilvusOnS3
 from localservers.airflow_api import AirflowApiError
 from localservers.ports import wait_until
 from samples.milvus1x_tables import TableSpec, write_milvus1x
 from tests.paths.place import FLAT, bucket_of
 
-ROOT = Path(__file__).resolve().parents[2]
 DAG = "milvus1x_to_milvus"
 SONGS = TableSpec(
     "songs", 3_000, dim=16, segments=2, deleted_fraction=0.03, partitions={"rock": 500}
@@ -28,39 +26,27 @@ BITS = TableSpec("bits", 1_500, dim=64, metric="HAMMING", segments=2)
 
 
 @pytest.fixture(scope="module")
-def airflow(
-    tmp_path_factory: pytest.TempPathFactory, milvus: Milvus, milvus_on_s3: MilvusOnS3
-) -> Iterator[AirflowStandalone]:
-    """Airflow with connections to both servers; retries come quickly."""
-
-    def connection(server: Milvus, password: str = "") -> str:
-        host, port = server.address.rsplit(":", 1)
-        login = {"login": "root", "password": password} if password else {}
-        return json.dumps({"conn_type": "milvus", "host": host, "port": int(port), **login})
-
+def airflow(airflow_and_milvus: AirflowStandalone, milvus_on_s3: MilvusOnS3) -> AirflowStandalone:
+    """Airflow with connections to the Milvus on S3 as well, a good one and a wrong one."""
+    host, port = milvus_on_s3.address.rsplit(":", 1)
     s3 = milvus_on_s3.s3
-    env = {
-        "AIRFLOW_CONN_MILVUS_LOCAL": connection(milvus),
-        "AIRFLOW_CONN_MILVUS_S3": connection(milvus_on_s3, "Milvus"),
-        "AIRFLOW_CONN_MILVUS_WRONG": connection(milvus_on_s3, "not-the-password"),
-        "AIRFLOW_CONN_BUCKET": json.dumps(
-            {
-                "conn_type": "aws",
-                "login": s3.access_key,
-                "password": s3.secret_key,
-                "extra": {"endpoint_url": s3.endpoint_url, "region_name": s3.region},
-            }
-        ),
-        "AIRFLOW__CORE__PARALLELISM": "4",
-        # A worker that is killed is noticed by its silence.
-        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
-        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+    server = {"conn_type": "milvus", "host": host, "port": int(port), "login": "root"}
+    connections = {
+        "milvus_s3": {**server, "password": "Milvus"},
+        "milvus_wrong": {**server, "password": "not-the-password"},
+        "bucket": {
+            "conn_type": "aws",
+            "login": s3.access_key,
+            "password": s3.secret_key,
+            "extra": json.dumps({"endpoint_url": s3.endpoint_url, "region_name": s3.region}),
+        },
     }
-    home = tmp_path_factory.mktemp("airflow")
-    with AirflowStandalone(home, ROOT / "dags", ROOT / "plugins", env=env) as server:
-        server.wait_for_dag(DAG)
-        server.unpause(DAG)
-        yield server
+    for name, connection in connections.items():
+        body = {"connection_id": name, **connection}
+        airflow_and_milvus.request("POST", "/connections", json=body)
+    airflow_and_milvus.wait_for_dag(DAG)
+    airflow_and_milvus.unpause(DAG)
+    return airflow_and_milvus
 
 
 @pytest.fixture(scope="module")
@@ -115,13 +101,13 @@ def truth_of(source, name):
     }
 
 
-def run(airflow, conf, timeout=240):
+def run(airflow, conf):
     run_id = airflow.trigger(DAG, conf)
-    return run_id, airflow.wait(DAG, run_id, timeout)
+    return run_id, airflow.wait(DAG, run_id)
 
 
-def succeed(airflow, conf, timeout=240):
-    run_id, state = run(airflow, conf, timeout)
+def succeed(airflow, conf):
+    run_id, state = run(airflow, conf)
     assert state == "success", logs_of_failures(airflow, run_id)
     return run_id
 
@@ -197,7 +183,7 @@ def test_clearing_tasks_and_running_again_doubles_nothing(airflow, source, milvu
     }
     run_id = succeed(airflow, conf)
     airflow.clear(DAG, run_id, ["convert", "bulk_insert"])
-    assert airflow.wait(DAG, run_id, 240) == "success"
+    assert airflow.wait(DAG, run_id) == "success"
     succeed(airflow, conf)
     with closing(milvus.client()) as client:
         assert rows_of(client, "twice_songs") == truth_of(source, "songs")
@@ -268,7 +254,7 @@ def test_a_worker_killed_while_it_converts_is_retried(airflow, milvus, conf, tmp
     chunks = Path(conf["staging_url"]) / "killed" / "killed"
     wait_until(
         lambda: list(chunks.glob("*/*.part-*")),
-        timeout=120,
+        timeout=600,
         failure=lambda: "no file was begun",
         interval=0.005,
     )
@@ -276,7 +262,7 @@ def test_a_worker_killed_while_it_converts_is_retried(airflow, milvus, conf, tmp
         with suppress(psutil.NoSuchProcess):  # another task that has just ended
             if re.search(r"\bconvert\b", " ".join(process.cmdline())):
                 process.send_signal(signal.SIGKILL)
-    assert airflow.wait(DAG, run_id, 240) == "success"
+    assert airflow.wait(DAG, run_id) == "success"
     with closing(milvus.client()) as client:
         count = client.query("killed", "", ["count(*)"], consistency_level="Strong")
         assert count[0]["count(*)"] == len(truth.ids)

@@ -40,7 +40,7 @@ def test_a_run_brings_every_row_and_a_second_one_is_refused(
         "migration_id": "milvus_dag",
     }
     run_id = airflow.trigger(DAG, conf)
-    assert airflow.wait(DAG, run_id, 240) == "success"
+    assert airflow.wait(DAG, run_id) == "success"
     with closing(milvus.client()) as client:
         found = client.query("dag_songs", filter="id >= 0", output_fields=["*"], limit=2_000)
         expected = {row["id"]: row for row in songs(1_000)}
@@ -49,7 +49,7 @@ def test_a_run_brings_every_row_and_a_second_one_is_refused(
             assert row == expected.pop(row["id"])
         assert not expected
         run_id = airflow.trigger(DAG, {**conf, "migration_id": "milvus_dag_again"})
-        assert airflow.wait(DAG, run_id, 120) == "failed"
+        assert airflow.wait(DAG, run_id) == "failed"
         assert "exists on the target already" in airflow.task_log(DAG, run_id, "plan")
         client.drop_collection("dag_songs")
     with closing(milvus_lite.client()) as source:

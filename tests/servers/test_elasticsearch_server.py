@@ -1,4 +1,7 @@
-"""Starts real Elasticsearch servers and checks what the tests of its source rely on."""
+"""Starts real Elasticsearch servers and checks what the tests of its source rely on.
+
+That a killed one has its documents and its address again: test_elasticsearch_source.py.
+"""
 
 from __future__ import annotations
 
@@ -32,23 +35,6 @@ def vectors(server: Any, index: str, source: Any = True) -> list[Any]:
     return [hit["_source"].get("v") for hit in found["hits"]["hits"]]
 
 
-@pytest.mark.parametrize("fixture", ["elasticsearch_7", "elasticsearch_8"])
-def test_a_killed_server_has_its_documents_and_its_address_again(
-    fixture: str, request: pytest.FixtureRequest
-) -> None:
-    server = request.getfixturevalue(fixture)
-    url = server.url
-    fill(server, "kept")
-    info = server.client().info()
-    assert info["version"]["number"] == server.version
-    server.kill()
-    assert not server.running
-    server.start()
-    assert server.url == url
-    assert vectors(server, "kept") == VECTORS
-    assert server.client().info()["cluster_uuid"] == info["cluster_uuid"]
-
-
 def test_elasticsearch_7_holds_vectors_to_their_dimension(elasticsearch_7: Elasticsearch) -> None:
     server = elasticsearch_7
     fill(server, "of-three")
@@ -56,6 +42,7 @@ def test_elasticsearch_7_holds_vectors_to_their_dimension(elasticsearch_7: Elast
         server.request("PUT", "/of-three/_doc/4", json={"v": [1, 2]})
     server.request("PUT", "/of-three/_doc/5?refresh=true", json={"v": None})
     client = server.client()
+    assert client.info()["version"]["number"] == server.version == "7.17.29"
     assert client.count(index="of-three")["count"] == len(VECTORS) + 1
     found = client.search(index="of-three", query={"exists": {"field": "v"}}, sort=["n"])
     assert [hit["_source"]["v"] for hit in found["hits"]["hits"]] == VECTORS
@@ -84,6 +71,7 @@ def test_security_demands_the_password_also_after_a_crash(
     server = elasticsearch_secure
     server.kill()
     server.start()
+    assert server.client().info()["version"]["number"] == server.version == "8.19.21"
     assert server.client().security.authenticate()["username"] == server.user
     for login in ((server.user, "wrong"), ("nobody", server.password), None):
         client = Client(server.url, basic_auth=login, ca_certs=server.ca_file)

@@ -187,8 +187,13 @@ def test_documents_without_a_vector(server: Any, scratch: Any) -> None:
 def test_a_server_killed_in_the_middle(server: Any, scratch: Any) -> None:
     """A new point in time goes on where the lost one was, when nothing was changed."""
     docs = filled(server, "killed", 4000)
-    source = source_of(server, scratch, ["killed"], page_rows=50)
+    source = source_of(server, scratch / "1", ["killed"], page_rows=50)
     _, chunks = planned(source, 100_000)
+    then_changed = list(filled(server, "killed-changed", 4000))
+    late = source_of(server, scratch / "2", ["killed-changed"], page_rows=50)
+    _, late_chunks = planned(late, 100_000)
+    read_all(late, late_chunks[:1])
+    url, cluster = server.url, server.request("GET", "/")["cluster_uuid"]
     rows: dict[str, Any] = {}
     killed = False
     for batch in batches(source, chunks):
@@ -196,23 +201,16 @@ def test_a_server_killed_in_the_middle(server: Any, scratch: Any) -> None:
         if not killed:
             killed = True
             server.kill()
+            assert not server.running
             server.start()
     assert rows == expected(docs)
     source.finish()
-    assert open_contexts(server) == 0
-
-
-def test_a_server_killed_in_mid_chunk_and_its_documents_changed(server: Any, scratch: Any) -> None:
-    docs = filled(server, "killed-changed", 4000)
-    source = source_of(server, scratch, ["killed-changed"], page_rows=50)
-    _, chunks = planned(source, 100_000)
-    read_all(source, chunks[:1])
-    server.kill()
-    server.start()
-    write(server, "killed-changed", {list(docs)[-1]: None})
+    assert (server.url, server.request("GET", "/")["cluster_uuid"]) == (url, cluster)
+    write(server, "killed-changed", {then_changed[-1]: None})
     with pytest.raises(AirliftError, match=r": 1 of [\d,]+ documents were changed or deleted"):
-        read_all(source, chunks[1:])
-    source.finish()
+        read_all(late, late_chunks[1:])
+    late.finish()
+    assert open_contexts(server) == 0
 
 
 def test_aliases_patterns_and_queries(server: Any, scratch: Any) -> None:

@@ -83,7 +83,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Milvus, Milv
         yield servers
     finally:
         for server in servers:
-            server.stop(graceful=False)
+            server.stop()
 
 
 def test_two_milvus_are_independent(two: tuple[Milvus, Milvus]) -> None:
