@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib.util
-import lzma
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .errors import LocalServerError
 
-MILVUS_VERSION = "2.3.5"
 VERSITYGW_VERSION = "v1.8.0"
 _VERSITYGW = "github.com/versity/versitygw/cmd/versitygw"
 
@@ -59,36 +55,6 @@ def cached_folder(name: str, fill: Callable[[Path], None]) -> Path:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     return target
-
-
-def milvus_binaries() -> Path:
-    """The folder with the `milvus` program and its libraries, unpacked from the PyPI wheel."""
-
-    def fill(folder: Path) -> None:
-        packed = milvus_wheel_data() / "bin"
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda file: _unpack(file, folder), packed.glob("*.lzma")))
-
-    return cached_folder(f"milvus-{MILVUS_VERSION}", fill)
-
-
-def _unpack(packed: Path, folder: Path) -> None:
-    program = folder / packed.name.removesuffix(".lzma")
-    with lzma.open(packed) as source, open(program, "wb") as out:
-        shutil.copyfileobj(source, out, 1 << 20)
-    program.chmod(0o755)
-
-
-def milvus_wheel_data() -> Path:
-    """The `data` folder of the installed `milvus` wheel."""
-    spec = importlib.util.find_spec("milvus")
-    folder = Path(spec.origin).parent / "data" if spec and spec.origin else None
-    if folder is None or not (folder / "bin" / "milvus.lzma").is_file():
-        raise LocalServerError(
-            f"The Milvus server wheel is not installed: pip install milvus=={MILVUS_VERSION} "
-            "(64-bit Linux on x86-64 only)."
-        )
-    return folder
 
 
 def versitygw_binary() -> Path:

@@ -1,4 +1,4 @@
-"""A real Milvus 2.3.5 standalone server on this machine, out of the PyPI wheel, without Docker."""
+"""A real Milvus standalone server on this machine, out of a PyPI wheel, without Docker."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from .cache import milvus_binaries
 from .errors import LocalServerError, log_tail
 from .local_server import LocalServer
 from .milvus_config import METRICS_PORT, PROXY_PORT, S3_PORT_INSIDE, S3Settings, write_config
 from .milvus_sessions import ETCD_PORT, Sessions
+from .milvus_wheels import INSTALLED, milvus_binaries
 from .ports import LOOPBACK, wait_until
 from .s3 import S3Server
 from .supervisor import Supervisor
@@ -35,6 +35,7 @@ class Milvus(LocalServer):
     :param storage: "local" (below :attr:`data_dir`) or an S3 server that the host can reach.
     :param auth: demand a login (user root, password Milvus).
     :param config: further settings, dotted keys of milvus.yaml -> values.
+    :param version: of the wheel; see `milvus_wheels`.
     """
 
     NAME = "milvus"
@@ -46,7 +47,9 @@ class Milvus(LocalServer):
         storage: Literal["local"] | S3Settings = "local",
         auth: bool = False,
         config: Mapping[str, object] | None = None,
+        version: str = INSTALLED,
     ) -> None:
+        self.version = version
         self.base_dir = Path(base_dir).resolve()
         self.storage = storage
         self.auth = auth
@@ -83,9 +86,9 @@ class Milvus(LocalServer):
         if self.running:
             return self
         began = time.monotonic()
-        binaries = milvus_binaries()
+        binaries = milvus_binaries(self.version)
         s3 = self.storage if isinstance(self.storage, S3Settings) else None
-        write_config(self.base_dir, s3, self.auth, self.config)
+        write_config(self.version, self.base_dir, s3, self.auth, self.config)
         self._supervisor.reachable = {S3_PORT_INSIDE: s3.host_and_port()} if s3 else {}
         env = {
             **os.environ,

@@ -9,12 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .cache import milvus_wheel_data
 from .errors import LocalServerError
+from .milvus_wheels import milvus_wheel_data
 
 PROXY_PORT = 19530
 METRICS_PORT = 9091
 S3_PORT_INSIDE = 9000
+
+# 2.2's template leaves these open; they are Milvus' own defaults, in a network of its own.
+_PORTS_2_2 = {
+    "root_coord_port": 53100,
+    "query_coord_port": 19531,
+    "query_node_port": 21123,
+    "index_coord_port": 31000,
+    "index_node_port": 21121,
+    "data_coord_port": 13333,
+    "data_node_port": 21124,
+}
 
 _PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*(?:\(\w+\))?\s*(?::\s*(.*?))?\s*\}\}")
 _KEY_LINE = re.compile(r"^( *)([A-Za-z0-9_]+):([^#]*)(#.*)?$")
@@ -42,6 +53,7 @@ class S3Settings:
 
 
 def write_config(
+    version: str,
     base_dir: Path,
     s3: S3Settings | None,
     auth: bool,
@@ -51,13 +63,15 @@ def write_config(
 
     A key that the template doesn't have is an error: Milvus itself would ignore it silently.
     """
-    wheel = milvus_wheel_data()
+    wheel = milvus_wheel_data(version)
     values: dict[str, object] = {
         "etcd_log_path": base_dir / "logs" / "etcd.log",
         "etcd_data_dir": base_dir / "data" / "etcd.data",
         "local_storage_dir": base_dir / "data",
         "rocksmq_data_dir": base_dir / "data" / "rocksmq",
+        "rocketmq_data_dir": base_dir / "data" / "rocksmq",  # how 2.2's template calls it
         "system_log_path": base_dir / "logs",
+        **_PORTS_2_2,
     }
     text = (wheel / "config.yaml.template").read_text(encoding="utf-8")
     text = _PLACEHOLDER.sub(lambda match: str(values.get(match[1], match[2])), text)
@@ -80,15 +94,24 @@ def write_config(
             "minio.bucketName": s3.bucket,
             "minio.rootPath": s3.root_path,
         }
-    text = _set_keys(text, {**settings, **overrides})
+    text, unknown = _set_keys(text, {**settings, **overrides})
+    if unknown:
+        raise LocalServerError(
+            f"milvus.yaml of Milvus {version} has no key {', '.join(unknown)}; see "
+            f"{wheel / 'config.yaml.template'} for those it has."
+        )
     for folder in ("configs", "logs", "data"):
         (base_dir / folder).mkdir(parents=True, exist_ok=True)
     (base_dir / "configs" / "milvus.yaml").write_text(text, encoding="utf-8")
-    shutil.copy(wheel / "glog.conf", base_dir / "configs" / "glog.conf")
+    if (wheel / "glog.conf").exists():  # since 2.3
+        shutil.copy(wheel / "glog.conf", base_dir / "configs" / "glog.conf")
 
 
-def _set_keys(text: str, settings: Mapping[str, object]) -> str:
-    """Replace the values of dotted keys in the (two blanks a level) YAML text."""
+def _set_keys(text: str, settings: Mapping[str, object]) -> tuple[str, list[str]]:
+    """Replace the values of dotted keys in the (two blanks a level) YAML text.
+
+    :return: the text, and the keys that it doesn't have.
+    """
     missing = dict(settings)
     path: list[str] = []
     lines = []
@@ -102,9 +125,4 @@ def _set_keys(text: str, settings: Mapping[str, object]) -> str:
                 shown = str(value).lower() if isinstance(value, bool) else str(value)
                 line = f"{match[1]}{match[2]}: {shown}"
         lines.append(line)
-    if missing:
-        raise LocalServerError(
-            f"milvus.yaml of Milvus 2.3.5 has no key {', '.join(sorted(missing))}; see "
-            f"{milvus_wheel_data() / 'config.yaml.template'} for those it has."
-        )
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n", sorted(missing)

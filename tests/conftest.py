@@ -93,6 +93,7 @@ SERVERS: dict[str, Callable[[Path], Any]] = {
     "milvus": lambda folder: Milvus(folder, config=_EAGER_CONFIG),
     # Milvus 2.3.5 that demands a login and stores in an S3 server of its own.
     "milvus_on_s3": lambda folder: MilvusOnS3(folder, auth=True, config=_EAGER_CONFIG),
+    "milvus_2_2": lambda folder: Milvus(folder, version="2.2.16"),
     "milvus_lite": MilvusLite,
     # An S3 server that no Milvus uses.
     "s3_server": S3Server,

@@ -166,6 +166,11 @@ class _Fitting:
         if index and index not in self._can.scalar_indexes:
             update["index"] = None
             self._notes.append(f"{what}: {self._target} has no {index} index: it gets none")
+        if field.metric_type and field.metric_type not in self._can.metrics:
+            self._reasons.append(
+                f"{what}: {self._target} has no metric {field.metric_type}; choose another with "
+                "mapping metric_type (for vectors of length 1, IP orders as COSINE does)"
+            )
         if field.default is not None and not self._can.defaults:
             update["default"] = None
             self._notes.append(

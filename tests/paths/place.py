@@ -197,7 +197,7 @@ def _clean_after(client: Any) -> Iterator[Any]:
         yield client
     finally:
         for name in set(client.list_collections()) - before:
-            for alias in client.list_aliases(name)["aliases"]:
+            for alias in client.describe_collection(name)["aliases"]:
                 client.drop_alias(alias)
             client.drop_collection(name)
         client.close()

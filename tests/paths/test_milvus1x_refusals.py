@@ -313,7 +313,7 @@ def test_a_target_that_is_too_old(place: Place, monkeypatch: pytest.MonkeyPatch)
     assert_tells(refusal(place, Refused), "Milvus 2.1.4", "too old", "2.2 or newer")
     says("v2.2.2")
     said = refusal(place, Refused, write_mode="upsert")
-    assert_tells(said, "write_mode 'upsert' is not possible on Milvus 2.2.2", "grpc_bulk_insert")
+    assert_tells(said, "write_mode 'upsert' is not possible on Milvus 2.2.2", "it has insert")
     said = refusal(place, Refused, target_database="music", write_mode="insert")
     assert_tells(said, "Milvus 2.2.2 has no databases")
 

@@ -34,7 +34,7 @@ def from_milvus(milvus: Milvus) -> Iterator[MilvusClient]:
         before = set(client.list_collections())
         yield client
         for name in set(client.list_collections()) - before:
-            for alias in client.list_aliases(name)["aliases"]:
+            for alias in client.describe_collection(name)["aliases"]:
                 client.drop_alias(alias)
             client.drop_collection(name)
 
@@ -66,7 +66,11 @@ def from_lite(milvus: Milvus, milvus_lite: MilvusLite, tmp_path: Path) -> Iterat
 
 
 def rows_of(
-    client: Any, name: str, key: str = "id", partition: str | None = None
+    client: Any,
+    name: str,
+    key: str = "id",
+    partition: str | None = None,
+    fields: tuple[str, ...] = ("*",),
 ) -> dict[Any, Any]:
     described = {field["name"]: field for field in client.describe_collection(name)["fields"]}
     everything = f'{key} >= ""' if described[key]["type"] == DataType.VARCHAR else f"{key} > -9e18"
@@ -74,7 +78,7 @@ def rows_of(
     found = client.query(
         name,
         filter=everything,
-        output_fields=["*"],
+        output_fields=list(fields),
         limit=16_000,
         partition_names=[partition] if partition else None,
         consistency_level="Strong",
@@ -93,16 +97,24 @@ def vectors(rows: int, seed: int = 0) -> list[list[float]]:
     return [[float(x) for x in row] for row in made]
 
 
-def make_songs(client: Any, name: str = "songs", rows: int = 1_000, index: bool = True) -> None:
+def make_songs(
+    client: Any,
+    name: str = "songs",
+    rows: int = 1_000,
+    index: bool = True,
+    arrays: bool = True,
+    metric: str = "COSINE",
+) -> None:
     """A collection with partitions, a dynamic field, an alias, deletes and updates."""
     schema = client.create_schema(enable_dynamic_field=True, description="all my songs")
     schema.add_field("id", DataType.INT64, is_primary=True, description="the key")
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=DIM)
     schema.add_field("title", DataType.VARCHAR, max_length=200)
     schema.add_field("year", DataType.INT16)
-    schema.add_field(
-        "tags", DataType.ARRAY, element_type=DataType.VARCHAR, max_length=20, max_capacity=9
-    )
+    if arrays:
+        schema.add_field(
+            "tags", DataType.ARRAY, element_type=DataType.VARCHAR, max_length=20, max_capacity=9
+        )
     schema.add_field("more", DataType.JSON)
     client.create_collection(name, schema=schema, num_shards=2, consistency_level="Session")
     client.create_partition(name, "rock")
@@ -113,7 +125,7 @@ def make_songs(client: Any, name: str = "songs", rows: int = 1_000, index: bool 
             "vector": made[n],
             "title": f'song "{n}" 漢\\n',
             "year": 1900 + n % 100,
-            "tags": ["a", f"t{n}"][: n % 3],
+            **({"tags": ["a", f"t{n}"][: n % 3]} if arrays else {}),
             "more": {"n": n, "deep": [1, {"x": None}]},
             **({"colour": f"c{n % 5}"} if n % 2 else {}),
         }
@@ -122,12 +134,13 @@ def make_songs(client: Any, name: str = "songs", rows: int = 1_000, index: bool 
     client.insert(name, data[: rows // 2])
     client.insert(name, data[rows // 2 :], partition_name="rock")
     client.delete(name, ids=[row["id"] for row in data[::50]])
-    client.upsert(name, [{**data[3], "title": "newer"}])
+    client.delete(name, ids=[data[3]["id"]])
+    client.insert(name, [{**data[3], "title": "newer"}])
     client.flush(name)
     if index:
         params = client.prepare_index_params()
         params.add_index(
-            "vector", index_type="HNSW", metric_type="COSINE", params={"M": 8, "efConstruction": 64}
+            "vector", index_type="HNSW", metric_type=metric, params={"M": 8, "efConstruction": 64}
         )
         client.create_index(name, params)
         client.load_collection(name)

@@ -18,10 +18,10 @@ def capabilities(text: str) -> Capabilities | None:
 @pytest.mark.parametrize(
     ("text", "first", "databases", "json"),
     [
-        ("v2.2.0", "grpc_bulk_insert", False, False),
-        ("v2.2.8", "grpc_bulk_insert", False, False),
-        ("v2.2.9", "grpc_bulk_insert", True, True),
-        ("v2.2.16", "grpc_bulk_insert", True, True),
+        ("v2.2.0", "insert", False, False),
+        ("v2.2.8", "insert", False, False),
+        ("v2.2.9", "insert", True, True),
+        ("v2.2.16", "insert", True, True),
         ("v2.3.0", "grpc_bulk_insert", True, True),
         ("v2.3.5-lite", "grpc_bulk_insert", True, True),
         ("v2.3.22", "grpc_bulk_insert", True, True),

@@ -103,6 +103,12 @@ def test_what_an_older_target_does_not_know_is_told():
     assert "no default values" in told
 
 
+def test_a_metric_that_the_target_has_not_is_refused():
+    with pytest.raises(Refused) as refused:
+        fitted("v2.2.16", exclude=["words"], metric_type="COSINE")
+    assert len(refused.value.reasons) == 1 and "no metric COSINE" in refused.value.reasons[0]
+
+
 @pytest.mark.parametrize(
     ("rows", "shards", "expected"),
     [(10, 1, 1), (10, 4, 4), (10**8, 1, 1), (10**8 + 1, 1, 2), (10**10, 1, 16), (10**8, 20, 20)],

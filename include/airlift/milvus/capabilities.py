@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from airlift.datatypes import DataType
+from airlift.datatypes import TYPES, DataType
 from airlift.milvus.client import ServerVersion
 from airlift.params import IndexParams, WriteMode
 
@@ -26,6 +26,8 @@ _SCALAR_INDEXES_2_4 = _SCALAR_INDEXES_2_2 | {"INVERTED", "AUTOINDEX"}
 _SCALAR_INDEXES_2_5 = _SCALAR_INDEXES_2_4 | {"BITMAP"}
 _SCALAR_INDEXES_2_6 = _SCALAR_INDEXES_2_5 | {"NGRAM"}
 
+_METRICS = frozenset(metric for facts in TYPES.values() for metric in facts.metric_types)
+_METRICS_2_2 = _METRICS - {"COSINE"}
 _ANALYZER = frozenset({"enable_analyzer", "analyzer_params", "enable_match"})
 
 
@@ -36,6 +38,7 @@ class Capabilities:
     Attributes:
         ways: ways for rows to get in, the preferred one first; keys of `airlift.targets.ways`.
         data_types: the field types that it holds.
+        metrics: the metrics that vectors are searched by.
         nullable: whether a scalar field may have no value in a row.
         nullable_vectors: whether a vector field may.
         defaults: whether a scalar field may have a default value.
@@ -48,13 +51,15 @@ class Capabilities:
         upserts_partition_keys: whether an upsert puts rows where their partition key belongs.
         most_vectors: vector fields that a collection may have.
         databases: whether it has databases.
-        counts_partitions: whether `count(*)` without an expression heeds partition names.
+        counts: whether it has `count(*)`; where not, the keys that it gives are counted.
+        counts_without_expression: whether `count(*)` needs none, and heeds partition names then.
         ordered_pages: whether a query with a limit gives the smallest primary keys.
         default_index: the index for vector types that AUTOINDEX does not do well there.
     """
 
     ways: tuple[str, ...]
     data_types: frozenset[DataType]
+    metrics: frozenset[str] = _METRICS
     nullable: bool = False
     nullable_vectors: bool = False
     defaults: bool = False
@@ -67,7 +72,8 @@ class Capabilities:
     upserts_partition_keys: bool = True
     most_vectors: int = 10  # 4 unless proxy.maxVectorFieldNum says more
     databases: bool = True
-    counts_partitions: bool = True
+    counts: bool = True
+    counts_without_expression: bool = True
     ordered_pages: bool = True
     default_index: tuple[tuple[DataType, IndexParams], ...] = ()
 
@@ -99,7 +105,7 @@ _LITE = Capabilities(
     scalar_indexes=frozenset(),
     field_params=_ANALYZER,
     clustering_keys=False,
-    counts_partitions=False,
+    counts_without_expression=False,
     ordered_pages=False,
     default_index=_SPARSE_INDEX,
 )
@@ -148,8 +154,10 @@ _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
     (
         (2, 2, 9),
         Capabilities(
-            ("grpc_bulk_insert", "insert"),
+            ("insert",),  # its bulk insert takes no Parquet files
             _TYPES_2_2_9,
+            _METRICS_2_2,
+            counts=False,
             most_vectors=1,
             clustering_keys=False,
             default_index=_BINARY_INDEX,
@@ -158,8 +166,10 @@ _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
     (
         (2, 2),
         Capabilities(
-            ("grpc_bulk_insert", "insert"),
+            ("insert",),  # its bulk insert takes no Parquet files
             _TYPES_2_2,
+            _METRICS_2_2,
+            counts=False,
             most_vectors=1,
             dynamic_field=False,
             clustering_keys=False,

@@ -161,9 +161,11 @@ class MilvusDatabase:
 
     def index_state(self, name: str, field: Field) -> tuple[str, int, int]:
         """State, rows indexed and rows to index of a field's index."""
-        state = self.call(
-            f"look at the index of {name!r}", self.client.describe_index, name, field.name
-        )
+        state = self.indexes(name).get(field.name)
+        if state is None:
+            raise AirliftError(
+                f"{name!r} has no index on the field {field.name!r} any more; clear the task index"
+            )
         if state.get("state") == "Failed":
             raise AirliftError(
                 f"the index of {name!r}, field {field.name!r}, failed: "

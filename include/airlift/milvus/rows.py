@@ -93,8 +93,10 @@ class MilvusRows:
         Args:
             condition: counts only rows that fulfil this expression.
         """
+        if self._can is not None and not self._can.counts:
+            return self._count_keys(name, partition, condition)
         partitions = None if partition is None else [partition or "_default"]
-        expression = condition or (self._every_row(name) if partitions else "")
+        expression = condition or self._every_row(name)
         with self._database.explaining(f"count the rows of {name!r}"):
             answer = self._database.client.query(
                 name,
@@ -109,17 +111,23 @@ class MilvusRows:
     def _can(self) -> Capabilities | None:
         return capabilities_of(self._database.version())
 
-    @property
-    def _counts_partitions(self) -> bool:
-        return self._can is None or self._can.counts_partitions
-
     def _every_row(self, name: str) -> str:
-        """The expression to count a partition's rows with: empty but for Milvus Lite."""
-        if self._counts_partitions:
+        """The expression to count all rows with: empty but where a server demands one."""
+        if self._can is None or self._can.counts_without_expression:
             return ""
+        key = self._key(name)
+        return _every_key(key.name, key.type)
+
+    def _count_keys(self, name: str, partition: str | None, condition: str) -> int:
+        """Counts by reading the keys: rows that share one count once."""
+        key, keys = self._key(name), KeyRange(condition=condition)
+        pages = self.scan(name, (key,), key, partition, keys, strong=True)
+        return sum(page.num_rows for page in pages)
+
+    def _key(self, name: str) -> Field:
         fields = self._database.describe(name)["fields"]
         key = next(field for field in fields if field.get("is_primary"))
-        return _every_key(key["name"], DataType(key["type"].name))
+        return Field(name=key["name"], type=DataType(key["type"].name), primary_key=True)
 
     def by_key(
         self,
@@ -177,11 +185,16 @@ class MilvusRows:
         key: Field,
         partition: str | None = None,
         keys: KeyRange = EVERY_KEY,
+        strong: bool = False,
     ) -> Iterator[pa.RecordBatch]:
         """Rows in the order of the primary key, page by page (`key > last`, never an offset).
 
         Rows that share a primary key appear once.
+
+        Args:
+            strong: as of `by_key`.
         """
+        consistency = _STRONG if strong else _EVENTUALLY
         wanted = fields if key in fields else (key, *fields)
         ordered = self._can is None or self._can.ordered_pages
         limit = _page_rows(wanted)
@@ -193,7 +206,7 @@ class MilvusRows:
         while True:
             expression = keys.expression(key, last)
             try:
-                page = self._query(name, wanted, expression, limit, partition)
+                page = self._query(name, wanted, expression, limit, partition, consistency)
             except TooLarge:
                 if limit == 1 or not ordered:
                     raise

@@ -240,6 +240,11 @@ class MilvusSource:
         }
         if CollectionOpener(self._database, self._scratch).open(schema, flat):
             notes.append("it was not loaded: loaded to be read, and released afterwards")
+        if not self._can.counts:
+            notes.append(
+                "this Milvus has no count(*): its keys are counted, so rows that share a primary "
+                "key can't be told"
+            )
         condition = self._condition(schema)
         rows = self._count(schema, condition)
         return SourceCollection(
