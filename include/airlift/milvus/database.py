@@ -6,12 +6,21 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tenacity import retry, retry_if_result, wait_exponential
+from tenacity import (
+    Retrying,
+    retry,
+    retry_if_exception_type,
+    retry_if_result,
+    stop_after_delay,
+    wait_exponential,
+    wait_exponential_jitter,
+)
 
 from airlift.connections import MilvusConnection
 from airlift.datatypes import TYPES
 from airlift.errors import AirliftError
 from airlift.milvus.client import ServerVersion, close, connect, explaining, server_version
+from airlift.milvus.errors import RateLimited
 from airlift.milvus.scalar_slots import SCALAR_SLOTS
 from airlift.params import IndexParams
 from airlift.schema import CollectionSchema, Field, Function
@@ -20,6 +29,8 @@ if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
 T = TypeVar("T")
+
+_RATE_LIMIT_SECONDS = 300.0
 
 
 class MilvusDatabase:
@@ -52,6 +63,17 @@ class MilvusDatabase:
     def explaining(self, action: str) -> AbstractContextManager[None]:
         """Turns what pymilvus raises into an AirliftError that says what was being done."""
         return explaining(action)
+
+    def repeating(self, action: str, method: Callable[[], T]) -> T:
+        """Calls what pymilvus does not repeat by itself, again while a rate limit refuses it."""
+        attempts = Retrying(
+            retry=retry_if_exception_type(RateLimited),
+            wait=wait_exponential_jitter(multiplier=0.1, max=10),
+            stop=stop_after_delay(_RATE_LIMIT_SECONDS),
+            reraise=True,
+        )
+        result: T = attempts(self.call, action, method)
+        return result
 
     def call(self, action: str, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Calls a client's method; its failure says what was being done."""

@@ -14,6 +14,10 @@ class Unavailable(AirliftError):
     """The server can't do it now; the very same call may work later."""
 
 
+class RateLimited(Unavailable):
+    """The server did nothing, as too much was asked of it in a short time."""
+
+
 class TooLarge(AirliftError):
     """The message, or the answer, is larger than the server sends at once; ask for less."""
 
@@ -127,11 +131,11 @@ _MEANINGS = (
         kind=TooLarge,
     ),
     _Meaning(
-        "the server's rate limit was hit; run fewer tasks at once, or raise the limit",
+        "the server's rate limit was hit, again and again; run fewer tasks at once, or raise it",
         r"rate.?limit|too many requests",
         codes=frozenset({8}),
         states=frozenset({"RESOURCE_EXHAUSTED"}),
-        kind=Unavailable,
+        kind=RateLimited,
     ),
     # Nobody there
     _Meaning(

@@ -256,13 +256,17 @@ class MilvusRows:
             consistency_level=consistency,
             query_params=[common_pb2.KeyValuePair(key="limit", value=str(limit))],
         )
-        with self._database.explaining(f"read rows of {name!r}"):
+
+        def ask() -> Any:
             answer = client._get_connection()._stub.Query(
                 request,
                 timeout=self._database.connection.timeout,
                 metadata=_api_level_md(client._generate_call_context()),
             )
             check_status(answer.status)
+            return answer
+
+        answer = self._database.repeating(f"read rows of {name!r}", ask)
         return to_batch(answer.fields_data, fields)
 
 

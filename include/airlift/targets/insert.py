@@ -74,13 +74,16 @@ class Insert:
             num_rows=batch.num_rows,
             fields_data=to_fields_data(batch, schema.written),
         )
-        with self._collections.explaining(f"{self.name} into {schema.name!r}"):
+
+        def send() -> None:
             answer = getattr(client._get_connection()._stub, self._call)(
                 request,
                 timeout=self._collections.connection.timeout,
                 metadata=_api_level_md(client._generate_call_context()),
             )
             check_status(answer.status)
+
+        self._collections.repeating(f"{self.name} into {schema.name!r}", send)
 
 
 class Upsert(Insert):
