@@ -31,6 +31,9 @@ def airflow_and_milvus(
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
     }
     home = tmp_path_factory.mktemp("airflow")
+    # Most of what pymilvus takes to import, in every task anew if the scheduler has not done it.
+    (home / "config").mkdir()
+    (home / "config" / "airflow_local_settings.py").write_text("import pandas as _pandas\n")
     with AirflowStandalone(home, ROOT / "dags", ROOT / "plugins", env=env) as server:
         yield server
 
