@@ -1,0 +1,142 @@
+"""The path from a backup on real servers: rows are read back from the target and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from localservers import Milvus, MilvusLite, MilvusOnS3
+from tests.paths.place import Place, SourceKind, bucket_place, lite_place, local_place
+from tests.real_backups import truth, unpack
+
+BACKUP = SourceKind(
+    "backup", lambda folder, names: [unpack(name, folder) for name in names], lambda folder: {}
+)
+# One page holds all: those of Milvus Lite are in no order.
+_PAGE = 16_000
+
+
+@pytest.fixture
+def in_bucket(milvus_on_s3: MilvusOnS3, tmp_path: Path) -> Iterator[Place]:
+    """Milvus that stores in a bucket."""
+    with bucket_place(milvus_on_s3, tmp_path / "backups", BACKUP) as place:
+        yield place
+
+
+@pytest.fixture
+def place(milvus: Milvus, tmp_path: Path) -> Iterator[Place]:
+    """Milvus that stores locally."""
+    with local_place(milvus, tmp_path / "backups", BACKUP) as place:
+        yield place
+
+
+@pytest.fixture
+def lite(milvus_lite: MilvusLite, tmp_path: Path) -> Iterator[Place]:
+    """Milvus Lite."""
+    with lite_place(milvus_lite, tmp_path / "backups", BACKUP) as place:
+        yield place
+
+
+def rows_of(client: Any, name: str, key: str, partition: str | None) -> list[dict[str, Any]]:
+    """Every row of a partition, by the test's own reading; numbers of single precision as bytes."""
+    described = client.describe_collection(name)["fields"]
+    kinds = {field["name"]: field["type"].name for field in described}
+    everything = f"{key} >= 0 or {key} < 0" if kinds[key] == "INT64" else f'{key} >= ""'
+    page = client.query(
+        name,
+        everything,
+        ["*"],
+        limit=_PAGE,
+        partition_names=[partition] if partition else None,
+        consistency_level="Strong",
+    )
+    assert len(page) < _PAGE
+    return [
+        {
+            **{one: plain(row[one], kinds[one]) for one in kinds},
+            "$meta": {one: plain(value, "") for one, value in row.items() if one not in kinds},
+        }
+        # Not sorted in place: pymilvus fills a page's rows in while they are asked for.
+        for row in sorted(page, key=lambda row: row[key])
+    ]
+
+
+def plain(value: Any, kind: str) -> Any:
+    if kind in ("FLOAT_VECTOR", "FLOAT"):
+        return np.asarray(value, np.float32).tobytes()
+    if kind == "BINARY_VECTOR":
+        return value if isinstance(value, bytes) else bytes(value[0])
+    if kind == "JSON":
+        return orjson.loads(value) if isinstance(value, str | bytes) else value
+    return list(value) if kind == "ARRAY" else value
+
+
+def holds(client: Any, name: str, expected: list[dict[str, Any]], key: str) -> None:
+    """The collection holds the truth's rows, in their partitions, and no others."""
+    for partition in {row["partition"] for row in expected}:
+        wanted = [
+            {field: value for field, value in row.items() if field != "partition"}
+            for row in expected
+            if row["partition"] == partition
+        ]
+        assert rows_of(client, name, key, partition) == wanted, partition
+    assert len(rows_of(client, name, key, None)) == len(expected)
+
+
+def counts(one: dict[str, Any]) -> set[int]:
+    return {one[f"rows_{step}"] for step in ("planned", "converted", "imported", "counted")}
+
+
+@pytest.mark.parametrize("target", ["in_bucket", "lite"])
+def test_a_whole_collection_arrives_as_it_was(request, target):
+    place = request.getfixturevalue(target)
+    [folder] = place.write("mixed")
+    report = place.run(backup_url=str(folder), verify="full", index="source")
+    [one] = report["collections"]
+    assert (one["rows_source"], one["rows_deleted"]) == (6133, 460)
+    assert counts(one) == {5673}
+    verified = one["verification"]
+    assert verified["compared"] == 5673
+    assert verified["fingerprint_source"] == verified["fingerprint_target"]
+    holds(place.client, "articles", truth("mixed", "articles"), "id")
+    assert set(place.client.list_partitions("articles")) == {"_default", "news", "blog", "empty"}
+    described = place.client.describe_collection("articles_live")
+    assert described["collection_name"] == "articles"
+    if target != "lite":  # it keeps no descriptions
+        assert described["description"] == "news and blog articles ü"
+    [index] = place.client.list_indexes("articles")
+    assert place.client.describe_index("articles", index)["index_type"] == "HNSW"
+
+
+def test_every_type_of_the_backup_arrives(place):
+    [folder] = place.write("types")
+    report = place.run(
+        backup_url=str(folder),
+        verify="full",
+        mapping={"default.codes": {"target": "codes"}},
+        index="autoindex",
+        wait_for_index=False,
+    )
+    numbers = {one["source"]: counts(one) for one in report["collections"]}
+    assert numbers == {"default.codes": {1861}, "archive.readings": {1920}, "archive.blank": {0}}
+    holds(place.client, "codes", truth("types", "default.codes"), "code")
+    # Where the server puts rows by itself, only the whole can be compared.
+    readings = truth("types", "archive.readings")
+    for row in readings:
+        row.pop("partition")
+    assert rows_of(place.client, "archive_readings", "rid", None) == readings
+
+
+def test_the_types_that_lite_has_arrive_there(lite):
+    [folder] = lite.write("types")
+    report = lite.run(backup_url=str(folder), verify="full", collections=["archive.*"])
+    assert [counts(one) for one in report["collections"]] == [{0}, {1920}]
+    readings = truth("types", "archive.readings")
+    for row in readings:
+        row.pop("partition")
+    assert rows_of(lite.client, "archive_readings", "rid", None) == readings
