@@ -19,6 +19,7 @@ from airlift.errors import AirliftError
 from airlift.reading_ahead import AHEAD, read_ahead
 from airlift.schema import Field
 from airlift.sources.backup.deltas import U64, Deletes, deletes, int64_values
+from airlift.sources.backup.log_file import reading
 from airlift.sources.backup.rows import TIMESTAMP, LogSet
 from airlift.sources.backup.segments import Segment, WideDeletes
 from airlift.storage import Storage
@@ -62,20 +63,36 @@ class KeyReader:
             with self._logs(segment, index) as logs:
                 for columns in logs.batches(_BATCH_ROWS):
                     keys, times = columns[self._key_id], columns[TIMESTAMP]
-                    if keys.type != self.key.arrow.type or times.type != pa.int64():
-                        raise AirliftError(
-                            f"segment {segment.id}: keys are stored as {keys.type}, timestamps as "
-                            f"{times.type}, expected {self.key.arrow.type} and int64"
-                        )
+                    self._check(segment, keys, times)
                     yield start, keys, int64_values(times).view(np.uint64)
                     start += len(keys)
+
+    def _check(self, segment: Segment, keys: pa.Array, times: pa.Array) -> None:
+        what = f"the keys of segment {segment.id}"
+        if keys.type != self.key.arrow.type or times.type != pa.int64():
+            raise AirliftError(
+                f"{what} are stored as {keys.type}, the timestamps as {times.type}; expected "
+                f"{self.key.arrow.type} and int64"
+            )
+        if keys.null_count or times.null_count:
+            raise AirliftError(f"{what} or its timestamps are missing in some rows")
+        if keys.type == pa.string():
+            with reading(what):
+                keys.validate(full=True)
 
     def _logs(self, segment: Segment, index: int) -> LogSet:
         wanted = {
             self._key_id: self.key,
             TIMESTAMP: self.key.model_copy(update={"name": "timestamp"}),
         }
-        return LogSet(self.storage, segment, index, wanted, self._declared, self._dynamic)
+        logs = LogSet(self.storage, segment, index, wanted, self._declared, self._dynamic)
+        if not wanted.keys() <= logs.columns.keys():
+            logs.close()
+            raise AirliftError(
+                f"segment {segment.id} has no logs of the primary key {self.key.name!r} or of the "
+                "timestamps; copy the backup again"
+            )
+        return logs
 
 
 def deleted_rows(
@@ -102,7 +119,7 @@ def deleted_rows(
         hit = [
             place
             for place, segment in enumerate(segments)
-            if one.partition in (None, segment.partition) and segment.older >= one.older
+            if one.origin in (None, segment.origin) and segment.older >= one.older
         ]
         # The deletes outside: there may be more of them than fit into memory at once.
         for some in deletes(storage, one.logs, key):

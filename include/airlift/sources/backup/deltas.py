@@ -121,7 +121,11 @@ def _read(storage: Storage, path: str, size: int, key: Field) -> Iterator[tuple[
 def _columns(batch: pa.RecordBatch, key: Field) -> tuple[pa.Array, pa.Array]:
     if batch.num_columns == 1:
         keys, times = _parsed(batch.column(0).to_pylist(), key)
-        return pa.array(keys, key.arrow.type), pa.array(times, pa.int64())
+        # `pa.array` would import pandas, which takes a second.
+        numbers = int64_array(np.array(times, np.int64))
+        if key.type is DataType.INT64:
+            return int64_array(np.array(keys, np.int64)), numbers
+        return pa.array(keys, pa.string()), numbers
     names = batch.schema.names
     columns = ("pk", "ts") if {"pk", "ts"} <= set(names) else names[:2]
     keys, times = (batch.column(name) for name in columns)

@@ -84,13 +84,13 @@ class Description:
         self.schema = self._collection(tuple(fields))
 
     @property
-    def partitions(self) -> dict[int, str]:
-        """Partition id -> the partition that its rows go to; "" for the default one."""
-        by_key = any(field.partition_key for field in self.schema.fields)
+    def partitions(self) -> dict[int, tuple[str, str]]:
+        """Partition id -> its name, and that of the one its rows go to ("" the default one)."""
         return {
-            one.partition_id: ""
-            if by_key or one.partition_name == _DEFAULT_PARTITION
-            else one.partition_name
+            one.partition_id: (
+                one.partition_name,
+                one.partition_name if one.partition_name in self.schema.partitions else "",
+            )
             for one in self._meta.partition_backups
         }
 

@@ -101,14 +101,15 @@ def looked_at(files: Storage, name: str, backups: Sequence[Taken]) -> Looked:
             looked.wide += _of_earlier(found.segments)
         looked.reasons += found.reasons
     looked.segments.sort(key=lambda segment: (-segment.older, segment.id))
-    _look_at_fields(name, looked)
+    if not looked.reasons:
+        _look_at_fields(name, looked)
     return looked
 
 
 def _of_earlier(segments: Sequence[Segment]) -> list[WideDeletes]:
     """The deletes of a later backup's segments: they hit the rows of earlier backups too."""
     return [
-        WideDeletes(partition=one.partition, logs=one.deltas, older=one.older + 1)
+        WideDeletes(origin=one.origin, logs=one.deltas, older=one.older + 1)
         for one in segments
         if one.deltas
     ]

@@ -63,8 +63,10 @@ class _SpanReader:
             with LogSet(
                 self._storage, self._span.segment, index, self._wanted, declared, dynamic
             ) as logs:
+                left = logs.rows
                 for stored in logs.batches(self._rows):
-                    rows = len(next(iter(stored.values())))
+                    rows = min(self._rows, left)
+                    left -= rows
                     first, last = np.searchsorted(gone, (start, start + rows))
                     dead = gone[first:last] - start
                     start += rows

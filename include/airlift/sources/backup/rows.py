@@ -85,6 +85,10 @@ class LogSet:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the files."""
         self._held.close()
 
     def _opened(self, storage: Storage, logs: Mapping[int, StoredLog]) -> dict[int, LogFile]:

@@ -11,7 +11,9 @@ from airlift.storage import Storage
 
 _BINLOGS = "binlogs"
 _STORAGE_V1, _STORAGE_V2 = (0, 1), 2
+_ALL_PARTITIONS = -1
 _SHOWN = 5
+_MOST_REASONS = 10
 
 StoredLog = tuple[str, int]
 """A file's path below the folder of backups, and its bytes."""
@@ -21,7 +23,8 @@ class Segment(BaseModel):
     """Rows that lie together; a row has one place in each of its fields' logs.
 
     Attributes:
-        partition: "" for the default one.
+        origin: the partition's name at the source.
+        partition: the one that its rows go to; "" for the default one.
         rows: as the metadata counts them, deleted ones too.
         packed: whether a log holds several fields (storage v2).
         logs: the log files, oldest first: by field (by group of fields where packed).
@@ -32,6 +35,7 @@ class Segment(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: int
+    origin: str
     partition: str
     rows: int
     packed: bool
@@ -54,13 +58,13 @@ class WideDeletes(BaseModel):
     """Delta logs that hit many segments: of level 0.
 
     Attributes:
-        partition: whose segments; None for the whole collection.
+        origin: whose segments, by the partition's name; None for the whole collection.
         older: as of `Segment`: only rows of such backups, or older ones, are hit.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    partition: str | None
+    origin: str | None
     logs: tuple[StoredLog, ...]
     older: int = 0
 
@@ -82,7 +86,7 @@ class SegmentFinder:
     Args:
         storage: the folder of backups.
         prefix: of the backup's paths in it.
-        partitions: partition id -> its name at the source ("" for the default one).
+        partitions: partition id -> its name, and that of the one its rows go to.
         older: how many of the backups that are read together are newer.
     """
 
@@ -91,7 +95,7 @@ class SegmentFinder:
         storage: Storage,
         prefix: str,
         collection: CollectionMeta,
-        partitions: Mapping[int, str],
+        partitions: Mapping[int, tuple[str, str]],
         older: int,
     ) -> None:
         self._storage = storage
@@ -110,7 +114,11 @@ class SegmentFinder:
         for one in sorted(segments, key=lambda one: one.segment_id):
             self._add(one)
         for one in self._collection.l0_segments:
-            self._add_wide(one)
+            self._add(one)
+        reasons = self._found.reasons
+        if len(reasons) > _MOST_REASONS:
+            more = len(reasons) - _MOST_REASONS
+            reasons[_MOST_REASONS:] = [f"and {more:,} more of such reasons"]
         left = sorted(path for logs in (self._inserts, self._deltas) for path, _ in logs.values())
         if left:
             self._refuse(
@@ -139,7 +147,8 @@ class SegmentFinder:
         self._found.reasons.append(f"collection {name!r}: {reason}")
 
     def _add(self, one: SegmentMeta) -> None:
-        if one.partition_id not in self._partitions:
+        origin, partition = self._partitions.get(one.partition_id, ("", ""))
+        if not origin and not (one.is_l0 and one.partition_id == _ALL_PARTITIONS):
             self._refuse(f"segment {one.segment_id} is of the unknown partition {one.partition_id}")
             return
         if one.is_l0 or not any(logs.binlogs for logs in one.binlogs):
@@ -165,7 +174,8 @@ class SegmentFinder:
         self._found.segments.append(
             Segment(
                 id=one.segment_id,
-                partition=self._partitions[one.partition_id],
+                origin=origin,
+                partition=partition,
                 rows=one.num_of_rows,
                 packed=one.storage_version == _STORAGE_V2,
                 logs=tuple(
@@ -183,8 +193,10 @@ class SegmentFinder:
         if one.num_of_rows and not one.is_l0:
             self._refuse(f"segment {one.segment_id} has {one.num_of_rows:,} rows, but no log files")
         if logs:
-            partition = self._partitions.get(one.partition_id)
-            self._found.wide.append(WideDeletes(partition=partition, logs=logs, older=self._older))
+            origin = None
+            if one.partition_id != _ALL_PARTITIONS:
+                origin = self._partitions[one.partition_id][0]
+            self._found.wide.append(WideDeletes(origin=origin, logs=logs, older=self._older))
 
     def _deletes(self, one: SegmentMeta) -> tuple[StoredLog, ...]:
         return tuple(

@@ -53,7 +53,8 @@ class BackupSource(StillSource):
     def describe(self) -> list[SourceCollection]:
         """The chosen collections, their rows and deletes counted from the logs. Raises Refused."""
         chosen, reasons = self._chosen()
-        files = self.folder()
+        # Not of a copy: that has only the files that are read.
+        files = self._original
         looked = [looked_at(files, name, backups) for name, backups in chosen]
         reasons += [reason for one in looked for reason in one.reasons]
         if reasons:
