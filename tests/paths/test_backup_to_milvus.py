@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import orjson
 import pytest
 
+from airlift.storage import open_storage
 from localservers import Milvus, MilvusLite, MilvusOnS3
 from tests.paths.place import Place, SourceKind, bucket_place, lite_place, local_place
 from tests.real_backups import truth, unpack
@@ -92,14 +94,50 @@ def counts(one: dict[str, Any]) -> set[int]:
     return {one[f"rows_{step}"] for step in ("planned", "converted", "imported", "counted")}
 
 
-@pytest.mark.parametrize("target", ["in_bucket", "lite"])
-def test_a_whole_collection_arrives_as_it_was(request, target):
+YAML = """
+minio:
+  storageType: minio
+  address: {host}
+  port: {port}
+  accessKeyID: never-read
+  bucketName: {bucket}
+  rootPath: files
+  backupRootPath: "/backups/of/2026"
+"""
+
+
+def from_disk(place: Place, folder: Path) -> dict[str, Any]:
+    return {"backup_url": str(folder)}
+
+
+def from_bucket(place: Place, folder: Path) -> dict[str, Any]:
+    """Puts the backup into the bucket; the endpoint is in the user's backup.yaml alone."""
+    store = place.connections.buckets["store"]
+    place.connections.buckets["keys"] = store.model_copy(update={"endpoint_url": ""})
+    bucket = place.staging_url.split("/")[2]
+    target = open_storage(f"s3://{bucket}/backups/of/2026/{folder.name}", store)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            target.write_bytes(str(path.relative_to(folder)), path.read_bytes())
+    address = urlsplit(store.endpoint_url)
+    text = YAML.format(host=address.hostname, port=address.port, bucket=bucket)
+    (folder.parent / "backup.yaml").write_text(text)
+    return {
+        "backup_yaml_url": f"{folder.parent}/backup.yaml",
+        "source_conn_id": "keys",
+        "backup_names": [folder.name],
+    }
+
+
+@pytest.mark.parametrize(("target", "put"), [("in_bucket", from_bucket), ("lite", from_disk)])
+def test_a_whole_collection_arrives_as_it_was(request, target, put):
     place = request.getfixturevalue(target)
     [folder] = place.write("mixed")
-    report = place.run(backup_url=str(folder), verify="full", index="source")
+    report = place.run(**put(place, folder), verify="full", index="source")
     [one] = report["collections"]
     assert (one["rows_source"], one["rows_deleted"]) == (6133, 460)
     assert counts(one) == {5673}
+    assert any("counts 6,133 rows in 35 segments" in note for note in one["notes"])
     verified = one["verification"]
     assert verified["compared"] == 5673
     assert verified["fingerprint_source"] == verified["fingerprint_target"]
