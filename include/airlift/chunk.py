@@ -53,6 +53,8 @@ class Manifest(BaseModel):
         rows_read: live rows that the source gave.
         rows: rows in the data files.
         bad_rows: rows that were set aside, in the collection's `bad_rows` folder.
+        rows_present: rows whose primary keys the target held before, where rows are appended: an
+            upsert writes over those, other ways leave them as they are.
         fingerprint: of the rows in the data files, 16 hex digits; see `airlift.fingerprint`.
         max_bytes: bytes of the longest text, by field; for arrays of texts, of the longest item.
         max_items: items of the longest array, by field.
@@ -66,6 +68,7 @@ class Manifest(BaseModel):
     rows_read: int
     rows: int
     bad_rows: int
+    rows_present: int = 0
     bytes: int
     files: tuple[ChunkFile, ...]
     fingerprint: str

@@ -104,7 +104,7 @@ TYPES: dict[DataType, TypeFacts] = {
         wider=DataType.FLOAT_VECTOR,
     ),
     # Values as Milvus sends them: pairs of a uint32 index and a float32, by rising index.
-    DataType.SPARSE_FLOAT_VECTOR: TypeFacts(lambda _: pa.binary(), None, None, ("IP",)),
+    DataType.SPARSE_FLOAT_VECTOR: TypeFacts(lambda _: pa.binary(), None, None, ("IP", "BM25")),
     DataType.BINARY_VECTOR: TypeFacts(
         lambda dim: pa.binary(dim // 8),
         lambda dim: dim // 8,

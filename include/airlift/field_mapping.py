@@ -10,7 +10,7 @@ from airlift.json_values import SCALARS, literal
 from airlift.names import collisions, is_valid, sanitized
 from airlift.params import CollectionMapping, FieldMapping
 from airlift.retyping import RETYPES, TEXT_BYTES
-from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field
+from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field, Function
 
 _KEY_TYPES = (DataType.INT64, DataType.VARCHAR)
 
@@ -25,6 +25,7 @@ class MappedFields:
         into_dynamic: source -> the field as which it goes into the dynamic field.
         constants: target field -> its value in every row.
         defaults: target field or key -> what stands for a null.
+        functions: of the target.
     """
 
     fields: list[Field] = field(default_factory=list)
@@ -32,6 +33,7 @@ class MappedFields:
     into_dynamic: dict[str, Field] = field(default_factory=dict)
     constants: dict[str, Any] = field(default_factory=dict)
     defaults: dict[str, Any] = field(default_factory=dict)
+    functions: tuple[Function, ...] = ()
 
 
 def target_name(what: str, source: str, given: str, reasons: list[str], notes: list[str]) -> str:
@@ -102,6 +104,9 @@ class FieldMapper:
                 self._add_constant(edit)
         made = self._made
         made.fields = with_dynamic_last(made.fields, bool(made.into_dynamic))
+        made.functions = tuple(
+            mapped for one in self._schema.functions if (mapped := self._function(one))
+        )
         self._refuse_together()
         return made
 
@@ -138,6 +143,9 @@ class FieldMapper:
             self._made.fields.append(one)
             self._made.sources[one.name] = one.name
             return
+        if one.is_function_output:
+            self._map_output(one, edit)
+            return
         if one.primary_key and self._mapping.keep_key_as:
             self._keep_key(one)
         update: dict[str, object] = self._retyped(one, edit)
@@ -149,9 +157,33 @@ class FieldMapper:
             update["auto_id"] = self._mapping.auto_id or one.auto_id
             if update.get("type", one.type) not in _KEY_TYPES:
                 self._refuse("a primary key must be INT64 or VARCHAR", one.name)
-        if one.is_vector and self._mapping.metric_type:
+        if one.is_vector and self._mapping.metric_type and not one.is_function_output:
             update["metric_type"] = self._metric(one)
         self._add(one.name, one.model_copy(update=update), edit)
+
+    def _map_output(self, one: Field, edit: FieldMapping) -> None:
+        """A field that a function makes: it can get another name, and nothing else."""
+        if edit.model_fields_set - {"source", "target", "description"}:
+            self._refuse("a function makes it, so it can only be renamed", one.name)
+        self._add(one.name, one, FieldMapping(source=one.name, target=edit.target))
+
+    def _function(self, one: Function) -> Function | None:
+        """A function with the target's names; None when what it makes is left out."""
+        names = dict(self._named)
+        outputs = [names[name] for name in one.outputs if name in names]
+        if not outputs:
+            self._notes.append(
+                f"{self._what}: the function {one.name!r} is left out, as what it makes is"
+            )
+            return None
+        own = {name for name in one.inputs if names.get(name) == self._made.sources.get(name, "")}
+        if lost := sorted({*one.inputs} - own | ({*one.outputs} - names.keys())):
+            self._refuse(
+                f"the function {one.name!r} needs the fields {lost}, which mapping leaves out; "
+                f"leave out {list(one.outputs)} too, which it makes"
+            )
+        inputs = tuple(names.get(name, name) for name in one.inputs)
+        return one.model_copy(update={"inputs": inputs, "outputs": tuple(outputs)})
 
     def _keep_key(self, one: Field) -> None:
         """The old keys, as values of a field of their own beside new ones."""
@@ -174,7 +206,7 @@ class FieldMapper:
         kind = edit.type or one.type
         if kind is not one.type:
             self._check_retype(one, kind)
-            update = {"type": kind, "default": None, "max_length": 0}
+            update = {"type": kind, "default": None, "max_length": 0, "index": None, "params": {}}
             if kind is DataType.VARCHAR:
                 update["max_length"] = edit.max_length or TEXT_BYTES.get(one.type, 0)
         if edit.max_length:
@@ -268,7 +300,7 @@ class FieldMapper:
             name = target_name(told, one.name, edit.target, self._reasons, self._notes)
             one = one.model_copy(update={"name": name})
             self._made.fields.append(one)
-            if source and not one.auto_id:
+            if source and not one.auto_id and not one.is_function_output:
                 self._made.sources[source] = name
         self._named.append((what, one.name))
         if one.default is not None and edit.default is not None:

@@ -63,6 +63,7 @@ class _Fitting:
         """The collection as the target can hold it."""
         target = self._mapped.target
         self._count_vectors()
+        self._fit_functions()
         source_of = {name: source for source, name in self._mapped.fields.items()}
         fields = []
         for field in target.fields:
@@ -83,7 +84,7 @@ class _Fitting:
                 "target": target.model_copy(
                     update={
                         "fields": tuple(with_dynamic_last(fields, bool(self._into_dynamic))),
-                        "dynamic_field": target.dynamic_field or bool(self._into_dynamic),
+                        "dynamic_field": self._fit_dynamic(fields),
                     }
                 ),
                 "fields": {
@@ -96,6 +97,24 @@ class _Fitting:
             }
         )
 
+    def _fit_dynamic(self, fields: list[Field]) -> bool:
+        """Whether the target gets a dynamic field; reasons tell when it needs one in vain."""
+        needed = bool(self._into_dynamic) or any(field.is_dynamic for field in fields)
+        if needed and not self._can.dynamic_field:
+            self._reasons.append(
+                f"collection {self._mapped.source!r}: rows have values that need the dynamic "
+                f"field, which {self._target} has not; leave them out with mapping exclude"
+            )
+        return needed or (self._mapped.target.dynamic_field and self._can.dynamic_field)
+
+    def _fit_functions(self) -> None:
+        for one in self._mapped.target.functions:
+            if one.type not in self._can.functions:
+                self._reasons.append(
+                    f"collection {self._mapped.source!r}: {self._target} has no {one.type} "
+                    f"functions; leave out what {one.name!r} makes: exclude {list(one.outputs)}"
+                )
+
     def _count_vectors(self) -> None:
         names = [field.name for field in self._mapped.target.vectors]
         if len(names) > self._can.most_vectors:
@@ -107,7 +126,7 @@ class _Fitting:
 
     def _fit_type(self, field: Field) -> Field:
         """The field with a type that the target has, if there is one."""
-        if field.type in self._can.data_types:
+        if field.type in self._can.data_types or field.is_function_output:
             return field
         # What the mapping asks for is not carried as something else.
         was_asked = any(
@@ -128,19 +147,32 @@ class _Fitting:
         return field.model_copy(update={"type": wider})
 
     def _fit_options(self, field: Field) -> Field:
-        """The field with what the target knows of default values and partition keys."""
+        """The field with what the target knows beside its type."""
         what = f"collection {self._mapped.source!r}, field {field.name!r}"
         if field.partition_key and not self._can.partition_keys:
             self._reasons.append(
                 f"{what}: {self._target} has no partition keys; say partition_key false"
             )
-        if field.default is None or self._can.defaults:
-            return field
-        self._notes.append(
-            f"{what}: {self._target} has no default values: rows that are moved now get "
-            f"{field.default!r} where they have no value, later rows must bring one"
-        )
-        return field.model_copy(update={"default": None})
+        known = {key: value for key, value in field.params.items() if key in self._can.field_params}
+        update: dict[str, object] = {"params": known}
+        if lost := sorted(field.params.keys() - known):
+            self._notes.append(f"{what}: {self._target} does not know {lost}: left out")
+        if field.clustering_key and not self._can.clustering_keys:
+            update["clustering_key"] = False
+            self._notes.append(
+                f"{what}: {self._target} has no clustering keys: it is a plain field"
+            )
+        index = field.index["index_type"] if field.index and not field.is_vector else ""
+        if index and index not in self._can.scalar_indexes:
+            update["index"] = None
+            self._notes.append(f"{what}: {self._target} has no {index} index: it gets none")
+        if field.default is not None and not self._can.defaults:
+            update["default"] = None
+            self._notes.append(
+                f"{what}: {self._target} has no default values: rows that are moved now get "
+                f"{field.default!r} where they have no value, later rows must bring one"
+            )
+        return field.model_copy(update=update)
 
     def _fits_null(self, field: Field) -> bool:
         """Whether the field can stay a field; reasons tell when it can't go anywhere."""

@@ -14,6 +14,9 @@ from airlift.params import CollectionMapping, MigrationParams
 from airlift.schema import CollectionSchema, Field, SourceCollection
 from airlift.user_transforms import loaded, version_of
 
+_SHARD_ROWS = 100_000_000
+_MOST_SHARDS = 16  # proxy.maxShardNum, unless the server says otherwise
+
 
 class MappedCollection(BaseModel):
     """What becomes of one source collection.
@@ -21,6 +24,7 @@ class MappedCollection(BaseModel):
     Attributes:
         source: its name at the source.
         target: the collection to make on the target.
+        database: of the target; "" for the connection's own.
         alias: the alias to switch to it once verified; empty for none.
         key: the primary key's name at the source.
         fields: source -> target field name, for the fields that are written. A source is a field's
@@ -39,6 +43,7 @@ class MappedCollection(BaseModel):
 
     source: str
     target: CollectionSchema
+    database: str = ""
     alias: str = ""
     key: str = ""
     fields: dict[str, str]
@@ -49,6 +54,11 @@ class MappedCollection(BaseModel):
     transform: str = ""
     partitions: dict[str, str]
     notes: tuple[str, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """The target collection's name, with the database before it where one is named."""
+        return f"{self.database}.{self.target.name}" if self.database else self.target.name
 
     @property
     def has_partition_key(self) -> bool:
@@ -82,7 +92,7 @@ def map_collections(
     reasons += [
         f"the collections {sources} would all become {target!r}; give them different targets in "
         "mapping"
-        for target, sources in collisions((one.source, one.target.name) for one in mapped)
+        for target, sources in collisions((one.source, one.full_name) for one in mapped)
     ]
     if reasons:
         raise Refused(reasons)
@@ -99,7 +109,11 @@ def _map_one(
     reasons: list[str] = []
     notes: list[str] = list(collection.notes)
 
-    name = target_name(f"collection {schema.name!r}", schema.name, mapping.target, reasons, notes)
+    what = f"collection {schema.name!r}"
+    name = target_name(what, schema.plain_name, mapping.target, reasons, notes)
+    database = mapping.database or params.target_database or schema.database
+    if database:
+        target_name(f"{what}, database", "", database, reasons, notes)
     alias = name if params.cutover_alias else ""
     if alias:
         name = f"{name}__{migration_id}"
@@ -125,11 +139,12 @@ def _map_one(
     target = schema.model_copy(
         update={
             "name": name,
+            "database": "",
             "fields": tuple(made.fields),
+            "functions": made.functions,
             "partitions": tuple(name for name in partitions.values() if name),
-            "dynamic_field": _chosen(mapping.dynamic_field, schema.dynamic_field)
-            or bool(made.into_dynamic),
-            "shards": mapping.shards or schema.shards,
+            "dynamic_field": mapping.dynamic_field is not False or bool(made.into_dynamic),
+            "shards": mapping.shards or _shards(collection),
             "aliases": schema.aliases if mapping.aliases is None else mapping.aliases,
             "consistency_level": mapping.consistency_level or schema.consistency_level,
         }
@@ -138,6 +153,7 @@ def _map_one(
     return MappedCollection(
         source=schema.name,
         target=target,
+        database=database,
         alias=alias,
         key=schema.primary_key.name,
         fields=made.sources,
@@ -160,8 +176,10 @@ def _check_transform(collection: str, name: str, reasons: list[str], notes: list
         reasons.append(f"{what}: {error}")
 
 
-def _chosen(given: bool | None, otherwise: bool) -> bool:
-    return otherwise if given is None else given
+def _shards(collection: SourceCollection) -> int:
+    """As many as at the source; one for each 100 million rows at least, which Milvus advises."""
+    needed = min(-(-collection.live // _SHARD_ROWS), _MOST_SHARDS)
+    return max(collection.collection_schema.shards, needed)
 
 
 def _map_partitions(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from functools import cached_property
 from types import TracebackType
+from typing import Protocol
 
 from airlift.connections import Connections
 from airlift.errors import AirliftError
@@ -22,6 +23,15 @@ from airlift.staging import Staging
 from airlift.storage import Storage, open_storage
 
 log = logging.getLogger("airlift")
+
+
+class InDatabase(Protocol):
+    """A collection of the target; `database` is "" for the connection's own."""
+
+    @property
+    def database(self) -> str:
+        """The database's name."""
+        ...
 
 
 class Migration:
@@ -49,6 +59,7 @@ class Migration:
         self.params = params
         self.id = migration_id
         self.connections = connections
+        self._databases: dict[str, MilvusDatabase] = {}
 
     def __enter__(self) -> Migration:
         return self
@@ -59,8 +70,10 @@ class Migration:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for opened in {"source", "target", "server"} & self.__dict__.keys():
+        for opened in {"source", "server"} & self.__dict__.keys():
             self.__dict__[opened].close()
+        for database in self._databases.values():
+            database.close()
 
     @cached_property
     def staging_root(self) -> Storage:
@@ -91,16 +104,17 @@ class Migration:
         """The target in the connection's own database, for what does not need the target's."""
         return MilvusDatabase(self.connections.milvus(self.params.target_conn_id))
 
-    def database_exists(self) -> bool:
-        """Whether the target's database is there (the connection's own is)."""
-        wanted = self.params.target_database
-        return not wanted or wanted in self.server.databases()
+    def database_exists(self, name: str) -> bool:
+        """Whether the target has a database ("", the connection's own, is there)."""
+        return not name or name in self.server.databases()
 
-    @cached_property
-    def target(self) -> MilvusDatabase:
-        """The target's database."""
-        connection = self.connections.milvus(self.params.target_conn_id)
-        return MilvusDatabase(connection, self.params.target_database)
+    def target(self, collection: InDatabase) -> MilvusDatabase:
+        """The database of the target that a collection goes to, or has gone to."""
+        name = collection.database
+        if name not in self._databases:
+            connection = self.connections.milvus(self.params.target_conn_id)
+            self._databases[name] = MilvusDatabase(connection, name)
+        return self._databases[name]
 
     @cached_property
     def capabilities(self) -> Capabilities:

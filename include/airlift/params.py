@@ -122,6 +122,7 @@ class CollectionMapping(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     target: str = ""
+    database: str = ""
     fields: tuple[FieldMapping, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -195,13 +196,17 @@ class MigrationParams(BaseModel):
         TARGET, "milvus_default", "Connection of type `milvus`: where the rows go."
     )
     target_database: str = param(
-        TARGET, "", "Database of the target; made when it does not exist. Empty: the connection's."
+        TARGET,
+        "",
+        "Database of the target; made when it does not exist. Empty: the connection's own; with "
+        "several databases at the source, the same ones. `database` in mapping goes before it.",
     )
     if_exists: IfExists = param(
         TARGET,
         IfExists.FAIL,
-        "What to do with a target collection that this migration did not make: `fail`, `append` to "
-        "it, or `replace` it (drop it and all its rows).",
+        "What to do with a target collection that this migration did not make: `fail`; `append` to "
+        "it the rows whose primary keys it does not hold (with write_mode `upsert`: write over "
+        "those that it does); or `replace` it (drop it and all its rows).",
     )
     cutover_alias: bool = param(
         TARGET,
@@ -226,7 +231,7 @@ class MigrationParams(BaseModel):
     mapping: dict[str, CollectionMapping] = param(
         MAPPING,
         {},
-        "Per source collection: `target` name, `fields` (rename, retype, `default`, "
+        "Per source collection: `target` name, `database`, `fields` (rename, retype, `default`, "
         "`partition_key`, constants, keys of the dynamic field), `include` / `exclude`, `auto_id`, "
         "`keep_key_as`, `dynamic_field`, `shards`, `partitions`, `consistency_level`, "
         "`metric_type`, `aliases`, `filter`, `transform`; see docs/mapping.md. Such as "
@@ -246,7 +251,10 @@ class MigrationParams(BaseModel):
         MOVING, "", "Connection of type `aws` for the staging bucket (also MinIO, OSS, COS)."
     )
     write_mode: WriteMode = param(
-        MOVING, WriteMode.AUTO, "`auto` picks bulk insert where the target has it, else insert."
+        MOVING,
+        WriteMode.AUTO,
+        "`auto`: bulk insert for collections of 50,000 rows or more where the target has it, else "
+        "insert.",
     )
     file_format: FileFormat = param(
         MOVING,

@@ -13,6 +13,8 @@ class CollectionPlan(BaseModel):
 
     Attributes:
         mapped: source and target, and what the mapping makes of it.
+        way: how its rows get into the target; a key of `airlift.targets.ways`.
+        appends: whether rows are added to a collection that this migration did not make.
         file_format: of its chunk files.
         rows: rows that the source holds, live and deleted.
         deleted: those that it has deleted.
@@ -26,6 +28,8 @@ class CollectionPlan(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     mapped: MappedCollection
+    way: str
+    appends: bool = False
     file_format: str
     rows: int
     deleted: int
@@ -37,8 +41,18 @@ class CollectionPlan(BaseModel):
 
     @property
     def name(self) -> str:
-        """The target collection's name, which is also its folder's in staging."""
+        """The target collection in one word, also its folder's in staging; see `full_name`."""
+        return self.mapped.full_name
+
+    @property
+    def target_name(self) -> str:
+        """The target collection's name within its database."""
         return self.mapped.target.name
+
+    @property
+    def leaves_present_rows_out(self) -> bool:
+        """Whether rows stay out whose primary keys the target holds; an upsert writes over them."""
+        return self.appends and self.way != "upsert" and not self.mapped.target.primary_key.auto_id
 
     @property
     def planned_rows(self) -> int:
@@ -59,14 +73,12 @@ class Plan(BaseModel):
     """The whole migration.
 
     Attributes:
-        way: how rows get into the target; a key of `airlift.targets.ways`.
         batches: chunks in groups; one task handles a group.
     """
 
     model_config = ConfigDict(frozen=True)
 
     migration_id: str
-    way: str
     collections: tuple[CollectionPlan, ...]
     batches: tuple[tuple[ChunkRef, ...], ...]
 

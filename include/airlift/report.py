@@ -16,7 +16,7 @@ from airlift.verification import Verification, Verifications
 
 
 class CollectionReport(BaseModel):
-    """One collection, from source to target."""
+    """One collection, from source to target; numbers as of `PartitionCounts`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -26,6 +26,7 @@ class CollectionReport(BaseModel):
     fields: dict[str, str]
     partitions: list[str]
     notes: list[str]
+    way: str
     file_format: str
     chunks: int
     rows_source: int
@@ -33,6 +34,8 @@ class CollectionReport(BaseModel):
     rows_left_out: int
     rows_planned: int
     rows_set_aside: int = 0
+    rows_present: int = 0
+    rows_replaced: int = 0
     rows_converted: int = 0
     rows_imported: int = 0
     rows_counted: int | None = None
@@ -54,8 +57,6 @@ class Report(BaseModel):
     path: str
     source: str
     target: str
-    database: str
-    way: str
     staging: str
     params: dict[str, Any]
     collections: list[CollectionReport]
@@ -66,7 +67,7 @@ class Report(BaseModel):
 
 def build_report(migration: Migration, state: str) -> Report:
     """Puts the report together from what staging holds."""
-    staging = migration.staging
+    staging, server = migration.staging, migration.server
     plan = staging.plan()
     verified = staging.read("verification.json", Verifications) if state == "done" else None
     by_name = {one.collection: one for one in verified.collections} if verified else {}
@@ -78,9 +79,8 @@ def build_report(migration: Migration, state: str) -> Report:
         written=datetime.now(UTC).isoformat(timespec="seconds"),
         path=migration.source_name,
         source=migration.source.address(),
-        target=f"{migration.server.version().name} at {address(migration.server.connection)}",
-        database=migration.target.database or "default",
-        way=plan.way,
+        target=f"{server.version().name} at {address(server.connection)}, "
+        f"database {server.database or 'default'}",
         staging=staging.folder.url,
         params=migration.params.model_dump(mode="json"),
         collections=[
@@ -100,6 +100,7 @@ def _collection(
     written = [manifest for manifest in manifests if manifest]
     created = staging.read("created.json", Created)
     records = [staging.current_import(plan.name, chunk.id) for chunk in plan.chunks if created]
+    present = sum(one.rows_present for one in written)
     imported = [record for record in records if record and record.done]
     return CollectionReport(
         source=plan.mapped.source,
@@ -108,6 +109,7 @@ def _collection(
         fields=plan.mapped.fields,
         partitions=list(plan.mapped.target.partitions),
         notes=list(plan.notes),
+        way=plan.way,
         file_format=plan.file_format,
         chunks=len(plan.chunks),
         rows_source=plan.rows,
@@ -115,6 +117,8 @@ def _collection(
         rows_left_out=plan.left_out,
         rows_planned=plan.planned_rows,
         rows_set_aside=sum(one.bad_rows for one in written),
+        rows_present=present if plan.leaves_present_rows_out else 0,
+        rows_replaced=0 if plan.leaves_present_rows_out else present,
         rows_converted=sum(one.rows for one in written),
         rows_imported=sum(one.rows for one in imported),
         rows_counted=verification.counted if verification else None,

@@ -129,17 +129,20 @@ class CollectionView:
         if state == "planned":
             return links
         converted, imported = one.rows_converted, one.rows_imported
+        expected = one.rows_planned - one.rows_set_aside - one.rows_present
         links += [
             Link("-", "set aside", one.rows_set_aside),
-            Link("=", "converted", converted, converted - one.rows_planned + one.rows_set_aside),
+            Link("-", "there already", one.rows_present),
+            Link("=", "converted", converted, converted - expected),
             Link("=", "imported", imported, imported - converted),
         ]
         if self.before:
             links.append(Link("+", "there before", self.before))
+            links.append(Link("-", "of them written over", one.rows_replaced))
         if one.rows_counted is None:
             return [*links, Link("=", "counted", 0, known=False)]
-        counted = one.rows_counted
-        return [*links, Link("=", "counted", counted, counted - imported - self.before)]
+        counted, kept = one.rows_counted, self.before - one.rows_replaced
+        return [*links, Link("=", "counted", counted, counted - imported - kept)]
 
 
 def _evidence(one: Verification) -> list[Evidence]:

@@ -20,7 +20,6 @@ from airlift.steps.index import build_indexes, load_collections, rows_to_index
 from airlift.steps.plan import make_plan
 from airlift.steps.publish import clean_staging, publish, write_report
 from airlift.steps.verify import verify
-from airlift.targets.ways import IMPORT_WAYS
 from airlift.timing import timed
 from airlift.waiting import wait_for
 
@@ -81,9 +80,7 @@ def _steps(migration: Migration, max_batches: int) -> dict[str, Any]:
 
 def move_in(migration: Migration, index: int) -> None:
     """Gets a batch into the target and waits for it."""
-    if migration.staging.plan().way not in IMPORT_WAYS:
-        write_batch(migration, index)
-        return
+    write_batch(migration, index)
     batch = BatchImport(migration, index)
     batch.submit()
     wait_for(batch.finish, lambda running: running == 0, _SERVER_SECONDS, slowest=0.5)

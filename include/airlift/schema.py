@@ -28,9 +28,13 @@ class Field(BaseModel):
         max_capacity: items of the longest ARRAY; 0 where the rows must tell.
         default: the value that the server puts where a later row has none; None for no such.
         partition_key: whether the server spreads the rows over its own partitions by this field.
+        clustering_key: whether it sorts them into segments by this field.
+        is_function_output: whether a function of the collection makes the values: they are never
+            written, nor read.
         metric_type: the metric that the source searches this vector field by.
         index: the source's own index in Milvus' words (`index_type`, `params`); None where Milvus
             has no counterpart.
+        params: what else Milvus keeps of a field: `mmap_enabled`, `enable_analyzer`, ….
     """
 
     model_config = ConfigDict(frozen=True)
@@ -45,9 +49,12 @@ class Field(BaseModel):
     default: Any = None
     primary_key: bool = False
     partition_key: bool = False
+    clustering_key: bool = False
     auto_id: bool = False
+    is_function_output: bool = False
     metric_type: str | None = None
     index: dict[str, Any] | None = None
+    params: dict[str, Any] = {}
     description: str = ""
 
     @property
@@ -80,11 +87,32 @@ class Field(BaseModel):
         return pa.field(self.name, kind, nullable=self.nullable)
 
 
+class Function(BaseModel):
+    """A function that makes fields of others, such as BM25.
+
+    Attributes:
+        type: as pymilvus' `FunctionType` spells it.
+        inputs, outputs: names of fields.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    type: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    params: dict[str, Any] = {}
+    description: str = ""
+
+
 class CollectionSchema(BaseModel):
     """A collection: its fields, partitions and settings.
 
     Attributes:
+        name: at a source that tells several databases apart with the database before it: `db.name`.
+        database: that database; "" where the source has one, and for a target.
         fields: with the dynamic field (`$meta`) as the last one where rows have values in it.
+        functions: make the fields with `is_function_output`.
         dynamic_field: whether the collection takes values without a field of their own.
         properties: as Milvus spells them, such as `collection.ttl.seconds`.
         aliases: other names that the collection is found by.
@@ -93,7 +121,9 @@ class CollectionSchema(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: str
+    database: str = ""
     fields: tuple[Field, ...]
+    functions: tuple[Function, ...] = ()
     partitions: tuple[str, ...] = ()
     dynamic_field: bool = False
     shards: int = 1
@@ -101,6 +131,11 @@ class CollectionSchema(BaseModel):
     description: str = ""
     properties: dict[str, str] = {}
     aliases: tuple[str, ...] = ()
+
+    @property
+    def plain_name(self) -> str:
+        """The name without the database."""
+        return self.name.removeprefix(f"{self.database}.") if self.database else self.name
 
     @property
     def primary_key(self) -> Field:
@@ -114,8 +149,8 @@ class CollectionSchema(BaseModel):
 
     @property
     def written(self) -> tuple[Field, ...]:
-        """The fields that are written: all but a primary key that the target makes."""
-        return tuple(field for field in self.fields if not field.auto_id)
+        """The fields that are written: all but what the target makes by itself."""
+        return tuple(one for one in self.fields if not one.auto_id and not one.is_function_output)
 
     @property
     def row_bytes(self) -> int:

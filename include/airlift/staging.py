@@ -66,6 +66,7 @@ class CreatedCollection(BaseModel):
     """A target collection as this migration made or found it.
 
     Attributes:
+        name: as the plan calls it: with its database, where that is named.
         rows_before: rows per partition that it held before (`if_exists: append`), "" the default.
         made: whether this migration made it; only then may it be dropped on a mismatch.
     """
@@ -73,18 +74,27 @@ class CreatedCollection(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: str
+    database: str = ""
     collection_id: str
     made: bool
     rows_before: dict[str, int] = {}
 
+    @property
+    def target_name(self) -> str:
+        """The collection's name within its database."""
+        return self.name.removeprefix(f"{self.database}.") if self.database else self.name
+
 
 class Created(BaseModel):
-    """`created.json`."""
+    """`created.json`.
+
+    Attributes:
+        databases: those that this migration made.
+    """
 
     model_config = ConfigDict(frozen=True)
 
-    database: str
-    database_made: bool = False
+    databases: tuple[str, ...] = ()
     collections: tuple[CreatedCollection, ...] = ()
 
     def find(self, name: str) -> CreatedCollection | None:

@@ -12,9 +12,11 @@ class PartitionCounts(BaseModel):
 
     Attributes:
         planned: live rows of the source that must arrive.
+        present: rows left out since the target held their primary keys before.
         converted: rows in the chunk files.
         imported: rows that the target said it took.
         before: rows that were there before (`if_exists: append`).
+        replaced: those of them that were written over (`write_mode: upsert`).
         counted: `count(*)` on the target.
     """
 
@@ -22,17 +24,19 @@ class PartitionCounts(BaseModel):
 
     planned: int = 0
     set_aside: int = 0
+    present: int = 0
     converted: int = 0
     imported: int = 0
     before: int = 0
+    replaced: int = 0
     counted: int = 0
 
     @property
     def agrees(self) -> bool:
         """Whether the numbers are as they must be."""
         return (
-            self.planned - self.set_aside == self.converted == self.imported
-            and self.counted == self.before + self.imported
+            self.planned - self.set_aside - self.present == self.converted == self.imported
+            and self.counted == self.before - self.replaced + self.imported
         )
 
 

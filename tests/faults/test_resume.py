@@ -247,13 +247,13 @@ def test_rows_that_were_doubled_are_found_out(place: Place) -> None:
     place.write(SMALL)
     run_until_killed(place, airlift.run, "build_indexes", kill_before=1)
     with place.migration() as migration:
-        plan = migration.staging.plan()
-        way = GrpcBulkInsert(migration.target, migration.staging.folder)
-        chunk = plan.collections[0].chunks[0]
+        [collection] = migration.staging.plan().collections
+        way = GrpcBulkInsert(migration.target(collection.mapped), migration.staging.folder)
+        chunk = collection.chunks[0]
         names = [way.file_name(f"songs/{chunk.id}/{name}.npy") for name in ("id", "vector")]
         job = way.submit("songs", "", names, "again")
         airlift.run.wait_for(lambda: way.job(job), lambda job: bool(job and job.rows), 60)
-    with pytest.raises(AirliftError, match="760 imported, 0 there before, 1,520 counted"):
+    with pytest.raises(AirliftError, match="760 imported, 0 there before, .* 1,520 counted"):
         place.run()
     state = place.client.get_load_state("songs")["state"].name
     assert state == "NotLoad"

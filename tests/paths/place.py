@@ -162,7 +162,9 @@ def local_place(milvus: Milvus, folder: Path, kind: SourceKind = MILVUS1X) -> It
     connections = KnownConnections({"milvus_default": MilvusConnection(uri=milvus.uri)})
     staging = milvus.data_dir / "staging"
     with _clean_after(milvus.client()) as client:
-        yield Place(folder, str(staging), client, connections, kind)
+        place = Place(folder, str(staging), client, connections, kind)
+        place.defaults["write_mode"] = "bulk_insert"
+        yield place
 
 
 @contextmanager
@@ -175,7 +177,7 @@ def bucket_place(milvus: MilvusOnS3, folder: Path, kind: SourceKind = MILVUS1X) 
     with _clean_after(milvus.client()) as client:
         staging = f"s3://{milvus.s3.bucket}/staging"
         place = Place(folder, staging, client, connections, kind)
-        place.defaults["staging_conn_id"] = "store"
+        place.defaults |= {"staging_conn_id": "store", "write_mode": "bulk_insert"}
         yield place
 
 

@@ -9,10 +9,19 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import orjson
+import pyarrow as pa
 import pytest
 
+from airlift.errors import Refused
 from airlift.storage import open_storage
 from localservers import Milvus, MilvusLite, MilvusOnS3
+from samples.milvus_backups import (
+    BackupCollection,
+    BackupField,
+    BackupSegment,
+    vectors,
+    write_backup,
+)
 from tests.paths.place import Place, SourceKind, bucket_place, lite_place, local_place
 from tests.real_backups import truth, unpack
 
@@ -151,30 +160,58 @@ def test_a_whole_collection_arrives_as_it_was(request, target, put):
     assert place.client.describe_index("articles", index)["index_type"] == "HNSW"
 
 
-def test_every_type_of_the_backup_arrives(place):
+def without_partitions(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Where the server puts rows into partitions by itself, only the whole can be compared."""
+    return [{name: value for name, value in row.items() if name != "partition"} for row in rows]
+
+
+def test_every_type_arrives_in_the_databases_that_it_was_in(place):
     [folder] = place.write("types")
-    report = place.run(
+    with place.database("archive") as archive:
+        report = place.run(
+            backup_url=str(folder), verify="full", index="autoindex", wait_for_index=False
+        )
+        numbers = {one["source"]: counts(one) for one in report["collections"]}
+        assert numbers == {
+            "default.codes": {1861},
+            "archive.readings": {1920},
+            "archive.blank": {0},
+        }
+        holds(place.client, "codes", truth("types", "default.codes"), "code")
+        readings = without_partitions(truth("types", "archive.readings"))
+        assert rows_of(archive, "readings", "rid", None) == readings
+        assert archive.has_collection("blank")
+
+
+def test_a_chosen_database_goes_where_the_params_say(lite):
+    [folder] = lite.write("types")
+    report = lite.run(
         backup_url=str(folder),
         verify="full",
-        mapping={"default.codes": {"target": "codes"}},
-        index="autoindex",
-        wait_for_index=False,
+        collections=["archive.*"],
+        target_database="default",
     )
-    numbers = {one["source"]: counts(one) for one in report["collections"]}
-    assert numbers == {"default.codes": {1861}, "archive.readings": {1920}, "archive.blank": {0}}
-    holds(place.client, "codes", truth("types", "default.codes"), "code")
-    # Where the server puts rows by itself, only the whole can be compared.
-    readings = truth("types", "archive.readings")
-    for row in readings:
-        row.pop("partition")
-    assert rows_of(place.client, "archive_readings", "rid", None) == readings
-
-
-def test_the_types_that_lite_has_arrive_there(lite):
-    [folder] = lite.write("types")
-    report = lite.run(backup_url=str(folder), verify="full", collections=["archive.*"])
     assert [counts(one) for one in report["collections"]] == [{0}, {1920}]
-    readings = truth("types", "archive.readings")
-    for row in readings:
-        row.pop("partition")
-    assert rows_of(lite.client, "archive_readings", "rid", None) == readings
+    readings = without_partitions(truth("types", "archive.readings"))
+    assert rows_of(lite.client, "readings", "rid", None) == readings
+
+
+def test_rows_that_share_a_key_are_refused_or_the_newest_is_kept(lite):
+    def rows(*keys: int, time: int) -> BackupSegment:
+        values = np.repeat(np.float32([[key + time] for key in keys]), 4, axis=1)
+        columns = {"id": pa.array(keys, pa.int64()), "v": vectors(values)}
+        return BackupSegment(columns=columns, times=[time] * len(keys))
+
+    fields = [BackupField("id", "INT64"), BackupField("v", "FLOAT_VECTOR", {"dim": 4})]
+    segments = [rows(1, 2, 3, time=20), rows(2, 3, 4, time=10)]
+    folder = write_backup(lite.folder / "b", [BackupCollection("twice", fields, segments)])
+    with pytest.raises(Refused, match="2 primary keys stand in several rows"):
+        lite.run(backup_url=str(folder))
+    report = lite.run(
+        backup_url=str(folder), verify="full", on_duplicate_id="keep_one", migration_id="kept"
+    )
+    [one] = report["collections"]
+    assert (one["rows_source"], one["rows_left_out"], counts(one)) == (6, 2, {4})
+    found = rows_of(lite.client, "twice", "id", None)
+    told = {row["id"]: np.frombuffer(row["v"], np.float32)[0] for row in found}
+    assert told == {1: 21, 2: 22, 3: 23, 4: 14}

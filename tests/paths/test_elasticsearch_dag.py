@@ -57,6 +57,7 @@ def conf(milvus: Milvus) -> dict[str, Any]:
         "indices": ["shop-articles"],
         "source_conn_id": "search_reader",
         "staging_url": str(Path(milvus.data_dir) / "staging"),
+        "write_mode": "bulk_insert",
         "target_conn_id": "milvus_local",
         "mapping": {"shop-articles": {"target": "shop_by_dag"}},
         "index": FLAT,

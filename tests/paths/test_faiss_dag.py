@@ -32,6 +32,7 @@ def test_a_run_brings_every_row(airflow: AirflowStandalone, milvus: Milvus, tmp_
         "scalars_url": f"{tmp_path}/songs.parquet",
         "scalars_id_column": "song",
         "staging_url": str(Path(milvus.data_dir) / "staging"),
+        "write_mode": "bulk_insert",
         "target_conn_id": "milvus_local",
         "mapping": {"songs": {"target": "faiss_dag_songs"}},
         "index": FLAT,
@@ -56,6 +57,7 @@ def test_a_hostile_file_is_refused_at_once_and_the_worker_lives_on(
     conf = {
         "index_url": str(path),
         "staging_url": str(Path(milvus.data_dir) / "staging"),
+        "write_mode": "bulk_insert",
         "target_conn_id": "milvus_local",
         "allow_lossy": True,
     }

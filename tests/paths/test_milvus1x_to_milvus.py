@@ -167,7 +167,7 @@ def test_the_report_tells_what_was_done(kinds: Kinds) -> None:
     report = kinds.report
     assert report["state"] == "done"
     assert report["target"].startswith("Milvus 2.3.5 at http://127.0.0.1:")
-    assert report["way"] == "grpc_bulk_insert"
+    assert {one["way"] for one in report["collections"]} == {"grpc_bulk_insert"}
     assert [step["step"] for step in report["steps"]] == [
         *("check", "export_meta", "copy_source", "plan", "convert", "create"),
         *("bulk_insert", "index", "load", "verify"),
@@ -521,8 +521,19 @@ def test_rows_sent_in_requests(place: Place, tmp_path: Path, write_mode: str) ->
     truth = place.write(SONGS)["songs"]
     # The target can't read this folder, and need not.
     report = place.run(write_mode=write_mode, staging_url=str(tmp_path / "staging"), verify="full")
-    assert report["way"] == write_mode
+    assert only(report)["way"] == write_mode
     assert_holds(place.client, "songs", truth)
+
+
+def test_few_rows_are_inserted_many_imported(place: Place, monkeypatch: Any) -> None:
+    """Chosen for each collection; the batch that both are in does both."""
+    monkeypatch.setattr("airlift.steps.choose_way.FEW_ROWS", 1_000)
+    truth = place.write(SONGS, replace(SONGS, name="few", rows=500))
+    report = place.run(write_mode="auto", verify="full")
+    ways = {one["source"]: one["way"] for one in report["collections"]}
+    assert ways == {"songs": "grpc_bulk_insert", "few": "insert"}
+    for name in ("songs", "few"):
+        assert_holds(place.client, name, truth[name])
 
 
 def test_binary_vectors_sent_in_requests(place: Place) -> None:
@@ -553,7 +564,7 @@ def test_milvus_lite(milvus_lite: MilvusLite, tmp_path: Path, write_mode: str) -
     with lite_place(milvus_lite, tmp_path / "milvus1x") as place:
         truth = place.write(SONGS)["songs"]
         report = place.run(write_mode=write_mode, verify="full")
-        assert report["way"] == ("insert" if write_mode == "auto" else "upsert")
+        assert only(report)["way"] == ("insert" if write_mode == "auto" else "upsert")
         assert_holds(place.client, "songs", truth)
 
 

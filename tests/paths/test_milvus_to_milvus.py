@@ -6,7 +6,7 @@ Every test reads the rows of both ends by pymilvus' own client and compares them
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from pymilvus import DataType, MilvusClient
 
 from airlift.connections import MilvusConnection
 from airlift.errors import AirliftError, Refused
+from airlift.milvus.database import MilvusDatabase
 from airlift.run import run
 from airlift.steps.convert import convert_chunk
 from localservers import Milvus, MilvusLite, MilvusOnS3
@@ -42,6 +43,7 @@ def from_milvus(milvus: Milvus) -> Iterator[MilvusClient]:
 def to_s3(milvus: Milvus, milvus_on_s3: MilvusOnS3, tmp_path: Path) -> Iterator[Place]:
     """From Milvus 2.3.5 into another one, that stores in a bucket."""
     with bucket_place(milvus_on_s3, tmp_path, MILVUS) as place:
+        place.defaults["write_mode"] = "auto"
         place.connections.servers["milvus_source"] = MilvusConnection(uri=milvus.uri)
         yield place
 
@@ -58,6 +60,7 @@ def to_lite(milvus: Milvus, milvus_lite: MilvusLite, tmp_path: Path) -> Iterator
 def from_lite(milvus: Milvus, milvus_lite: MilvusLite, tmp_path: Path) -> Iterator[Place]:
     """From Milvus Lite into Milvus 2.3.5; `client` is the target's."""
     with local_place(milvus, tmp_path, MILVUS) as place:
+        place.defaults["write_mode"] = "auto"
         place.connections.servers["milvus_source"] = MilvusConnection(uri=milvus_lite.uri)
         yield place
 
@@ -131,11 +134,14 @@ def make_songs(client: Any, name: str = "songs", rows: int = 1_000, index: bool 
     client.create_alias(name, f"{name}_alias")
 
 
-@pytest.mark.parametrize("target", ["to_s3", "to_lite"])
-def test_a_whole_collection_arrives_as_it_is(request, from_milvus, target):
+@pytest.mark.parametrize(
+    ("target", "way"), [("to_s3", "bulk_insert"), ("to_s3", "insert"), ("to_lite", "insert")]
+)
+def test_a_whole_collection_arrives_as_it_is(request, from_milvus, target, way):
     place = request.getfixturevalue(target)
     make_songs(from_milvus)
-    [collection] = place.run(collections=["songs"], verify="full", index="source")["collections"]
+    params = {"collections": ["songs"], "verify": "full", "index": "source", "write_mode": way}
+    [collection] = place.run(**params)["collections"]
     assert collection["rows_counted"] == collection["verification"]["compared"] == 980
     for partition in ("_default", "rock"):
         ours = rows_of(from_milvus, "songs", partition=partition)
@@ -270,6 +276,94 @@ def test_an_empty_collection_and_many_at_once(from_milvus, to_s3):
     for number in range(4):
         name = f"many_{number}"
         assert rows_of(to_s3.client, name) == rows_of(from_milvus, name)
+
+
+@pytest.fixture
+def two_databases(milvus: Milvus, to_s3: Place) -> Iterator[dict[str, MilvusClient]]:
+    """Clients of two databases of the source; in the end both servers have `default` only."""
+    with ExitStack() as stack:
+        clients = {}
+        for name in ("north", "south"):
+            stack.enter_context(closing(milvus.client())).create_database(name)
+            clients[name] = stack.enter_context(closing(MilvusClient(uri=milvus.uri, db_name=name)))
+        yield clients
+        target = to_s3.connections.servers["milvus_default"]
+        for server in (MilvusConnection(uri=milvus.uri), target):
+            for name in set(MilvusDatabase(server).databases()) - {"default"}:
+                _drop_database(server, name)
+
+
+def _drop_database(server: MilvusConnection, name: str) -> None:
+    with closing(MilvusDatabase(server, name)) as database:
+        for collection in database.collections():
+            for alias in database.aliases(collection):
+                database.client.drop_alias(alias)
+            database.drop(collection)
+    with closing(MilvusDatabase(server)) as database:
+        database.client.drop_database(name)
+
+
+def test_all_databases_at_once(two_databases, to_s3):
+    """Ten collections, those of the two databases with the same names."""
+    for client in two_databases.values():
+        for number in range(5):
+            make_songs(client, f"songs_{number}", 60, index=number > 0)
+    mapping = {"south.songs_4": {"database": "east", "target": "moved", "aliases": []}}
+    report = to_s3.run(
+        source_database="*", collections=["north.*", "south.*"], mapping=mapping, verify="full"
+    )
+    names = [f"{name}.songs_{number}" for name in two_databases for number in range(5)]
+    expected = {name: name for name in names} | {"south.songs_4": "east.moved"}
+    assert {one["source"]: one["target"] for one in report["collections"]} == expected
+    for source, target in expected.items():
+        (ours, name), (database, moved) = source.split("."), target.split(".")
+        where = to_s3.connections.servers["milvus_default"].model_copy(
+            update={"database": database}
+        )
+        with closing(MilvusDatabase(where)) as there:
+            found = rows_of(there.client, moved)
+            assert there.aliases(moved) == ([] if moved == "moved" else [f"{name}_alias"])
+        if name != "songs_0":
+            assert found == rows_of(two_databases[ours], name)
+        assert len(found) == 58
+    assert two_databases["north"].get_load_state("songs_0")["state"].name == "NotLoad"
+    with pytest.raises(Refused, match=r"would all become 'default\.songs_1'"):
+        to_s3.run(
+            source_database="*",
+            collections=["*.songs_1"],
+            mapping={name: {"database": "default"} for name in names if name.endswith("_1")},
+            migration_id="both_into_one",
+        )
+
+
+@pytest.mark.parametrize("way", ["bulk_insert", "insert"])
+def test_a_second_run_brings_what_is_new(from_milvus, to_s3, way):
+    """`append` leaves the rows that are there as they are, `upsert` writes over them."""
+    make_songs(from_milvus, "again", 300)
+    first = rows_of(from_milvus, "again")
+    to_s3.run(collections=["again"], write_mode=way)
+    changed = {**first[-493], "title": "changed since"}
+    new = [{**changed, "id": 10**6 + n, "title": f"new {n}"} for n in range(40)]
+    from_milvus.upsert("again", [changed])
+    from_milvus.insert("again", new[:30])
+    from_milvus.insert("again", new[30:], partition_name="rock")
+    topped_up = {"collections": ["again"], "if_exists": "append", "verify": "full"}
+    report = to_s3.run(**topped_up, write_mode=way, migration_id=f"{to_s3.migration_id}_2")
+    [collection] = report["collections"]
+    told = [collection[f"rows_{what}"] for what in ("planned", "present", "imported", "counted")]
+    assert told == [334, 294, 40, 334]
+    assert rows_of(to_s3.client, "again") == first | {row["id"]: row for row in new}
+
+    report = to_s3.run(**topped_up, write_mode="upsert", migration_id=f"{to_s3.migration_id}_3")
+    [collection] = report["collections"]
+    told = [collection[f"rows_{what}"] for what in ("planned", "replaced", "imported", "counted")]
+    assert told == [334] * 4
+    for partition in ("_default", "rock"):
+        theirs = rows_of(to_s3.client, "again", partition=partition)
+        assert theirs == rows_of(from_milvus, "again", partition=partition)
+    # And once more changes nothing.
+    to_s3.run(**topped_up, write_mode=way, migration_id=f"{to_s3.migration_id}_4")
+    assert rows_of(to_s3.client, "again") == rows_of(from_milvus, "again")
 
 
 def test_what_cannot_work_is_said_at_once(from_milvus, to_s3):

@@ -63,6 +63,7 @@ def place_on(
     connections = KnownConnections({"milvus_default": target})
     client = MilvusClient(uri=server.grpc_address, token=server.token, dedicated=True)
     place = Place(folder, staging_url, client, connections)
+    place.defaults["write_mode"] = "bulk_insert"
     if s3:
         connections.buckets["store"] = bucket_of(s3)
         place.defaults["staging_conn_id"] = "store"
@@ -120,7 +121,7 @@ def own_jobs(server: RestImportServer) -> list[Any]:
 def test_into_milvus_that_stores_locally(server, place, file_format):
     truth = place.write(SONGS)
     report = place.run(**CHUNKED, file_format=file_format, verify="full")
-    assert report["way"] == "rest_import" and report["target"].startswith("Milvus 2.6")
+    assert only(report)["way"] == "rest_import" and report["target"].startswith("Milvus 2.6")
     assert only(report)["chunks"] == 4
     assert only(report)["rows_counted"] == LIVE == only(report)["rows_imported"]
     assert_holds(place.client, "songs", truth["songs"])
@@ -155,7 +156,7 @@ def test_into_zilliz_cloud(cloud, s3_server):
     truth = place.write(SONGS)
     report = place.run(**CHUNKED)
     assert report["target"].startswith("Zilliz Cloud (Milvus 2.6) at ")
-    assert report["way"] == "rest_import"
+    assert only(report)["way"] == "rest_import"
     assert only(report)["rows_counted"] == LIVE
     assert_holds(place.client, "songs", truth["songs"])
     creates = [one for one in server.requests if one["path"].endswith("/create")]
@@ -361,7 +362,7 @@ def test_a_job_that_the_server_forgot_is_not_sent_again(server, place):
             BatchImport(migration, 0).submit()
         assert own_jobs(server) == []
         # What it says helps: without the collection nothing is in doubt.
-        migration.target.drop("songs")
+        migration.server.drop("songs")
     report = place.run()
     assert only(report)["rows_counted"] == 450 and len(own_jobs(server)) == 1
 

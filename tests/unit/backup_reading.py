@@ -59,7 +59,7 @@ class Read:
 def plain(batch: pa.RecordBatch, schema: CollectionSchema) -> list[dict[str, Any]]:
     """Rows with numbers of single precision as their bytes, and JSON as what it says."""
     columns = {}
-    for field in schema.fields:
+    for field in schema.written:
         column = batch.column(field.name)
         values = column.to_pylist()
         if field.type in (DataType.FLOAT, DataType.FLOAT_VECTOR):

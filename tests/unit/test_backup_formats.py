@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
 import struct
 from pathlib import Path
@@ -244,6 +245,36 @@ def test_a_packed_field_that_the_schema_lacks(tmp_path):
             Read(source_of(folder))
 
 
+def test_functions_come_along_and_what_they_make_is_not_read(tmp_path):
+    fields = [
+        BackupField(
+            "text", "VARCHAR", {"max_length": 20, "enable_analyzer": True, "mmap.enabled": True}
+        ),
+        BackupField("made", "SPARSE_FLOAT_VECTOR", more={"is_function_output": True}),
+    ]
+    columns = {"text": pa.array(["a b", "c"]), "made": pa.array([sparse((1, 0.5)), sparse()])}
+    folder = backup(tmp_path, segment([1, 2], columns=columns), fields=fields)
+    path = folder / "meta" / "full_meta.json"
+    told = {"name": "bm25", "type": 1, "params": [{"key": "k1", "value": "1.2"}]}
+    told |= {"input_field_names": ["text"], "output_field_names": ["made"]}
+    meta = json.loads(path.read_text())
+    meta["collection_backups"][0]["schema"]["functions"] = [told]
+    path.write_text(json.dumps(meta))
+    read = Read(source_of(folder))
+    schema = read.collections["c"].collection_schema
+    [function] = schema.functions
+    assert (function.type, function.inputs, function.outputs) == ("BM25", ("text",), ("made",))
+    made = schema.fields[3]
+    assert (made.is_function_output, made.metric_type) == (True, "BM25")
+    assert schema.fields[2].params == {"enable_analyzer": "True", "mmap_enabled": True}
+    assert read.rows["c"][0] == {
+        "partition": "_default",
+        "id": 1,
+        "v": struct.pack("<f", 1) * 4,
+        "text": "a b",
+    }
+
+
 # --- deletes -------------------------------------------------------------------------------------
 
 FORMS = ["json", "columns", "commas", "parquet"]
@@ -418,7 +449,10 @@ def test_databases_come_into_the_name_where_they_differ(tmp_path):
     alike = write_backup(tmp_path / "one", [one("a", "sales"), one("b", "sales")])
     assert set(Read(source_of(alike)).rows) == {"a", "b"}
     differ = write_backup(tmp_path / "two", [one("a", "sales"), one("a", "")])
-    assert set(Read(source_of(differ)).rows) == {"sales.a", "default.a"}
+    read = Read(source_of(differ))
+    assert set(read.rows) == {"sales.a", "default.a"}
+    schema = read.collections["sales.a"].collection_schema
+    assert (schema.database, schema.plain_name) == ("sales", "a")
 
 
 # --- files ---------------------------------------------------------------------------------------

@@ -192,8 +192,8 @@ def _collection(meta: Any) -> Any:
 
 REFUSALS: list[tuple[Any, str]] = [
     (
-        lambda meta: _collection(meta)["schema"].update(functions=[{"name": "bm25"}]),
-        "functions ['bm25']",
+        lambda meta: _collection(meta)["schema"].update(functions=[{"name": "f", "type": 9}]),
+        "function 'f' is of the type 9",
     ),
     (
         lambda meta: _collection(meta)["schema"].update(struct_array_fields=[{"name": "s"}]),

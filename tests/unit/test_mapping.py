@@ -41,10 +41,13 @@ def reasons(*collections: SourceCollection, **params: Any) -> list[str]:
     return refused.value.reasons
 
 
-def test_without_a_mapping_all_comes_along_unchanged():
+def test_without_a_mapping_all_comes_along_and_the_dynamic_field_is_on():
     source = collection(partitions=("rock",), shards=3, consistency_level="Strong")
     one = mapped(source)[0]
-    assert one.target == source.collection_schema
+    dynamic = source.collection_schema.model_copy(update={"dynamic_field": True})
+    assert one.target == dynamic
+    off = mapped(source, mapping={"songs": {"dynamic_field": False}})[0]
+    assert off.target == source.collection_schema
     assert one.fields == {name: name for name in ("id", "vector", "year", "title")}
     assert one.partitions == {"": "", "rock": "rock"}
     assert (one.source, one.alias, one.notes) == ("songs", "", ())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from airlift.datatypes import DataType
 from airlift.milvus.rows import KeyRange
-from airlift.schema import Field
+from airlift.schema import CollectionSchema, Field
 from airlift.sources.milvus.cutting import spans
 
 NUMBER = Field(name="id", type=DataType.INT64, primary_key=True)
@@ -38,7 +38,8 @@ class Pages:
 @given(keys, st.integers(1, 20), st.integers(1, 25), st.randoms(use_true_random=False))
 def test_every_key_is_in_one_range(key_and_keys, page_rows, size, random):
     key, held = key_and_keys
-    found = list(spans(Pages(held, page_rows, random), "c", key, None, "", size))  # type: ignore[arg-type]
+    schema = CollectionSchema(name="c", fields=(key,))
+    found = list(spans(Pages(held, page_rows, random), schema, None, "", size))  # type: ignore[arg-type]
     inside = [
         [one for one in held if (span.after is None or one > span.after) and one <= span.until]
         for span in found

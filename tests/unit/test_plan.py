@@ -21,7 +21,13 @@ def planned(name: str, sizes: list[int]) -> CollectionPlan:
     target = EVERY_TYPE.model_copy(update={"name": name})
     mapped = MappedCollection(source=name, target=target, fields={}, partitions={"": ""})
     return CollectionPlan(
-        mapped=mapped, file_format="numpy", rows=9, deleted=0, left_out=0, chunks=chunks
+        mapped=mapped,
+        way="insert",
+        file_format="numpy",
+        rows=9,
+        deleted=0,
+        left_out=0,
+        chunks=chunks,
     )
 
 
@@ -61,7 +67,7 @@ def test_small_migrations_are_one_batch_and_none_is_no_batch():
 def test_a_plan_finds_its_chunks():
     one, two = planned("a", [BATCH_BYTES, 1]), planned("b", [1])
     batches = group_chunks([one, two], 9, BATCH_BYTES)
-    plan = Plan(migration_id="m", way="insert", collections=(one, two), batches=batches)
+    plan = Plan(migration_id="m", collections=(one, two), batches=batches)
     again = Plan.model_validate_json(plan.model_dump_json())
     assert again == plan
     assert again.batch(0) == [(one, one.chunks[0])]

@@ -103,6 +103,7 @@ def collection(name: str = "images", rows: int = 1_234_567, **changes) -> Collec
         "rows_counted": rows,
         "bytes": 1_270_000_000,
         "convert_seconds": 2.0,
+        "way": "grpc_bulk_insert",
         "verification": verification,
     }
     return CollectionReport.model_validate(values | changes)
@@ -121,8 +122,6 @@ def report(*collections: CollectionReport, state: str = "done", **changes) -> Re
         "path": "milvus1x",
         "source": "s3://old/tables",
         "target": "Milvus 2.3.5",
-        "database": "shop",
-        "way": "grpc_bulk_insert",
         "staging": "s3://bucket/airlift/nightly_7",
         "params": {"verify": "full", "mapping": {"images": {"target": "x"}}, "meta_url": ""},
         "collections": collections,
@@ -233,10 +232,10 @@ def test_no_name_breaks_out_of_the_page():
     verified = good.verification.model_copy(
         update={"partitions": {HOSTILE: good.verification.partitions[""]}, "problems": (HOSTILE,)}
     )
-    names = dict.fromkeys(("source", "target", "alias", "file_format"), HOSTILE)
+    names = dict.fromkeys(("source", "target", "alias", "way", "file_format"), HOSTILE)
     update = names | {"notes": [HOSTILE], "fields": {HOSTILE: HOSTILE}, "verification": verified}
     one = good.model_copy(update=update)
-    texts = ("migration_id", "written", "path", "source", "target", "database", "way", "staging")
+    texts = ("migration_id", "written", "path", "source", "target", "staging")
     step = steps()[0].model_copy(update={"step": HOSTILE})
     hostile = {"params": {HOSTILE: HOSTILE, "deep": {"x": [HOSTILE]}}, "steps": [step]}
     for state in ("done", "planned", HOSTILE):

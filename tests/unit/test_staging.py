@@ -35,7 +35,6 @@ def manifest(chunk: str = "1", **changes) -> Manifest:
 
 def created(collection_id: str) -> Created:
     return Created(
-        database="d",
         collections=(CreatedCollection(name="c", collection_id=collection_id, made=True),),
     )
 

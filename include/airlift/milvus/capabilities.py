@@ -5,7 +5,7 @@ Sources: Milvus' release notes and `FACTS` measured on 2.3.5 and Milvus Lite 3.2
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from airlift.datatypes import DataType
 from airlift.milvus.client import ServerVersion
@@ -21,6 +21,13 @@ _TYPES_2_3 = _TYPES_2_4 - {
 _TYPES_2_2_9 = _TYPES_2_3 - {DataType.ARRAY}
 _TYPES_2_2 = _TYPES_2_2_9 - {DataType.JSON}
 
+_SCALAR_INDEXES_2_2 = frozenset({"STL_SORT", "Trie", "marisa-trie"})
+_SCALAR_INDEXES_2_4 = _SCALAR_INDEXES_2_2 | {"INVERTED", "AUTOINDEX"}
+_SCALAR_INDEXES_2_5 = _SCALAR_INDEXES_2_4 | {"BITMAP"}
+_SCALAR_INDEXES_2_6 = _SCALAR_INDEXES_2_5 | {"NGRAM"}
+
+_ANALYZER = frozenset({"enable_analyzer", "analyzer_params", "enable_match"})
+
 
 @dataclass(frozen=True)
 class Capabilities:
@@ -32,6 +39,11 @@ class Capabilities:
         nullable: whether a scalar field may have no value in a row.
         nullable_vectors: whether a vector field may.
         defaults: whether a scalar field may have a default value.
+        dynamic_field: whether rows may have values without a field of their own.
+        functions: the kinds of functions that make fields of others.
+        scalar_indexes: the index types for scalar fields.
+        clustering_keys: whether a field may be the clustering key.
+        field_params: of `Field.params`, those that it knows.
         partition_keys: whether a field may be the partition key.
         upserts_partition_keys: whether an upsert puts rows where their partition key belongs.
         most_vectors: vector fields that a collection may have.
@@ -46,6 +58,11 @@ class Capabilities:
     nullable: bool = False
     nullable_vectors: bool = False
     defaults: bool = False
+    dynamic_field: bool = True
+    functions: frozenset[str] = frozenset()
+    scalar_indexes: frozenset[str] = _SCALAR_INDEXES_2_2
+    clustering_keys: bool = True
+    field_params: frozenset[str] = frozenset()
     partition_keys: bool = True
     upserts_partition_keys: bool = True
     most_vectors: int = 10  # 4 unless proxy.maxVectorFieldNum says more
@@ -78,26 +95,50 @@ _LITE = Capabilities(
     defaults=True,
     # It takes vector fields without a value, but keeps zeros for them (3.2.2).
     nullable_vectors=False,
+    functions=frozenset({"BM25"}),
+    scalar_indexes=frozenset(),
+    field_params=_ANALYZER,
+    clustering_keys=False,
     counts_partitions=False,
     ordered_pages=False,
     default_index=_SPARSE_INDEX,
 )
 _REST_WAYS = ("rest_import", "insert", "upsert")
-_ZILLIZ = Capabilities(_REST_WAYS, _TYPES_2_6, nullable=True, defaults=True, nullable_vectors=True)
+_2_4 = Capabilities(
+    _REST_WAYS,
+    _TYPES_2_4,
+    scalar_indexes=_SCALAR_INDEXES_2_4,
+    field_params=frozenset({"mmap_enabled"}),
+)
+_2_5 = replace(
+    _2_4,
+    nullable=True,
+    defaults=True,
+    functions=frozenset({"BM25"}),
+    scalar_indexes=_SCALAR_INDEXES_2_5,
+    field_params=_ANALYZER | {"mmap_enabled"},
+)
+_2_6 = replace(
+    _2_5,
+    data_types=_TYPES_2_6,
+    functions=frozenset({"BM25", "TEXTEMBEDDING", "MINHASH"}),
+    scalar_indexes=_SCALAR_INDEXES_2_6,
+    field_params=_ANALYZER | {"mmap_enabled", "multi_analyzer_params", "warmup"},
+)
+_3_0 = replace(_2_6, nullable_vectors=True)
+_ZILLIZ = _3_0
 _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
-    (
-        (3, 0),
-        Capabilities(_REST_WAYS, _TYPES_2_6, nullable=True, defaults=True, nullable_vectors=True),
-    ),
-    ((2, 6), Capabilities(_REST_WAYS, _TYPES_2_6, nullable=True, defaults=True)),
-    ((2, 5), Capabilities(_REST_WAYS, _TYPES_2_4, nullable=True, defaults=True)),
-    ((2, 4), Capabilities(_REST_WAYS, _TYPES_2_4)),
+    ((3, 0), _3_0),
+    ((2, 6), _2_6),
+    ((2, 5), _2_5),
+    ((2, 4), _2_4),
     (
         (2, 3),
         Capabilities(
             ("grpc_bulk_insert", "insert", "upsert"),
             _TYPES_2_3,
             most_vectors=1,
+            clustering_keys=False,
             # 2.3.5 takes another field for the key, so filters miss the rows; see
             # https://github.com/milvus-io/milvus/pull/30772 (February 2024).
             upserts_partition_keys=False,
@@ -110,6 +151,7 @@ _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
             ("grpc_bulk_insert", "insert"),
             _TYPES_2_2_9,
             most_vectors=1,
+            clustering_keys=False,
             default_index=_BINARY_INDEX,
         ),
     ),
@@ -119,6 +161,8 @@ _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
             ("grpc_bulk_insert", "insert"),
             _TYPES_2_2,
             most_vectors=1,
+            dynamic_field=False,
+            clustering_keys=False,
             databases=False,
             partition_keys=False,
             default_index=_BINARY_INDEX,

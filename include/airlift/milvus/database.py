@@ -14,7 +14,7 @@ from airlift.errors import AirliftError
 from airlift.milvus.client import ServerVersion, close, connect, explaining, server_version
 from airlift.milvus.scalar_slots import SCALAR_SLOTS
 from airlift.params import IndexParams
-from airlift.schema import CollectionSchema, Field
+from airlift.schema import CollectionSchema, Field, Function
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -93,6 +93,8 @@ class MilvusDatabase:
                 if field.is_dynamic:
                     continue  # the server makes it by itself
                 made.add_field(**_field_arguments(field))
+            for function in schema.functions:
+                made.add_function(_function(function))
             self.call(
                 f"make the collection {schema.name!r}",
                 self.client.create_collection,
@@ -122,8 +124,8 @@ class MilvusDatabase:
 
     def aliases(self, name: str) -> list[str]:
         """The aliases of a collection."""
-        told = self.call(f"list the aliases of {name!r}", self.client.list_aliases, name)
-        return list(told["aliases"])
+        # 2.3.5's list_aliases looks in the default database only.
+        return list(self.describe(name).get("aliases") or ())
 
     def indexes(self, name: str) -> dict[str, dict[str, Any]]:
         """What the server tells of each index, by field."""
@@ -146,16 +148,14 @@ class MilvusDatabase:
         self.call(f"make the database {name!r}", self.client.create_database, name)
 
     def create_index(self, name: str, field: Field, index: IndexParams) -> None:
-        """Begins to build an index on a vector field; one that is there already stays."""
+        """Begins to build an index on a field; one that is there already stays."""
         if self.call(f"look at indexes of {name!r}", self.client.list_indexes, name, field.name):
             return
         params = self.client.prepare_index_params()
-        params.add_index(
-            field.name,
-            index_type=index.index_type,
-            metric_type=field.metric_type or TYPES[field.type].metric_types[0],
-            params=index.params,
-        )
+        metric = {}
+        if field.is_vector:
+            metric = {"metric_type": field.metric_type or TYPES[field.type].metric_types[0]}
+        params.add_index(field.name, index_type=index.index_type, params=index.params, **metric)
         action = f"index the field {field.name!r} of {name!r}"
         self.call(action, self.client.create_index, name, params, sync=False)
 
@@ -267,7 +267,23 @@ def _field_arguments(field: Field) -> dict[str, Any]:
         arguments["default_value"] = _default_message(field)
     if field.partition_key:
         arguments["is_partition_key"] = True
-    return arguments
+    if field.clustering_key:
+        arguments["is_clustering_key"] = True
+    return arguments | field.params
+
+
+def _function(function: Function) -> Any:
+    from pymilvus import Function as MilvusFunction
+    from pymilvus import FunctionType
+
+    return MilvusFunction(
+        name=function.name,
+        function_type=FunctionType[function.type],
+        input_field_names=list(function.inputs),
+        output_field_names=list(function.outputs),
+        description=function.description,
+        params=function.params,
+    )
 
 
 def _default_message(field: Field) -> Any:

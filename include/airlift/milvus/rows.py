@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from pymilvus.client.call_context import _api_level_md
 from pymilvus.client.utils import check_status
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
@@ -24,6 +27,7 @@ from airlift.schema import Field
 from airlift.vectors import query_vector
 
 _PAGE_BYTES = 8 << 20
+_KEYS_A_QUERY = 4096
 _MAX_PAGE_ROWS = 16_384  # Milvus' quotaAndLimits.limits.maxQueryResultWindow
 # Milvus 2.3.5 reads past the end of unindexed binary vectors; large pages make it crash.
 _MAX_BINARY_PAGE_ROWS = 512
@@ -124,6 +128,7 @@ class MilvusRows:
         key: Field,
         keys: Sequence[Any],
         strong: bool = False,
+        partition: str | None = None,
     ) -> pa.RecordBatch:
         """The rows with those primary keys, in no special order.
 
@@ -133,15 +138,37 @@ class MilvusRows:
         consistency = _STRONG if strong else _EVENTUALLY
         expression = _is_one_of(key, keys)
         try:
-            return self._query(name, fields, expression, len(keys), consistency=consistency)
+            return self._query(name, fields, expression, len(keys), partition, consistency)
         except TooLarge:
             if len(keys) < 2:
                 raise
         half = len(keys) // 2
         parts = [
-            self.by_key(name, fields, key, some, strong) for some in (keys[:half], keys[half:])
+            self.by_key(name, fields, key, some, strong, partition)
+            for some in (keys[:half], keys[half:])
         ]
         return pa.concat_batches(parts)
+
+    def held(
+        self,
+        name: str,
+        key: Field,
+        keys: pa.Array,
+        partition: str | None = None,
+        strong: bool = False,
+    ) -> npt.NDArray[np.bool_]:
+        """For each of those primary keys, whether the collection (or the partition) has it.
+
+        Args:
+            strong: as of `by_key`.
+        """
+        marks = np.zeros(len(keys), dtype=np.bool_)
+        for start in range(0, len(keys), _KEYS_A_QUERY):
+            part = keys.slice(start, _KEYS_A_QUERY)
+            found = self.by_key(name, (key,), key, part.to_pylist(), strong, partition)
+            known = pc.is_in(part, found.column(key.name))
+            marks[start : start + len(part)] = known.to_numpy(zero_copy_only=False)
+        return marks
 
     def scan(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 
 from airlift.datatypes import DataType
 from airlift.fingerprint import combined, fingerprint, from_text, to_text
+from airlift.formats import FORMATS
 from airlift.migration import Migration
 from airlift.milvus.rows import Hit, MilvusRows
 from airlift.plan import CollectionPlan
@@ -59,10 +61,10 @@ def compare_sample(
     if key.auto_id:
         return {}
     sample = sample.sort_by(key.name)
-    rows = MilvusRows(migration.target)
+    rows = MilvusRows(migration.target(collection.mapped))
     keys = sample.column(key.name).to_pylist()
     answers = [
-        rows.by_key(collection.name, schema.written, key, keys[start : start + _KEYS_A_QUERY])
+        rows.by_key(schema.name, schema.written, key, keys[start : start + _KEYS_A_QUERY])
         for start in range(0, len(keys), _KEYS_A_QUERY)
     ]
     found = pa.Table.from_batches(answers, schema=schema.arrow).sort_by(key.name).combine_chunks()
@@ -102,6 +104,8 @@ def compare_search(
     schema = collection.mapped.target
     found = {"searched": 0, "found_at_once": 0, "found_first": 0}
     for field in schema.vectors:
+        if field.is_function_output:
+            continue  # the target's own making
         # A row without a vector, or with one of zeros only, can't be found by it.
         chosen = left = _spread(sample.filter(_searchable(field, sample.column(field.name))))
         found["searched"] += chosen.num_rows
@@ -140,10 +144,12 @@ def _find_themselves(
     """For each row, whether a search for its vector finds it first."""
     if rows.num_rows == 0:
         return []
-    key = collection.mapped.target.primary_key
+    schema = collection.mapped.target
+    key = schema.primary_key
     vectors = rows.column(field.name).to_pylist()
     keys = [None] * len(vectors) if key.auto_id else rows.column(key.name).to_pylist()
-    hits = MilvusRows(migration.target).search(collection.name, field, vectors, effort, key)
+    target = MilvusRows(migration.target(collection.mapped))
+    hits = target.search(schema.name, field, vectors, effort, key)
     return [_is_first(field, *one) for one in zip(vectors, keys, hits, strict=True)]
 
 
@@ -170,22 +176,24 @@ def compare_all(
     migration: Migration, collection: CollectionPlan, before: int, problems: list[str]
 ) -> dict[str, Any]:
     """Reads every row back and compares the fingerprint and the number of distinct keys."""
-    if before:
+    schema = collection.mapped.target
+    if before and schema.primary_key.auto_id:
         problems.append(
-            "verify full can't tell the rows of this migration from those that were there before; "
-            "use verify sample with if_exists append"
+            "verify full can't tell the rows of this migration from those that were there before: "
+            "the target makes the primary keys (auto_id); use verify sample"
         )
         return {}
-    schema = collection.mapped.target
     staging = migration.staging
     manifests = [staging.manifest(collection.name, chunk.id) for chunk in collection.chunks]
     ours = combined(*(from_text(one.fingerprint) for one in manifests if one))
     expected = sum(one.rows for one in manifests if one)
     theirs = read = 0
     written = [field.name for field in schema.written]
-    for page in MilvusRows(migration.target).scan(
-        collection.name, schema.written, schema.primary_key
-    ):
+    rows = MilvusRows(migration.target(collection.mapped))
+    pages = rows.scan(schema.name, schema.written, schema.primary_key)
+    if before:
+        pages = _own_rows(migration, collection, rows)
+    for page in pages:
         read += page.num_rows
         theirs = combined(theirs, fingerprint(page.select(written)))
     if read != expected:
@@ -202,3 +210,17 @@ def compare_all(
         "fingerprint_source": to_text(ours),
         "fingerprint_target": to_text(theirs),
     }
+
+
+def _own_rows(
+    migration: Migration, collection: CollectionPlan, rows: MilvusRows
+) -> Iterator[pa.RecordBatch]:
+    """The rows with the primary keys of the chunk files, of a collection that has others too."""
+    schema = collection.mapped.target
+    key = schema.primary_key
+    read = FORMATS[collection.file_format].read
+    for chunk in collection.chunks:
+        folder = migration.staging.chunk_folder(collection.name, chunk.id)
+        for batch in read(folder, schema, _KEYS_A_QUERY):
+            keys = batch.column(key.name).to_pylist()
+            yield rows.by_key(schema.name, schema.written, key, keys)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,9 @@ from airlift.sources.base import BadRows
 from airlift.storage import Storage
 from airlift.transform import Transform, Unfit
 from airlift.unique_keys import KeyHashes
+
+if TYPE_CHECKING:
+    from airlift.steps.present_rows import PresentRows
 
 SAMPLE_ROWS = 1000
 """Rows of a collection that are kept aside to be compared with what the target returns."""
@@ -132,6 +135,8 @@ class _Conversion:
         self._sample_at = np.unique(np.linspace(0, max(chunk.rows - 1, 0), wanted).astype(np.int64))
         self._sample: list[pa.RecordBatch] = []
         self._longest = LongestValues(self._fields)
+        self._present_rows = _present_rows(migration, collection, chunk)
+        self._present = 0
         self._key_hashes = None if collection.keys_unique or not self._key else KeyHashes()
 
     def run(self, folder: Storage) -> Manifest:
@@ -161,9 +166,10 @@ class _Conversion:
         sampled = self._sample_at[(self._sample_at >= before) & (self._sample_at < self._read)]
         converted, unfit = self._transform.apply(batch)
         marks = self._set_bad_rows_aside(batch, converted, unfit)
+        marks = self._with_present_rows(converted, marks)
         if marks is not None:
             good = ~marks
-            # A sampled row that is set aside gives way to nothing: the others are enough.
+            # A sampled row that stays out gives way to nothing: the others are enough.
             sampled = np.array(
                 [before + good[: at - before].sum() for at in sampled if good[at - before]],
                 dtype=np.int64,
@@ -184,6 +190,20 @@ class _Conversion:
             self._keys += [extremes["min"], extremes["max"]]
         self._writer.write(converted)
         self._rows += converted.num_rows
+
+    def _with_present_rows(
+        self, converted: pa.RecordBatch, marks: npt.NDArray[np.bool_] | None
+    ) -> npt.NDArray[np.bool_] | None:
+        """Counts the rows that the target holds already; marks them too if they stay out."""
+        if not self._present_rows:
+            return marks
+        present = self._present_rows.marks(converted)
+        if marks is not None:
+            present &= ~marks
+        self._present += int(present.sum())
+        if not self._collection.leaves_present_rows_out:
+            return marks
+        return present if marks is None else marks | present
 
     def _set_bad_rows_aside(
         self, batch: pa.RecordBatch, converted: pa.RecordBatch, unfit: Unfit
@@ -240,7 +260,8 @@ class _Conversion:
             chunk=self._chunk.id,
             rows_read=self._read,
             rows=self._rows,
-            bad_rows=self._read - self._rows,
+            bad_rows=sum(len(one.reasons) for one in self._bad),
+            rows_present=self._present,
             bytes=sum(file.size for file in files),
             files=tuple(files),
             fingerprint=to_text(self._fingerprint),
@@ -251,6 +272,16 @@ class _Conversion:
             seconds=seconds,
             fingerprint_seconds=self._fingerprint_seconds,
         )
+
+
+def _present_rows(
+    migration: Migration, collection: CollectionPlan, chunk: Chunk
+) -> PresentRows | None:
+    if not collection.appends:
+        return None  # and no client of the target is imported, which takes seconds
+    from airlift.steps.present_rows import PresentRows
+
+    return PresentRows.of(migration, collection, chunk)
 
 
 def _write_table(folder: Storage, name: str, table: pa.Table) -> None:

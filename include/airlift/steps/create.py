@@ -36,17 +36,13 @@ def create(migration: Migration) -> dict[str, Any]:
     schemas = {one.name: _converted_schema(migration, one) for one in plan.collections}
     _tell_changes(migration)
     migration.source.finish()  # every row is read
-    made_database = False
-    if not migration.database_exists():
-        migration.server.create_database(migration.params.target_database)
-        made_database = True
     # Read before this run's own record is written: it tells what earlier attempts made.
-    earlier = forget_lost_collections(migration)
-    created = Created(
-        database=migration.params.target_database,
-        database_made=made_database or bool(earlier and earlier.database_made),
-        collections=earlier.collections if earlier else (),
-    )
+    created = forget_lost_collections(migration) or Created()
+    for database in sorted({one.mapped.database for one in plan.collections}):
+        if not migration.database_exists(database):
+            migration.server.create_database(database)
+            made = (*created.databases, database)
+            created = created.model_copy(update={"databases": made})
     for collection in plan.collections:
         if created.find(collection.name) is None:
             refuse_repeated_keys(migration, collection)
@@ -54,7 +50,8 @@ def create(migration: Migration) -> dict[str, Any]:
             created = created.model_copy(update={"collections": (*created.collections, one)})
             migration.staging.write("created.json", created)
         # A run that was killed between the two may have left partitions out.
-        migration.target.create(schemas[collection.name])
+        migration.target(collection.mapped).create(schemas[collection.name])
+    migration.staging.write("created.json", created)
     return {
         "made": [one.name for one in created.collections if one.made],
         "found": [one.name for one in created.collections if not one.made],
@@ -105,32 +102,38 @@ def _create_collection(
     migration: Migration, collection: CollectionPlan, schema: CollectionSchema
 ) -> CreatedCollection:
     """Makes a collection, or finds the one to append to."""
-    target, name = migration.target, collection.name
+    target, name = migration.target(collection.mapped), collection.target_name
     if target.exists(name):
         if migration.params.if_exists is IfExists.FAIL:
             raise AirliftError(
-                f"the collection {name!r} has come into being on the target since it was planned; "
-                "rename or drop it, then clear the task create"
+                f"the collection {collection.name!r} has come into being on the target since it "
+                "was planned; rename or drop it, then clear the task create"
             )
         if migration.params.if_exists is IfExists.APPEND:
             _refuse_too_small(migration, collection)
-            log.info("%s is there already and is appended to", name)
+            log.info("%s is there already and is appended to", collection.name)
             return CreatedCollection(
-                name=name,
+                name=collection.name,
+                database=collection.mapped.database,
                 collection_id=_own_id(target, name),
                 made=False,
                 rows_before=_rows_by_partition(migration, collection),
             )
-        log.warning("%s is there already and is dropped, as if_exists asks", name)
+        log.warning("%s is there already and is dropped, as if_exists asks", collection.name)
         target.drop(name)
     target.create(schema)
-    log.info("%s is made", name)
-    return CreatedCollection(name=name, collection_id=_own_id(target, name), made=True)
+    log.info("%s is made", collection.name)
+    return CreatedCollection(
+        name=collection.name,
+        database=collection.mapped.database,
+        collection_id=_own_id(target, name),
+        made=True,
+    )
 
 
 def _refuse_too_small(migration: Migration, collection: CollectionPlan) -> None:
     """Raises Refused when texts or arrays are longer than the fields of the collection allow."""
-    described = migration.target.describe(collection.name)["fields"]
+    described = migration.target(collection.mapped).describe(collection.target_name)["fields"]
     held = {field["name"]: field["params"] for field in described}
     reasons = []
     for chunk in collection.chunks:
@@ -158,9 +161,9 @@ def _own_id(target: MilvusDatabase, name: str) -> str:
 
 def _rows_by_partition(migration: Migration, collection: CollectionPlan) -> dict[str, int]:
     """Rows that a collection holds now, in the partitions that rows will go to."""
-    target, name = migration.target, collection.name
+    target, name = migration.target(collection.mapped), collection.target_name
     was_loaded = target.is_loaded(name)
-    begin_load(migration, collection.mapped.target)
+    begin_load(migration, collection)
     target.wait_loaded(name)
     held = set(target.partitions(name))
     rows = MilvusRows(target)

@@ -6,7 +6,7 @@ files is adopted, whoever submitted it: file names are unique to the migration a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -48,12 +48,18 @@ class PendingChunk:
         return self.collection.mapped.partitions[self.chunk.partition]
 
 
-def pending_chunks(migration: Migration, batch: int) -> list[PendingChunk]:
-    """The chunks of a batch that are not known to be imported, with what is known of them."""
+def pending_chunks(migration: Migration, batch: int, ways: Container[str]) -> list[PendingChunk]:
+    """The chunks of a batch that are not known to be imported, with what is known of them.
+
+    Args:
+        ways: those in question; chunks of collections with another way are left out.
+    """
     staging = migration.staging
     created = staging.created()
     pending = []
     for collection, chunk in staging.plan().batch(batch):
+        if collection.way not in ways:
+            continue
         made = created.find(collection.name)
         manifest = staging.manifest(collection.name, chunk.id)
         if made is None or manifest is None:
@@ -90,7 +96,7 @@ def _finish(migration: Migration, one: PendingChunk, rows: int) -> None:
 
 
 class BatchImport:
-    """The import jobs of one batch.
+    """The import jobs of one batch; chunks of collections that are inserted have none.
 
     Args:
         batch: its number in the plan.
@@ -98,10 +104,8 @@ class BatchImport:
 
     def __init__(self, migration: Migration, batch: int) -> None:
         self._migration = migration
-        self._way: ImportWay = IMPORT_WAYS[migration.staging.plan().way](
-            migration.target, migration.staging.folder
-        )
-        self.pending = pending_chunks(migration, batch)
+        self._ways: dict[str, ImportWay] = {}
+        self.pending = pending_chunks(migration, batch, IMPORT_WAYS)
 
     def submit(self) -> list[str]:
         """Submits a job for every chunk that no job has taken; returns the ids of all the jobs."""
@@ -112,7 +116,7 @@ class BatchImport:
                 continue
             name = one.collection.name
             if name not in known:
-                known[name] = self._settled_jobs(name)
+                known[name] = self._settled_jobs(one.collection)
             job = self._job_of(one, known[name])
             if job is None:
                 self._submit_one(one, attempt=self._failed_jobs(one, known[name]))
@@ -122,11 +126,20 @@ class BatchImport:
         self.pending = [one for one in self.pending if not one.record.done]
         return [one.record.job for one in self.pending]
 
-    def _files(self, one: PendingChunk) -> list[str]:
-        folder = f"{one.collection.name}/{one.chunk.id}"
-        return [self._way.file_name(f"{folder}/{file.name}") for file in one.manifest.files]
+    def _way(self, collection: CollectionPlan) -> ImportWay:
+        """The way into a collection's database."""
+        database = collection.mapped.database
+        if database not in self._ways:
+            target = self._migration.target(collection.mapped)
+            way = IMPORT_WAYS[collection.way]
+            self._ways[database] = way(target, self._migration.staging.folder)
+        return self._ways[database]
 
-    def _settled_jobs(self, name: str) -> list[ImportJob]:
+    def _files(self, one: PendingChunk) -> list[str]:
+        folder, way = f"{one.collection.name}/{one.chunk.id}", self._way(one.collection)
+        return [way.file_name(f"{folder}/{file.name}") for file in one.manifest.files]
+
+    def _settled_jobs(self, collection: CollectionPlan) -> list[ImportJob]:
         """All jobs of a collection, once each tells its files or has failed.
 
         A job that was just accepted may not tell its files yet, and it could be one of ours that
@@ -136,9 +149,10 @@ class BatchImport:
 
         def are_settled(jobs: list[ImportJob]) -> bool:
             silent = {job.id for job in jobs if not job.files and job.state is not JobState.FAILED}
-            return not silent or silent <= self._recorded_jobs(name)
+            return not silent or silent <= self._recorded_jobs(collection)
 
-        jobs = wait_for(lambda: self._way.jobs(name), are_settled, seconds=600)
+        way, name = self._way(collection), collection.target_name
+        jobs = wait_for(lambda: way.jobs(name), are_settled, seconds=600)
         if jobs is None:
             raise AirliftError(
                 f"an import job of the collection {name!r} does not tell its files, so it can't be "
@@ -146,11 +160,10 @@ class BatchImport:
             )
         return jobs
 
-    def _recorded_jobs(self, name: str) -> set[str]:
+    def _recorded_jobs(self, collection: CollectionPlan) -> set[str]:
         """The ids of all jobs that this migration has written down for a collection."""
-        staging = self._migration.staging
-        chunks = staging.plan().collection(name).chunks
-        records = (staging.import_record(name, chunk.id) for chunk in chunks)
+        read = self._migration.staging.import_record
+        records = (read(collection.name, chunk.id) for chunk in collection.chunks)
         return {record.job for record in records if record}
 
     def _job_of(self, one: PendingChunk, jobs: list[ImportJob]) -> ImportJob | None:
@@ -159,7 +172,7 @@ class BatchImport:
         for job in jobs:
             if job.state is not JobState.FAILED and _same_files(files, job.files):
                 return job
-        recorded = self._way.job(one.record.job) if one.record.job else None
+        recorded = self._way(one.collection).job(one.record.job) if one.record.job else None
         if one.record.job and recorded is None:
             raise AirliftError(
                 f"{one.what}: the target has forgotten the import job {one.record.job}, so "
@@ -179,14 +192,15 @@ class BatchImport:
         # A server that knows such keys answers the key of a failed job with that job.
         key = f"airlift-{self._migration.id}-{one.record.collection_id}-{one.chunk.id}-{attempt}"
         started = _now()
-        job_id = self._way.submit(one.collection.name, one.partition, self._files(one), key)
+        way, files = self._way(one.collection), self._files(one)
+        job_id = way.submit(one.collection.target_name, one.partition, files, key)
         keep(self._migration, one, job=job_id, adopted=False, started=started)
         log.info("%s: import job %s for %s rows", one.what, job_id, f"{one.manifest.rows:,}")
 
     def poll(self) -> Iterator[tuple[PendingChunk, ImportJob]]:
         """The state of every pending chunk's job."""
         for one in self.pending:
-            job = self._way.job(one.record.job)
+            job = self._way(one.collection).job(one.record.job)
             if job is None:
                 raise AirliftError(
                     f"{one.what}: the target does not know the import job {one.record.job} any "
@@ -239,14 +253,15 @@ def _same_files(files: set[str], job_files: frozenset[str]) -> bool:
 def write_batch(
     migration: Migration, batch: int, progress: Callable[[int], None] = lambda rows: None
 ) -> dict[str, Any]:
-    """Inserts or upserts the chunks of a batch.
+    """Inserts or upserts the chunks of a batch; those that are imported by jobs are left out.
 
     Returns:
         Rows written.
     """
-    way = WRITE_WAYS[migration.staging.plan().way](migration.target)
     total = 0
-    for one in pending_chunks(migration, batch):
+    for one in pending_chunks(migration, batch, WRITE_WAYS):
+        mapped = one.collection.mapped
+        way = WRITE_WAYS[one.collection.way](migration.target(mapped))
         again = bool(one.record.started)
         if again and one.collection.repeated_keys and way.repeat_needs_loading:
             raise AirliftError(
@@ -256,12 +271,10 @@ def write_batch(
             )
         if again and way.repeat_needs_loading:
             # Which keys are there can only be asked of a loaded collection.
-            begin_load(migration, one.collection.mapped.target)
-            migration.target.wait_loaded(one.collection.name)
+            begin_load(migration, one.collection)
+            migration.target(mapped).wait_loaded(mapped.target.name)
         keep(migration, one, started=_now())
-        rows = way.write_chunk(
-            one.collection.mapped.target, one.partition, _read_back(migration, one), again
-        )
+        rows = way.write_chunk(mapped.target, one.partition, _read_back(migration, one), again)
         if rows != one.manifest.rows:
             raise AirliftError(
                 f"{one.what}: {rows:,} rows were read back from staging, the manifest says "

@@ -8,13 +8,15 @@ from typing import Any
 from airlift.migration import Migration, log
 from airlift.params import IndexParams
 from airlift.plan import CollectionPlan
-from airlift.schema import CollectionSchema, Field
+from airlift.schema import Field
 from airlift.targets.ways import IMPORT_WAYS
 
 
 def definition(migration: Migration, field: Field) -> IndexParams | None:
-    """The index that the params ask for on a vector field; None for none."""
+    """The index that the params ask for on a field; None for none."""
     index = migration.params.index
+    if not field.is_vector:
+        return IndexParams(**field.index) if index == "source" and field.index else None
     if isinstance(index, IndexParams):
         return index
     if index == "none":
@@ -24,14 +26,12 @@ def definition(migration: Migration, field: Field) -> IndexParams | None:
     return migration.capabilities.autoindex(field.type)
 
 
-def begin_load(migration: Migration, schema: CollectionSchema) -> None:
+def begin_load(migration: Migration, collection: CollectionPlan) -> None:
     """Has a collection loaded; vector fields without an index get one: none loads without."""
+    target, schema = migration.target(collection.mapped), collection.mapped.target
     for field in schema.vectors:
-        migration.target.create_index(
-            schema.name, field, migration.capabilities.autoindex(field.type)
-        )
-    imported = migration.staging.plan().way in IMPORT_WAYS
-    migration.target.load(schema.name, refresh=imported)
+        target.create_index(schema.name, field, migration.capabilities.autoindex(field.type))
+    target.load(schema.name, refresh=collection.way in IMPORT_WAYS)
 
 
 def build_indexes(migration: Migration) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def build_indexes(migration: Migration) -> dict[str, Any]:
     """
     built = {}
     for collection, field, index in _wanted(migration):
-        migration.target.create_index(collection.name, field, index)
+        migration.target(collection.mapped).create_index(collection.target_name, field, index)
         built[f"{collection.name}.{field.name}"] = index.index_type
     return built
 
@@ -51,7 +51,8 @@ def rows_to_index(migration: Migration) -> int:
     """Rows that wait to be indexed, in all collections; -1 when a state is not final yet."""
     waiting = 0
     for collection, field, _ in _wanted(migration):
-        state, _, pending = migration.target.index_state(collection.name, field)
+        target = migration.target(collection.mapped)
+        state, _, pending = target.index_state(collection.target_name, field)
         if pending == 0 and state != "Finished":
             return -1
         waiting += pending
@@ -60,7 +61,7 @@ def rows_to_index(migration: Migration) -> int:
 
 def _wanted(migration: Migration) -> Iterator[tuple[CollectionPlan, Field, IndexParams]]:
     for collection in migration.staging.plan().collections:
-        for field in collection.mapped.target.vectors:
+        for field in collection.mapped.target.fields:
             index = definition(migration, field)
             if index:
                 yield collection, field, index
@@ -74,20 +75,20 @@ def load_collections(migration: Migration) -> dict[str, Any]:
     """
     collections = migration.staging.plan().collections
     for collection in collections:
-        begin_load(migration, collection.mapped.target)
-    names = [collection.name for collection in collections]
-    for name in names:
-        migration.target.wait_loaded(name)
-        log.info("%s is loaded", name)
-    return {"loaded": names}
+        begin_load(migration, collection)
+    for collection in collections:
+        migration.target(collection.mapped).wait_loaded(collection.target_name)
+        log.info("%s is loaded", collection.name)
+    return {"loaded": [collection.name for collection in collections]}
 
 
 def undo_temporary(migration: Migration) -> None:
     """After verification: releases collections, and drops indexes, that nobody asked for."""
     for collection in migration.staging.plan().collections:
         no_index = migration.params.index == "none"
+        target, schema = migration.target(collection.mapped), collection.mapped.target
         if not migration.params.load or no_index:
-            migration.target.release(collection.name)
+            target.release(schema.name)
         if no_index:
-            for field in collection.mapped.target.vectors:
-                migration.target.drop_index(collection.name, field.name)
+            for field in schema.vectors:
+                target.drop_index(schema.name, field.name)

@@ -6,7 +6,7 @@ from typing import Any
 
 from airlift.chunk import Chunk, chunk_id
 from airlift.datatypes import DataType
-from airlift.errors import Refused
+from airlift.errors import AirliftError, Refused
 from airlift.fitting import fit_collections
 from airlift.formats import FORMATS
 from airlift.mapping import MappedCollection, map_collections
@@ -15,8 +15,9 @@ from airlift.milvus.database import MilvusDatabase
 from airlift.params import FileFormat, IfExists, OnBadRow, Verify, WriteMode
 from airlift.plan import CollectionPlan, Plan, group_chunks
 from airlift.schema import DYNAMIC_FIELD, CollectionSchema, SourceCollection
-from airlift.staging import Created
-from airlift.steps.check import choose_way
+from airlift.staging import Created, CreatedCollection
+from airlift.steps.choose_way import check_target_reads_staging, choose_way
+from airlift.targets.ways import IMPORT_WAYS
 
 
 def make_plan(migration: Migration, max_batches: int) -> Plan:
@@ -41,6 +42,7 @@ def make_plan(migration: Migration, max_batches: int) -> Plan:
     except Refused as refused:
         reasons += refused.reasons
     reasons += _unfit_for_target(migration, mapped)
+    reasons += _unreadable_staging(migration, meta.collections)
     plans: list[CollectionPlan] = []
     for collection, one in zip(meta.collections, mapped, strict=True):
         try:
@@ -51,7 +53,6 @@ def make_plan(migration: Migration, max_batches: int) -> Plan:
         raise Refused(reasons)
     plan = Plan(
         migration_id=migration.id,
-        way=choose_way(migration),
         collections=tuple(plans),
         batches=group_chunks(plans, max_batches, migration.source.batch_bytes),
     )
@@ -63,10 +64,9 @@ def make_plan(migration: Migration, max_batches: int) -> Plan:
 def summary(plan: Plan) -> dict[str, Any]:
     """A plan's numbers, for XCom."""
     return {
-        "way": plan.way,
         "batches": len(plan.batches),
         "collections": {
-            one.name: {"rows": one.planned_rows, "chunks": len(one.chunks)}
+            one.name: {"rows": one.planned_rows, "chunks": len(one.chunks), "way": one.way}
             for one in plan.collections
         },
     }
@@ -76,7 +76,9 @@ def _plan_collection(
     migration: Migration, collection: SourceCollection, mapped: MappedCollection
 ) -> CollectionPlan:
     params = migration.params
-    file_format = _choose_format(migration, mapped.target)
+    way = choose_way(migration, collection.live)
+    appends = _appends(migration, mapped)
+    file_format = _choose_format(migration, mapped.target, appends and way != "upsert")
     known_before = set(collection.notes)
     cut = migration.source.cut(collection, params.chunk_mb << 20)
     if collection.repeated_keys:
@@ -89,15 +91,59 @@ def _plan_collection(
             chunks.append(chunk.model_copy(update={"id": new_id}))
     return CollectionPlan(
         mapped=mapped,
+        way=way,
+        appends=appends,
         file_format=file_format,
         rows=collection.rows,
         deleted=collection.deleted,
         left_out=collection.rows - collection.deleted - sum(chunk.rows for chunk in chunks),
         keys_unique=collection.keys_unique,
         repeated_keys=collection.repeated_keys,
-        notes=(*mapped.notes, *(note for note in collection.notes if note not in known_before)),
+        notes=(
+            *mapped.notes,
+            *(note for note in collection.notes if note not in known_before),
+            *_index_notes(params.index == "source", mapped),
+        ),
         chunks=tuple(chunks),
     )
+
+
+def _index_notes(carried: bool, mapped: MappedCollection) -> list[str]:
+    """Tells of indexes on scalar fields that do not come along."""
+    held = [field.name for field in mapped.target.fields if field.index and not field.is_vector]
+    if carried or not held:
+        return []
+    return [
+        f"collection {mapped.source!r}: the indexes of the scalar fields {held} come along with "
+        "index source only"
+    ]
+
+
+def _appends(migration: Migration, mapped: MappedCollection) -> bool:
+    """Whether rows are added to a collection that this migration did not make."""
+    if migration.params.if_exists is not IfExists.APPEND:
+        return False
+    created = migration.staging.read("created.json", Created)
+    known = created.find(mapped.full_name) if created else None
+    if known:
+        return not known.made
+    there = migration.database_exists(mapped.database)
+    return there and migration.target(mapped).exists(mapped.target.name)
+
+
+def _unreadable_staging(
+    migration: Migration, collections: tuple[SourceCollection, ...]
+) -> list[str]:
+    """Why the target can't import what lies in staging, where it would have to."""
+    ways = {choose_way(migration, one.live) for one in collections} & IMPORT_WAYS.keys()
+    if migration.params.dry_run:
+        return []
+    try:
+        for way in ways:
+            check_target_reads_staging(migration, way)
+    except AirliftError as error:
+        return [f"target: {error}"]
+    return []
 
 
 def _refuse_repeated_keys(migration: Migration, mapped: MappedCollection) -> None:
@@ -113,15 +159,24 @@ def _refuse_repeated_keys(migration: Migration, mapped: MappedCollection) -> Non
         raise Refused(reasons)
 
 
-def _choose_format(migration: Migration, schema: CollectionSchema) -> str:
-    """The chunk files' format. Raises Refused when the asked one can't hold the rows."""
+def _choose_format(migration: Migration, schema: CollectionSchema, leaves_out: bool) -> str:
+    """The chunk files' format. Raises Refused when the asked one can't hold the rows.
+
+    Args:
+        leaves_out: whether rows may stay out that the target holds already.
+    """
     params = migration.params
     if params.file_format is not FileFormat.AUTO:
-        unfit = FORMATS[params.file_format.value].unfit(schema)
+        asked = FORMATS[params.file_format.value]
+        unfit = asked.unfit(schema)
+        if leaves_out and asked.needs_row_count:
+            unfit = (
+                "its format needs the number of rows beforehand, and those that are there stay out"
+            )
         if unfit:
             raise Refused([f"collection {schema.name!r}: {unfit}; use file_format auto"])
         return params.file_format.value
-    rows_may_go = params.on_bad_row is OnBadRow.SET_ASIDE
+    rows_may_go = params.on_bad_row is OnBadRow.SET_ASIDE or leaves_out
     return next(
         name
         for name, one in FORMATS.items()
@@ -140,8 +195,8 @@ def _unfit_for_target(migration: Migration, mapped: list[MappedCollection]) -> l
             for name, mapping in migration.params.mapping.items()
             if mapping.filter
         ]
-    if migration.params.target_database and not can.databases:
-        reasons.append(f"{name} has no databases; leave target_database empty")
+    if not can.databases and any(one.database for one in mapped):
+        reasons.append(f"{name} has no databases; leave target_database and database empty")
     if migration.params.write_mode is WriteMode.UPSERT and not can.upserts_partition_keys:
         reasons += [
             f"collection {one.source!r}: upsert on {name} puts rows into wrong partitions of the "
@@ -158,9 +213,9 @@ def _unfit_for_target(migration: Migration, mapped: list[MappedCollection]) -> l
             for field in one.target.vectors
             if field.index is None
         ]
-    if migration.database_exists():
-        created = forget_lost_collections(migration)
-        for one in mapped:
+    created = forget_lost_collections(migration)
+    for one in mapped:
+        if migration.database_exists(one.database):
             reasons += _existing_reasons(migration, one, created)
     return reasons
 
@@ -173,25 +228,27 @@ def forget_lost_collections(migration: Migration) -> Created | None:
     created = migration.staging.read("created.json", Created)
     if created is None:
         return None
-    target = migration.target
-    still = tuple(
-        one
-        for one in created.collections
-        if target.exists(one.name)
-        # A server that numbers no collections can't say whether it is another by now.
-        and target.collection_id(one.name) in ("", one.collection_id)
-    )
+    still = tuple(one for one in created.collections if _is_still_there(migration, one))
     if still != created.collections:
         created = created.model_copy(update={"collections": still})
         migration.staging.write("created.json", created)
     return created
 
 
+def _is_still_there(migration: Migration, made: CreatedCollection) -> bool:
+    """Whether a collection is still the one that was made or found."""
+    if not migration.database_exists(made.database):
+        return False
+    target, name = migration.target(made), made.target_name
+    # A server that numbers no collections can't say whether it is another by now.
+    return target.exists(name) and target.collection_id(name) in ("", made.collection_id)
+
+
 def _existing_reasons(
     migration: Migration, mapped: MappedCollection, created: Created | None
 ) -> list[str]:
     """Why a collection that is there already must not be touched."""
-    target, name = migration.target, mapped.target.name
+    target, name = migration.target(mapped), mapped.target.name
     reasons = []
     if mapped.alias and target.exists(mapped.alias) and not target.alias_target(mapped.alias):
         reasons.append(
@@ -205,7 +262,7 @@ def _existing_reasons(
                 f"the alias {alias!r} of {mapped.source!r} is taken by {holder!r} on the target; "
                 "drop it there, or choose with mapping aliases (none: [])"
             )
-    if (created and created.find(name)) or not target.exists(name):
+    if (created and created.find(mapped.full_name)) or not target.exists(name):
         return reasons
     pointed = target.alias_target(name)
     if pointed:
@@ -230,8 +287,8 @@ def _unfit_to_append(target: MilvusDatabase, schema: CollectionSchema) -> list[s
     if described.get("enable_dynamic_field"):
         held[DYNAMIC_FIELD] = (DataType.JSON.value, 0)
     wanted = {field.name: (field.type.value, field.dim) for field in schema.fields}
-    if schema.dynamic_field:
-        wanted[DYNAMIC_FIELD] = (DataType.JSON.value, 0)
+    if DYNAMIC_FIELD not in wanted:
+        held.pop(DYNAMIC_FIELD, None)
     keys = {one["name"] for one in described["fields"] if one.get("is_partition_key")}
     ours = {one.name for one in schema.fields if one.partition_key}
     if keys != ours:

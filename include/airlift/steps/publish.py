@@ -28,7 +28,7 @@ def publish(migration: Migration) -> dict[str, Any]:
     for collection in staging.plan().collections:
         mapped = collection.mapped
         for alias in (*([mapped.alias] if mapped.alias else []), *mapped.target.aliases):
-            migration.target.point_alias(alias, collection.name)
+            migration.target(mapped).point_alias(alias, collection.target_name)
             aliases[alias] = collection.name
             log.info("the alias %s points to %s", alias, collection.name)
     address = write_report(migration, "done")

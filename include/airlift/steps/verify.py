@@ -26,9 +26,9 @@ def verify(migration: Migration) -> dict[str, Any]:
     plan = migration.staging.plan()
     for collection in plan.collections:
         # A Milvus Lite file forgets what is loaded as soon as the task that loaded it ends.
-        if not migration.target.is_loaded(collection.name):
-            begin_load(migration, collection.mapped.target)
-            migration.target.wait_loaded(collection.name)
+        if not migration.target(collection.mapped).is_loaded(collection.target_name):
+            begin_load(migration, collection)
+            migration.target(collection.mapped).wait_loaded(collection.target_name)
     results = tuple(_verify_collection(migration, collection) for collection in plan.collections)
     migration.staging.write("verification.json", Verifications(collections=results))
     problems = [f"{one.collection!r}: {problem}" for one in results for problem in one.problems]
@@ -53,21 +53,24 @@ def _after_mismatch(migration: Migration, results: tuple[Verification, ...]) -> 
         made = created.find(one.collection)
         if not one.problems or made is None or not made.made:
             continue
+        collection = migration.staging.plan().collection(one.collection)
+        target = migration.target(collection.mapped)
         if migration.params.on_mismatch is OnMismatch.DROP:
             log.warning("%s differs from the source and is dropped", one.collection)
-            migration.target.drop(one.collection)
+            target.drop(collection.target_name)
         else:
-            migration.target.release(one.collection)
+            target.release(collection.target_name)
 
 
 def _verify_collection(migration: Migration, collection: CollectionPlan) -> Verification:
     level = migration.params.verify
     partitions = count_partitions(migration, collection)
-    counted = MilvusRows(migration.target).count(collection.name)
+    counted = MilvusRows(migration.target(collection.mapped)).count(collection.target_name)
     problems = [
         f"partition {name or '_default'}: {one.planned:,} rows planned, {one.set_aside:,} set "
-        f"aside, {one.converted:,} converted, {one.imported:,} imported, {one.before:,} there "
-        f"before, {one.counted:,} counted"
+        f"aside, {one.present:,} there already, {one.converted:,} converted, {one.imported:,} "
+        f"imported, {one.before:,} there before, {one.replaced:,} of them written over, "
+        f"{one.counted:,} counted"
         for name, one in partitions.items()
         if not one.agrees
     ]
@@ -101,12 +104,14 @@ def count_partitions(
     migration: Migration, collection: CollectionPlan
 ) -> dict[str, PartitionCounts]:
     """The rows of each target partition at each step."""
-    staging, rows = migration.staging, MilvusRows(migration.target)
+    staging, rows = migration.staging, MilvusRows(migration.target(collection.mapped))
     made = staging.created().find(collection.name)
     before = made.rows_before if made else {}
     keyed = collection.mapped.has_partition_key
     sums: dict[str, dict[str, int]] = {
-        name: {"planned": 0, "set_aside": 0, "converted": 0, "imported": 0}
+        name: dict.fromkeys(
+            ("planned", "set_aside", "present", "replaced", "converted", "imported"), 0
+        )
         for name in collection.mapped.partitions.values()
     }
     for chunk in collection.chunks:
@@ -116,13 +121,15 @@ def count_partitions(
         one["planned"] += chunk.rows
         one["set_aside"] += manifest.bad_rows if manifest else 0
         one["converted"] += manifest.rows if manifest else 0
+        present = "present" if collection.leaves_present_rows_out else "replaced"
+        one[present] += manifest.rows_present if manifest else 0
         one["imported"] += record.rows if record and record.done else 0
     return {
         name: PartitionCounts(
             **one,
             before=before.get(name, 0),
             # Rows with a partition key are in partitions of the server's own, which all count.
-            counted=rows.count(collection.name, None if keyed else name),
+            counted=rows.count(collection.target_name, None if keyed else name),
         )
         for name, one in sums.items()
     }

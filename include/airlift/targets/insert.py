@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pymilvus.client.call_context import _api_level_md
 from pymilvus.client.utils import check_status
 from pymilvus.grpc_gen import milvus_pb2
@@ -16,8 +15,6 @@ from airlift.milvus.columns import to_fields_data
 from airlift.milvus.database import MilvusDatabase
 from airlift.milvus.rows import MilvusRows
 from airlift.schema import CollectionSchema
-
-_KEYS_A_QUERY = 4096
 
 
 class Insert:
@@ -64,16 +61,10 @@ class Insert:
     def _missing(self, schema: CollectionSchema, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows whose primary keys the target does not hold."""
         key = schema.primary_key
-        rows = MilvusRows(self._collections)
         keys = batch.column(key.name)
-        for start in range(0, len(keys), _KEYS_A_QUERY):
-            part = keys.slice(start, _KEYS_A_QUERY)
-            # What the earlier attempt wrote may be a moment old.
-            held = rows.by_key(schema.name, (key,), key, part.to_pylist(), strong=True)
-            if held.num_rows:
-                keep = pc.invert(pc.is_in(batch.column(key.name), held.column(key.name)))
-                batch = batch.filter(keep)
-        return batch
+        # What the earlier attempt wrote may be a moment old.
+        held = MilvusRows(self._collections).held(schema.name, key, keys, strong=True)
+        return batch.filter(pa.array(~held))
 
     def _write(self, schema: CollectionSchema, partition: str, batch: pa.RecordBatch) -> None:
         client = self._collections.client

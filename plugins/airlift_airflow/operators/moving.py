@@ -59,10 +59,8 @@ class BulkInsertOperator(BatchOperator):
     def step(self, migration: Migration, context: Context) -> Any:
         """Submits import jobs, or inserts the rows."""
         from airlift.steps.import_chunks import BatchImport, write_batch
-        from airlift.targets.ways import IMPORT_WAYS
 
-        if migration.staging.plan().way not in IMPORT_WAYS:
-            return write_batch(migration, self.batch)
+        write_batch(migration, self.batch)
         jobs = BatchImport(migration, self.batch).submit()
         # Staging holds the ids too; here the UI's task page shows them.
         context["task_state_store"].set("import_jobs", list[Any](jobs))

@@ -46,7 +46,7 @@ class CheckOperator(MigrationOperator):
         from airlift.steps.check import check
 
         found = check(migration)
-        self.log.info("migration %s into %s by %s", migration.id, found["target"], found["way"])
+        self.log.info("migration %s into %s", migration.id, found["target"])
         return found
 
 
@@ -109,8 +109,8 @@ class PlanOperator(MigrationOperator):
         planned = summary(plan)
         context["ti"].xcom_push("summary", planned)
         for name, counts in planned["collections"].items():
-            self.log.info("%s: %s rows in %s chunks", name, counts["rows"], counts["chunks"])
-        self.log.info("%s batches, by %s", planned["batches"], planned["way"])
+            told = (name, counts["rows"], counts["chunks"], counts["way"])
+            self.log.info("%s: %s rows in %s chunks by %s", *told)
         if migration.params.dry_run:
             self.log.info("dry run: see %s", write_report(migration, "planned"))
             return []

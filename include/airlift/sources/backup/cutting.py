@@ -55,7 +55,7 @@ class ReadPlan(BaseModel):
     """What a chunk's `read` holds.
 
     Attributes:
-        fields: to read, the dynamic one too.
+        fields: to read: the dynamic one too, but none that a function makes.
         ids: their ids at the source, by name.
     """
 
@@ -85,7 +85,7 @@ def chunks_of(
         mine = [one for one in segments if one[0].segment.partition == partition]
         for spans in _grouped(mine, max(chunk_bytes // row_bytes, 1)):
             live = sum(span.live for span in spans)
-            plan = ReadPlan(fields=schema.fields, ids=ids, spans=tuple(spans))
+            plan = ReadPlan(fields=schema.written, ids=ids, spans=tuple(spans))
             read = plan.model_dump(mode="json")
             chunks.append(
                 Chunk(

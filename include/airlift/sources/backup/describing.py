@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from airlift.datatypes import TYPES, DataType
 from airlift.milvus.descriptions import consistency_name, own_properties
 from airlift.milvus.scalar_slots import SCALAR_SLOTS
-from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field
+from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field, Function
 from airlift.sources.backup.meta import CollectionMeta, FieldMeta, IndexMeta
 
 _DEFAULT_PARTITION = "_default"
+_LIMITS = ("dim", "max_length", "max_capacity")
 # The numbers of Milvus' schema.proto.
 _TYPES = {
     1: DataType.BOOL,
@@ -33,6 +35,8 @@ _TYPES = {
     104: DataType.SPARSE_FLOAT_VECTOR,
     105: DataType.INT8_VECTOR,
 }
+# Names as pymilvus spells them.
+_FUNCTIONS = {1: "BM25", 2: "TEXTEMBEDDING", 3: "RERANK", 4: "MINHASH"}
 _UNKNOWN_TYPES = {
     20: "String",
     24: "Geometry",
@@ -49,6 +53,7 @@ class Description:
 
     Args:
         name: as the collection is called among all of the backup.
+        database: that the name begins with; "" where the backup has only one.
 
     Attributes:
         schema: the collection, as far as it is understood.
@@ -56,18 +61,14 @@ class Description:
         notes, reasons: what the user should know, and why it can't be moved.
     """
 
-    def __init__(self, meta: CollectionMeta, name: str) -> None:
+    def __init__(self, meta: CollectionMeta, name: str, database: str) -> None:
         self.notes: list[str] = []
         self.reasons: list[str] = []
         self._meta = meta
         self._name = name
+        self._database = database
         told = meta.schema_meta
         self._indexes = {one.field_name: one for one in meta.index_infos}
-        if made := [one.name for one in told.functions]:
-            self._refuse(
-                f"its functions {made} make fields of others, which is not carried yet; leave it "
-                "out by `collections`"
-            )
         if structs := [one.name for one in told.struct_array_fields]:
             self._refuse(f"the fields {structs} are arrays of structs, not known here")
         fields, self.ids = [], {}
@@ -107,7 +108,9 @@ class Description:
         names = {one.partition_name for one in meta.partition_backups} - {_DEFAULT_PARTITION}
         return CollectionSchema(
             name=self._name,
+            database=self._database,
             fields=fields,
+            functions=tuple(self._functions()),
             partitions=() if by_key else tuple(sorted(names)),
             dynamic_field=meta.schema_meta.enable_dynamic_field,
             shards=max(meta.shards_num, 1),
@@ -116,6 +119,20 @@ class Description:
             properties=properties,
             aliases=tuple(sorted(meta.aliases)),
         )
+
+    def _functions(self) -> Iterator[Function]:
+        for one in self._meta.schema_meta.functions:
+            if one.type not in _FUNCTIONS:
+                self._refuse(f"the function {one.name!r} is of the type {one.type}, not known here")
+                continue
+            yield Function(
+                name=one.name,
+                type=_FUNCTIONS[one.type],
+                inputs=one.input_field_names,
+                outputs=one.output_field_names,
+                params={pair.key: pair.value for pair in one.params},
+                description=one.description,
+            )
 
     def _field(self, one: FieldMeta) -> Field | None:
         kind = _TYPES.get(one.data_type)
@@ -130,18 +147,18 @@ class Description:
         if one.state:
             self._refuse(f"the field {one.name!r} was being made or dropped: back it up again")
             return None
-        params = {pair.key: pair.value for pair in one.type_params}
+        params: dict[str, Any] = {pair.key: pair.value for pair in one.type_params}
+        if "mmap.enabled" in params:  # as pymilvus has it
+            params["mmap_enabled"] = params.pop("mmap.enabled").lower() != "false"
         try:
-            sizes = {
-                key: int(params.get(key) or 0) for key in ("dim", "max_length", "max_capacity")
-            }
+            sizes = {key: int(params.pop(key, 0) or 0) for key in _LIMITS}
         except ValueError as error:
             self._refuse(f"the field {one.name!r}: {error}")
             return None
         if TYPES[kind].width and TYPES[kind].is_vector and not 0 < sizes["dim"] <= 1 << 18:
             self._refuse(f"the field {one.name!r} has {sizes['dim']} dimensions")
             return None
-        index = self._indexes.get(one.name) if TYPES[kind].is_vector else None
+        index = self._indexes.get(one.name)
         if one.is_primary_key and (one.auto_id or self._meta.schema_meta.auto_id):
             self.notes.append(
                 "the source made its ids (auto id): they are kept; mapping auto_id makes new ones"
@@ -157,10 +174,22 @@ class Description:
             default=self._default(one, kind),
             primary_key=one.is_primary_key,
             partition_key=one.is_partition_key,
-            metric_type=_metric(index),
+            is_function_output=one.is_function_output,
+            metric_type=self._metric(one, kind),
             index=_definition(index),
+            params=params,
             description=one.description,
         )
+
+    def _metric(self, one: FieldMeta, kind: DataType) -> str | None:
+        index = self._indexes.get(one.name)
+        if not TYPES[kind].is_vector:
+            return None
+        if index is None:
+            made = one.is_function_output and kind is DataType.SPARSE_FLOAT_VECTOR
+            return "BM25" if made else None
+        told = index.params.get("metric_type") or _index_params(index).get("metric_type")
+        return str(told) if told else None
 
     def _default(self, one: FieldMeta, kind: DataType) -> Any:
         """The value for rows without one: a ValueField message."""
@@ -193,12 +222,6 @@ def _index_params(index: IndexMeta) -> dict[str, Any]:
     except ValueError:
         inner = {}
     return told | (inner if isinstance(inner, dict) else {})
-
-
-def _metric(index: IndexMeta | None) -> str | None:
-    if index is None:
-        return None
-    return index.params.get("metric_type") or _index_params(index).get("metric_type") or None
 
 
 def _definition(index: IndexMeta | None) -> dict[str, Any] | None:

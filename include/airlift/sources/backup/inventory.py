@@ -26,11 +26,13 @@ class Taken(NamedTuple):
     Attributes:
         prefix: of the backup's paths in the folder of backups.
         older: how many of the backups are newer.
+        database: that its name begins with; "" for none.
     """
 
     prefix: str
     older: int
     meta: CollectionMeta
+    database: str
 
 
 class Detail(BaseModel):
@@ -80,7 +82,7 @@ def looked_at(files: Storage, name: str, backups: Sequence[Taken]) -> Looked:
         files: the folder of backups, or a copy of it.
         backups: those that have it, oldest first.
     """
-    descriptions = [Description(one.meta, name) for one in backups]
+    descriptions = [Description(one.meta, name, one.database) for one in backups]
     newest = descriptions[-1]
     looked = Looked(newest.schema, dict(newest.ids), notes=newest.notes, reasons=newest.reasons)
     for one, taken in zip(descriptions, backups, strict=True):
@@ -154,7 +156,7 @@ def _look_at_fields(name: str, looked: Looked) -> None:
     elif found is not None:
         looked.ids[DYNAMIC_FIELD] = found
     for one in looked.schema.fields:
-        if one.is_dynamic or one.nullable or one.default is not None:
+        if one.is_dynamic or one.nullable or one.is_function_output or one.default is not None:
             continue
         bare = [segment.id for segment in plain if looked.ids[one.name] not in segment.logs[0]]
         if bare:

@@ -111,6 +111,17 @@ class FunctionMeta(_Message):
     """What makes a field of others, such as BM25."""
 
     name: str = ""
+    type: int = 0
+    description: str = ""
+    input_field_names: tuple[str, ...] = ()
+    output_field_names: tuple[str, ...] = ()
+    params: tuple[KeyValue, ...] = ()
+
+
+class StructMeta(_Message):
+    """A field that is an array of structs."""
+
+    name: str = ""
 
 
 class SchemaMeta(_Message):
@@ -122,7 +133,7 @@ class SchemaMeta(_Message):
     enable_dynamic_field: bool = False
     properties: tuple[KeyValue, ...] = ()
     functions: tuple[FunctionMeta, ...] = ()
-    struct_array_fields: tuple[FunctionMeta, ...] = ()
+    struct_array_fields: tuple[StructMeta, ...] = ()
 
 
 class IndexMeta(_Message):

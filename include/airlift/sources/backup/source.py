@@ -171,17 +171,16 @@ class BackupSource(StillSource):
         last = len(self._metas) - 1
         for number, meta in enumerate(self._metas):
             for one in meta.collection_backups:
-                taken = Taken(self._prefixes[number], last - number, one)
-                by_name.setdefault(_name(one, databases), []).append(taken)
+                database = one.database if len(databases) > 1 else ""
+                taken = Taken(self._prefixes[number], last - number, one, database)
+                by_name.setdefault(_name(one, database), []).append(taken)
         names = {name: (name, taken) for name, taken in sorted(by_name.items())}
         return choose(names, self._params.collections)
 
 
-def _name(one: CollectionMeta, databases: set[str]) -> str:
+def _name(one: CollectionMeta, database: str) -> str:
     """A collection's name: with its database where there are several."""
-    if len(databases) == 1:
-        return one.collection_name
-    return f"{one.database}.{one.collection_name}"
+    return f"{database}.{one.collection_name}" if database else one.collection_name
 
 
 def _told(metas: list[BackupMeta]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from airlift.milvus.rows import KeyRange, MilvusRows
-from airlift.schema import Field
+from airlift.schema import CollectionSchema
 
 Key = int | str
 
@@ -33,13 +33,18 @@ class Span(BaseModel):
 
 
 def spans(
-    rows: MilvusRows, name: str, key: Field, partition: str | None, condition: str, size: int
+    rows: MilvusRows,
+    schema: CollectionSchema,
+    partition: str | None,
+    condition: str,
+    size: int,
 ) -> Iterator[Span]:
     """Ranges of `size` rows, the last one of fewer; together all rows that can be read by key."""
+    key = schema.primary_key
     after: Key | None = None
     held: list[Any] = []
     wanted = KeyRange(condition=condition)
-    for page in rows.scan(name, (key,), key, partition, wanted):
+    for page in rows.scan(schema.plain_name, (key,), key, partition, wanted):
         # A page has the smallest keys that are left, in any order; and each once.
         held += sorted(set(page.column(key.name).to_pylist()))
         start = 0

@@ -8,11 +8,18 @@ from typing import Any
 from airlift.datatypes import TYPES, DataType
 from airlift.milvus.database import MilvusDatabase
 from airlift.milvus.descriptions import consistency_name, own_properties
-from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field
+from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field, Function
+
+_LIMITS = ("dim", "max_length", "max_capacity")
 
 
-def described(database: MilvusDatabase, name: str) -> tuple[CollectionSchema, list[str], list[str]]:
+def described(
+    database: MilvusDatabase, name: str, prefix: str = ""
+) -> tuple[CollectionSchema, list[str], list[str]]:
     """Describes a collection.
+
+    Args:
+        prefix: the database, where the names must tell it.
 
     Returns:
         Its schema, notes for the user, and reasons why it can't be carried.
@@ -20,28 +27,14 @@ def described(database: MilvusDatabase, name: str) -> tuple[CollectionSchema, li
     told = database.describe(name)
     notes: list[str] = []
     reasons: list[str] = []
-    # What a function makes is made anew on the target, or not at all: it is no data.
-    made = {
-        one for function in told.get("functions") or () for one in function["output_field_names"]
-    }
-    if made:
-        reasons.append(
-            f"the fields {sorted(made)} are made by functions, which are not carried yet; leave "
-            "the collection out by `collections`"
-        )
     indexes = database.indexes(name)
     fields = []
     for field in told["fields"]:
         kind = field["type"].name
-        if kind not in DataType.__members__ or field["name"] in made:
+        if kind not in DataType.__members__:
             reasons.append(f"the field {field['name']!r} is of the type {kind}, not known here")
             continue
         fields.append(_field(field, indexes))
-        if field.get("default_value"):
-            notes.append(
-                f"the default value of the field {field['name']!r} is not carried (rows have it "
-                "already); give it with mapping default"
-            )
     if told.get("enable_dynamic_field"):
         fields.append(Field(name=DYNAMIC_FIELD, type=DataType.JSON))
     partitions = [one for one in database.partitions(name) if one != "_default"]
@@ -51,8 +44,10 @@ def described(database: MilvusDatabase, name: str) -> tuple[CollectionSchema, li
     if properties:
         notes.append(f"the properties {properties} come along")
     schema = CollectionSchema(
-        name=name,
+        name=f"{prefix}.{name}" if prefix else name,
+        database=prefix,
         fields=tuple(fields),
+        functions=tuple(_function(one) for one in told.get("functions") or ()),
         partitions=tuple(sorted(partitions)),
         dynamic_field=bool(told.get("enable_dynamic_field")),
         shards=int(told.get("num_shards") or 1),
@@ -61,7 +56,7 @@ def described(database: MilvusDatabase, name: str) -> tuple[CollectionSchema, li
         properties=properties,
         aliases=tuple(sorted(database.aliases(name))),
     )
-    return schema, notes, [f"collection {name!r}: {reason}" for reason in reasons]
+    return schema, notes, [f"collection {schema.name!r}: {reason}" for reason in reasons]
 
 
 def _field(told: Mapping[str, Any], indexes: Mapping[str, Mapping[str, Any]]) -> Field:
@@ -69,7 +64,10 @@ def _field(told: Mapping[str, Any], indexes: Mapping[str, Mapping[str, Any]]) ->
     params = told.get("params") or {}
     element = told.get("element_type")
     index = indexes.get(told["name"])
-    metric = str(index["metric_type"]) if index and TYPES[kind].is_vector else None
+    made = bool(told.get("is_function_output"))
+    metric = "BM25" if made and kind is DataType.SPARSE_FLOAT_VECTOR else None
+    if index and TYPES[kind].is_vector:
+        metric = str(index["metric_type"])
     return Field(
         name=told["name"],
         type=kind,
@@ -80,8 +78,31 @@ def _field(told: Mapping[str, Any], indexes: Mapping[str, Mapping[str, Any]]) ->
         nullable=bool(told.get("nullable")),
         primary_key=bool(told.get("is_primary")),
         partition_key=bool(told.get("is_partition_key")),
+        clustering_key=bool(told.get("is_clustering_key")),
+        is_function_output=made,
+        default=_default(told),
         metric_type=metric,
-        index=_definition(index) if index and TYPES[kind].is_vector else None,
+        index=_definition(index) if index else None,
+        params={key: value for key, value in params.items() if key not in _LIMITS},
+        description=str(told.get("description") or ""),
+    )
+
+
+def _default(told: Mapping[str, Any]) -> Any:
+    """A field's default value; None where nulls would become it, which would alter rows."""
+    value = told.get("default_value")
+    if value is None or told.get("nullable"):
+        return None
+    return getattr(value, value.WhichOneof("data"))
+
+
+def _function(told: Mapping[str, Any]) -> Function:
+    return Function(
+        name=told["name"],
+        type=told["type"].name,
+        inputs=tuple(told["input_field_names"]),
+        outputs=tuple(told["output_field_names"]),
+        params=told.get("params") or {},
         description=str(told.get("description") or ""),
     )
 

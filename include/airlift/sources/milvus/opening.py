@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pydantic import BaseModel, ConfigDict
 
 from airlift.milvus.database import MilvusDatabase
@@ -21,6 +23,7 @@ class Opened(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    database: str
     name: str
     indexed: tuple[str, ...]
 
@@ -29,10 +32,11 @@ class CollectionOpener:
     """Loads collections that are not loaded, and undoes it in the end.
 
     Args:
+        database: gives the connection to a database of the source.
         scratch: where it is written down, before it is done.
     """
 
-    def __init__(self, database: MilvusDatabase, scratch: Storage) -> None:
+    def __init__(self, database: Callable[[str], MilvusDatabase], scratch: Storage) -> None:
         self._database = database
         self._scratch = scratch
 
@@ -42,24 +46,26 @@ class CollectionOpener:
         Args:
             flat: the index for each vector field that has none.
         """
-        name = schema.name
-        if self._database.is_loaded(name):
+        database, name = self._database(schema.database), schema.plain_name
+        if database.is_loaded(name):
             return False
         bare = [field for field in schema.vectors if field.name in flat]
-        record = Opened(name=name, indexed=tuple(field.name for field in bare))
-        self._scratch.write_json(f"{_FOLDER}/{name}", record.model_dump(mode="json"))
+        indexed = tuple(field.name for field in bare)
+        record = Opened(database=schema.database, name=name, indexed=indexed)
+        self._scratch.write_json(f"{_FOLDER}/{schema.name}", record.model_dump(mode="json"))
         for field in bare:
-            self._database.create_index(name, field, flat[field.name])
-        self._database.load(name)
-        self._database.wait_loaded(name)
+            database.create_index(name, field, flat[field.name])
+        database.load(name)
+        database.wait_loaded(name)
         return True
 
     def undo(self) -> None:
         """Releases what was loaded, and drops the indexes that were made for it."""
         for path in self._scratch.list(_FOLDER):
             record = Opened.model_validate(self._scratch.read_json(path))
-            if self._database.exists(record.name):
-                self._database.release(record.name)
+            database = self._database(record.database)
+            if database.exists(record.name):
+                database.release(record.name)
                 for field in record.indexed:
-                    self._database.drop_index(record.name, field)
+                    database.drop_index(record.name, field)
             self._scratch.delete_file(path)

@@ -30,7 +30,10 @@ class MilvusParams(MigrationParams):
         "Connection of type `milvus`: a Milvus, Zilliz Cloud or a Milvus Lite file to read from.",
     )
     source_database: str = param(
-        SOURCE, "", "Database to read from. Empty: the connection's own, or `default`."
+        SOURCE,
+        "",
+        "Database to read from. Empty: the connection's own, or `default`. `*`: all of them; the "
+        "collections are named `database.collection` then.",
     )
     on_duplicate_id: OnDuplicateId = param(
         SAFETY,

@@ -27,6 +27,9 @@ from airlift.sources.milvus.opening import CollectionOpener
 from airlift.sources.milvus.params import MilvusParams, OnDuplicateId, SourceLock
 from airlift.storage import Storage
 
+EVERY_DATABASE = "*"
+"""The `source_database` that stands for all of them."""
+
 # A page of a server that gives rows in no order must hold a whole range.
 _UNORDERED_BYTES = 16 << 20
 
@@ -51,22 +54,20 @@ class MilvusSource:
         self._params = params
         self._connections = connections
         self._scratch = scratch
+        self._databases: dict[str, MilvusDatabase] = {}
 
     def check(self) -> list[str]:
         """Connects, and describes the collections; returns every reason against going on."""
         try:
-            ensure_supported(self._database.version())
-            schemas, reasons = self._chosen()
-            for schema in schemas:
-                reasons += described(self._database, schema)[2]
-            return reasons
+            ensure_supported(self._server.version())
+            found, reasons = self._chosen()
+            return [*reasons, *(reason for _, _, some in found for reason in some)]
         except AirliftError as error:
             return [str(error)]
 
     def describe(self) -> list[SourceCollection]:
         """The chosen collections, loaded where they were not, and counted. Raises Refused."""
-        names, reasons = self._chosen()
-        found = [described(self._database, name) for name in names]
+        found, reasons = self._chosen()
         reasons += [reason for _, _, some in found for reason in some]
         if reasons:
             raise Refused(reasons)
@@ -83,7 +84,9 @@ class MilvusSource:
     def address(self) -> str:
         """The server's address, and the database."""
         where = address(self._connections.milvus(self._params.source_conn_id))
-        return f"{where}, database {self._database.database or 'default'}"
+        if self._params.source_database == EVERY_DATABASE:
+            return f"{where}, all databases"
+        return f"{where}, database {self._server.database or 'default'}"
 
     def read_from(self, folder: Storage) -> None:
         """Not for a server: there are no files to copy."""
@@ -105,9 +108,7 @@ class MilvusSource:
         chunks: list[Chunk] = []
         for partition in by_partition:
             held: list[Span] = []
-            for span in spans(
-                self._rows, schema.name, schema.primary_key, partition, condition, page_rows
-            ):
+            for span in spans(self._rows(schema), schema, partition, condition, page_rows):
                 held.append(span)
                 if sum(one.rows for one in held) + page_rows > chunk_rows:
                     chunks.append(self._chunk(len(chunks), schema, held, condition))
@@ -121,15 +122,14 @@ class MilvusSource:
         """Yields a chunk's rows in the order of their keys, page by page."""
         plan = ReadPlan.model_validate(chunk.read)
         schema = plan.collection_schema
+        rows, key = self._rows(schema), schema.primary_key
         for span in plan.spans:
             keys = span.keys(plan.condition)
-            yield from self._rows.scan(
-                schema.name, schema.fields, schema.primary_key, span.partition, keys
-            )
+            yield from rows.scan(schema.plain_name, schema.written, key, span.partition, keys)
 
     def changes(self, collection: SourceCollection) -> list[str]:
         """How many rows came or went since the collection was counted."""
-        now = self._rows.count(collection.name, None, self._condition(collection.name))
+        now = self._count(collection.collection_schema)
         if now == collection.rows:
             return []
         told = (
@@ -141,37 +141,53 @@ class MilvusSource:
         return [told]
 
     def close(self) -> None:
-        """Closes the connection."""
-        database = self.__dict__.pop("_database", None)
-        if database:
-            database.close()
-        for name in ("_rows", "_can"):
-            self.__dict__.pop(name, None)
+        """Closes the connections."""
+        while self._databases:
+            self._databases.popitem()[1].close()
 
     def finish(self) -> None:
         """Releases the collections that were loaded to be read."""
         if self._scratch.list("opened"):
             CollectionOpener(self._database, self._scratch).undo()
 
-    @cached_property
-    def _database(self) -> MilvusDatabase:
-        connection = self._connections.milvus(self._params.source_conn_id)
-        return MilvusDatabase(connection, self._params.source_database)
+    def _database(self, name: str) -> MilvusDatabase:
+        """A database of the source; "" is the one that the params name."""
+        if name not in self._databases:
+            connection = self._connections.milvus(self._params.source_conn_id)
+            given = self._params.source_database
+            wanted = name or (given if given != EVERY_DATABASE else "")
+            self._databases[name] = MilvusDatabase(connection, wanted)
+        return self._databases[name]
 
-    @cached_property
-    def _rows(self) -> MilvusRows:
-        return MilvusRows(self._database)
+    @property
+    def _server(self) -> MilvusDatabase:
+        return self._database("")
+
+    def _rows(self, schema: CollectionSchema) -> MilvusRows:
+        return MilvusRows(self._database(schema.database))
 
     @cached_property
     def _can(self) -> Capabilities:
-        can = capabilities_of(self._database.version())
+        can = capabilities_of(self._server.version())
         if can is None:
-            raise AirliftError(f"{self._database.version().name} is too old to be read from")
+            raise AirliftError(f"{self._server.version().name} is too old to be read from")
         return can
 
-    def _chosen(self) -> tuple[list[str], list[str]]:
-        names = {name: name for name in sorted(self._database.collections())}
-        return choose(names, self._params.collections)
+    def _chosen(self) -> tuple[list[tuple[CollectionSchema, list[str], list[str]]], list[str]]:
+        """Each chosen collection as `described` gives it, and reasons against the choice."""
+        every = self._params.source_database == EVERY_DATABASE
+        names = {
+            f"{database}.{name}" if database else name: (database, name)
+            for database in (sorted(self._server.databases()) if every else [""])
+            for name in sorted(self._database(database).collections())
+        }
+        chosen, reasons = choose(names, self._params.collections)
+        return [
+            described(self._database(database), name, database) for database, name in chosen
+        ], reasons
+
+    def _count(self, schema: CollectionSchema) -> int:
+        return self._rows(schema).count(schema.plain_name, None, self._condition(schema.name))
 
     def _condition(self, name: str) -> str:
         return self._params.mapping.get(name, CollectionMapping()).filter
@@ -184,7 +200,7 @@ class MilvusSource:
         }
         if CollectionOpener(self._database, self._scratch).open(schema, flat):
             notes.append("it was not loaded: loaded to be read, and released afterwards")
-        rows = self._rows.count(schema.name, None, self._condition(schema.name))
+        rows = self._count(schema)
         return SourceCollection(
             collection_schema=schema,
             rows=rows,
