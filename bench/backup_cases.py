@@ -50,7 +50,12 @@ def backup_make(folder: str, rows: int, dim: int, segments: int, logs: int) -> d
 
 
 def backup_plain(folder: str, to: str, file_format: str) -> dict[str, Any]:
-    """What one would write without a tool: pyarrow reads each payload whole and writes it again."""
+    """What one would write without a tool: pyarrow reads each payload whole and writes it again.
+
+    Args:
+        file_format: `parquet` (vectors stay bytes, as in the payload), `lists` (lists of floats, as
+            an import of Parquet takes them), or `numpy`.
+    """
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -63,7 +68,15 @@ def backup_plain(folder: str, to: str, file_format: str) -> dict[str, Any]:
             (descriptor,) = struct.unpack_from("<i", data, 13)
             start = 4 + descriptor + 33
             table = pq.read_table(io.BytesIO(memoryview(data)[start:]))
-            if file_format == "parquet":
+            if file_format == "lists" and pa.types.is_fixed_size_binary(table.schema[0].type):
+                raw = table.column(0).combine_chunks()
+                flat = pa.Array.from_buffers(
+                    pa.float32(), len(raw) * raw.type.byte_width // 4, [None, raw.buffers()[1]]
+                )
+                each = raw.type.byte_width // 4
+                lists = pa.FixedSizeListArray.from_arrays(flat, each)
+                table = pa.table({"val": lists.cast(pa.list_(pa.float32()))})
+            if file_format != "numpy":
                 pq.write_table(
                     table, f"{to}/{number}.parquet", compression="none", use_dictionary=False
                 )
