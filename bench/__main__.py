@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.backup import backup
 from bench.child import Measured, case, measure
 from bench.data import FAISS, ROWS, cache, faiss_index, source, warm
 from bench.milvus_reading import milvus_reading
@@ -31,6 +32,8 @@ TARGETS = {
     "faiss peak": 300,
     "search peak": 300,
     "milvus peak": 400,
+    "backup ratio": 1.5,
+    "backup peak": 500,
 }
 
 
@@ -204,6 +207,7 @@ CASES: dict[str, Callable[[argparse.Namespace, Path], None]] = {
     "milvus": _milvus,
     "faiss": lambda chosen, work: faiss(chosen.rounds, work),
     "elasticsearch": lambda chosen, work: elasticsearch(chosen.rounds, work, _say),
+    "backup": lambda chosen, work: backup(chosen.rounds, work, _say),
     "milvus-reading": lambda chosen, work: milvus_reading(chosen.rounds, work, _say),
 }
 

@@ -19,6 +19,7 @@ from airlift.sources.registry import params_class
 from airlift.steps.convert import convert_batch
 from airlift.steps.export_meta import export_meta
 from airlift.steps.plan import make_plan
+from bench.backup_cases import BACKUP_CASES
 from bench.milvus_cases import MILVUS_CASES
 from bench.search_cases import SEARCH_CASES
 from bench.timed import timed
@@ -56,6 +57,7 @@ class OneTarget:
 _WHERE: dict[str, Callable[[str], dict[str, Any]]] = {
     "milvus1x": lambda url: {"tables_url": f"{url}/tables", "meta_url": f"{url}/meta.sqlite"},
     "faiss": lambda url: {"index_url": url},
+    "backup": lambda url: {"backup_url": url},
 }
 
 
@@ -164,7 +166,7 @@ def end_to_end(**options: Any) -> dict[str, Any]:
 
 
 _OWN_CASES = (plan, convert, upload, faiss_dump, end_to_end)
-CASES = {one.__name__: one for one in (*_OWN_CASES, *MILVUS_CASES, *SEARCH_CASES)}
+CASES = {one.__name__: one for one in (*_OWN_CASES, *MILVUS_CASES, *SEARCH_CASES, *BACKUP_CASES)}
 
 if __name__ == "__main__":
     name, text = sys.argv[1:]

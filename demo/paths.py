@@ -7,6 +7,7 @@ on the stack, and names the connection that leads to it.
 from __future__ import annotations
 
 import shutil
+import tarfile
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from include.samples.faiss_indexes import demo_indexes, write_faiss
 from include.samples.milvus1x_tables import demo_tables, write_milvus1x
 from include.samples.milvus_collection import write_songs
 from localservers import Elasticsearch, MilvusLite
+
+_BACKUP = Path(__file__).parents[1] / "tests" / "fixtures" / "backups" / "mixed.tar.gz"
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,19 @@ def _milvus(stack: ExitStack, folder: Path, lite: bool) -> Sample:
     return Sample({"collections": ["songs"]}, [{**source, "host": host, "port": int(port)}])
 
 
+def _backup(stack: ExitStack, folder: Path, lite: bool) -> Sample:
+    # A real one, of articles with partitions, deletes, upserts and an alias.
+    with tarfile.open(_BACKUP) as archive:
+        archive.extractall(folder, filter="data")
+    return Sample({"backup_url": f"{folder}/mixed"})
+
+
 PATHS: dict[str, Callable[[ExitStack, Path, bool], Sample]] = {
     "milvus1x_to_milvus": _milvus1x,
     "faiss_to_milvus": _faiss,
     "elasticsearch_to_milvus": _elasticsearch,
     "milvus_to_milvus": _milvus,
+    "backup_to_milvus": _backup,
 }
 
 

@@ -54,6 +54,7 @@ def test_airflow_can_store_every_dag(dags):
 
 # What must be given; a path's own.
 REQUIRED = {
+    "backup": {"backup_url": "/b"},
     "milvus": {},
     "milvus1x": {"tables_url": "/t", "meta_url": "/m"},
     "faiss": {"index_url": "/x.index"},
@@ -105,7 +106,7 @@ def test_a_task_that_asks_nothing_of_the_target_imports_no_client_of_it():
     code = (
         "import sys; import airlift.timing, airlift.steps.convert, airlift.steps.export_meta,"
         "airlift.steps.copy_source, airlift_airflow.opening, airlift.sources.milvus1x.source,"
-        "airlift.sources.faiss.source;"
+        "airlift.sources.faiss.source, airlift.sources.backup.source;"
         "print(sorted({'pymilvus', 'pandas', 'grpc', 'faiss'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

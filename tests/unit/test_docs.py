@@ -10,7 +10,7 @@ from airlift.sources.registry import params_class
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- params: made by tests/unit/test_docs.py -->", "<!-- /params -->"
-SOURCES = ("milvus1x", "faiss", "elasticsearch", "milvus")
+SOURCES = ("milvus1x", "faiss", "elasticsearch", "milvus", "backup")
 PAGES = {source: ROOT / "docs" / f"{source}.md" for source in SOURCES}
 
 

@@ -7,12 +7,10 @@ from typing import Any
 
 from airlift.datatypes import TYPES, DataType
 from airlift.milvus.database import MilvusDatabase
+from airlift.milvus.descriptions import consistency_name, own_properties
 from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field, Function
 
 _LIMITS = ("dim", "max_length", "max_capacity")
-_CONSISTENCY = ("Strong", "Session", "Bounded", "Eventually")
-# What a server sets by itself, and would not take from a client.
-_OWN_PROPERTIES = ("partitionkey.", "timezone", "replicate.")
 
 
 def described(
@@ -42,11 +40,7 @@ def described(
     partitions = [one for one in database.partitions(name) if one != "_default"]
     if any(field.partition_key for field in fields):
         partitions = []
-    properties = {
-        key: str(value)
-        for key, value in (told.get("properties") or {}).items()
-        if not str(key).startswith(_OWN_PROPERTIES)
-    }
+    properties = own_properties(told.get("properties") or {})
     if properties:
         notes.append(f"the properties {properties} come along")
     schema = CollectionSchema(
@@ -57,17 +51,12 @@ def described(
         partitions=tuple(sorted(partitions)),
         dynamic_field=bool(told.get("enable_dynamic_field")),
         shards=int(told.get("num_shards") or 1),
-        consistency_level=_consistency(told),
+        consistency_level=consistency_name(told.get("consistency_level", 2)),
         description=str(told.get("description") or ""),
         properties=properties,
         aliases=tuple(sorted(database.aliases(name))),
     )
     return schema, notes, [f"collection {schema.name!r}: {reason}" for reason in reasons]
-
-
-def _consistency(told: Mapping[str, Any]) -> str:
-    level = told.get("consistency_level", 2)
-    return _CONSISTENCY[level] if isinstance(level, int) and level < 4 else "Bounded"
 
 
 def _field(told: Mapping[str, Any], indexes: Mapping[str, Mapping[str, Any]]) -> Field:

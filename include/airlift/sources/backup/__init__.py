@@ -1,0 +1,1 @@
+"""Folders that milvus-backup wrote: their metadata, binlogs and delta logs."""

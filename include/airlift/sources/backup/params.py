@@ -1,0 +1,71 @@
+"""The params of the path from a backup."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import field_validator, model_validator
+
+from airlift.params import SAFETY, SOURCE, URL_PATTERN, MigrationParams, param, without_credentials
+
+
+class OnDuplicateId(StrEnum):
+    """What to do with live rows that share a primary key (Milvus does not check inserts)."""
+
+    FAIL = "fail"
+    KEEP_ONE = "keep_one"
+
+
+class BackupParams(MigrationParams):
+    """What `backup_to_milvus` takes."""
+
+    backup_url: str = param(
+        SOURCE,
+        "",
+        "The folder of a backup, as `s3://bucket/backup/my_backup` or `/data/my_backup`; the "
+        "folder that holds it, or the bucket's root, will do where there is only one. Give this or "
+        "`backup_yaml_url`.",
+        json_schema_extra=URL_PATTERN,
+    )
+    backup_yaml_url: str = param(
+        SOURCE,
+        "",
+        "The `backup.yaml` that the backup was made with: the store's address, bucket and folder "
+        "are read from it (never its keys: those are the connection's).",
+        json_schema_extra=URL_PATTERN,
+    )
+    backup_names: tuple[str, ...] = param(
+        SOURCE,
+        (),
+        "Names of backups below `backup_url`, oldest first. Of several (a base and later ones) all "
+        "rows are moved, the newest of each primary key.",
+    )
+    source_conn_id: str = param(
+        SOURCE, "", "Connection of type `aws` for the backup's bucket (also MinIO, OSS, COS)."
+    )
+    on_duplicate_id: OnDuplicateId = param(
+        SAFETY,
+        OnDuplicateId.FAIL,
+        "Live rows that share a primary key: `fail`, or `keep_one` (the newest); the report tells "
+        "how many. Of several backups it is always the newest.",
+    )
+
+    @field_validator("backup_url", "backup_yaml_url")
+    @classmethod
+    def _no_secret_in_source_url(cls, url: str) -> str:
+        return without_credentials(url)
+
+    @field_validator("backup_names")
+    @classmethod
+    def _plain_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError("a backup is named twice")
+        if any(not name or "/" in name or name in (".", "..") for name in names):
+            raise ValueError("expected names of folders below backup_url, without /")
+        return names
+
+    @model_validator(mode="after")
+    def _one_place(self) -> BackupParams:
+        if bool(self.backup_url) == bool(self.backup_yaml_url):
+            raise ValueError("give exactly one of backup_url and backup_yaml_url")
+        return self

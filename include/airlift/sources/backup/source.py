@@ -1,0 +1,198 @@
+"""The source backup: folders that milvus-backup wrote, on a disk or in a bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import ClassVar
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from airlift.chunk import Chunk
+from airlift.connections import Connections, StorageConnection
+from airlift.errors import AirliftError, Refused
+from airlift.schema import SourceCollection
+from airlift.sources.backup.cutting import ReadPlan, chunks_of
+from airlift.sources.backup.duplicates import leave_older_out
+from airlift.sources.backup.finding import find_backups, place_in_yaml
+from airlift.sources.backup.inventory import Detail, Taken, counted, looked_at
+from airlift.sources.backup.meta import BackupMeta, CollectionMeta, read_meta
+from airlift.sources.backup.params import BackupParams, OnDuplicateId
+from airlift.sources.backup.reading import gone_rows, read_rows
+from airlift.sources.base import FILE_BATCH_BYTES, SourceFile, StillSource
+from airlift.sources.choosing import choose
+from airlift.storage import Storage, open_storage
+
+_FAILED = {3: "failed", 4: "was stopped by its time limit"}
+
+
+class BackupSource(StillSource):
+    """Reads the collections of a backup, or of several. See `airlift.sources.base.Source`."""
+
+    batch_bytes: ClassVar[int] = FILE_BATCH_BYTES
+
+    def __init__(self, params: BackupParams, connections: Connections, scratch: Storage) -> None:
+        self._params = params
+        self._connections = connections
+        self._scratch = scratch
+        self._copy: Storage | None = None
+
+    def check(self) -> list[str]:
+        """Reads the metadata and compares it with the folder; every reason against going on."""
+        try:
+            chosen, reasons = self._chosen()
+            for name, backups in chosen:
+                reasons += looked_at(self._original, name, backups).reasons
+            return reasons
+        except Refused as error:
+            return error.reasons
+        except AirliftError as error:
+            return [str(error)]
+
+    def describe(self) -> list[SourceCollection]:
+        """The chosen collections, their rows and deletes counted from the logs. Raises Refused."""
+        chosen, reasons = self._chosen()
+        # Not of a copy: that has only the files that are read.
+        files = self._original
+        looked = [looked_at(files, name, backups) for name, backups in chosen]
+        reasons += [reason for one in looked for reason in one.reasons]
+        if reasons:
+            raise Refused(reasons)
+        found: list[SourceCollection] = []
+        for one in looked:
+            try:
+                found.append(counted(one, files, self._scratch, self._params.allow_lossy))
+            except Refused as refused:
+                reasons += refused.reasons
+        if reasons:
+            raise Refused(reasons)
+        if found:
+            found[0].notes.extend(_told(self._metas))
+        return found
+
+    def files(self, collections: list[SourceCollection]) -> list[SourceFile]:
+        """The log files."""
+        return [
+            SourceFile(path, size)
+            for collection in collections
+            for path, size in Detail.model_validate(collection.detail).files
+        ]
+
+    def folder(self) -> Storage:
+        """The folder that holds the backups, or its copy."""
+        return self._copy or self._original
+
+    def address(self) -> str:
+        """Where the backup is."""
+        names = ", ".join(prefix.rstrip("/") for prefix in self._prefixes if prefix)
+        return f"{self._original.url}{f': {names}' if names else ''}"
+
+    def read_from(self, folder: Storage) -> None:
+        """Reads the logs from a copy of the folder from now on."""
+        self._copy = folder
+
+    def cut(self, collection: SourceCollection, chunk_bytes: int) -> list[Chunk]:
+        """Cuts a collection into chunks of whole logs; see `Source.cut`."""
+        detail = Detail.model_validate(collection.detail)
+        mapping = self._params.mapping.get(collection.name)
+        newest_only = (
+            len(self._prefixes) > 1 or self._params.on_duplicate_id is OnDuplicateId.KEEP_ONE
+        )
+        if newest_only and not (mapping and mapping.auto_id):
+            detail = leave_older_out(collection, detail, self.folder(), self._scratch)
+        segments = [
+            (one, gone_rows(self._scratch, one.gone, sum(one.log_rows))) for one in detail.segments
+        ]
+        schema = collection.collection_schema
+        chunks = chunks_of(schema, detail.ids, segments, chunk_bytes)
+        rows = dict.fromkeys(["", *schema.partitions], 0)
+        for chunk in chunks:
+            rows[chunk.partition] += chunk.rows
+        collection.partition_rows = rows
+        return chunks
+
+    def read(self, chunk: Chunk) -> Iterator[pa.RecordBatch]:
+        """Yields a chunk's live rows, in the order of the logs."""
+        plan = ReadPlan.model_validate(chunk.read)
+        return read_rows(self.folder(), self._scratch, plan)
+
+    @cached_property
+    def _found(self) -> tuple[Storage, list[str]]:
+        url, endpoint = self._place()
+        names = self._params.backup_names
+        return find_backups(self._storage(url, endpoint), names, url)
+
+    @property
+    def _original(self) -> Storage:
+        return self._found[0]
+
+    @property
+    def _prefixes(self) -> list[str]:
+        return self._found[1]
+
+    @cached_property
+    def _metas(self) -> list[BackupMeta]:
+        """Of each backup, oldest first."""
+        metas = []
+        for prefix in self._prefixes:
+            folder = self._original.folder(prefix.rstrip("/")) if prefix else self._original
+            meta = read_meta(folder)
+            if meta.state_code in _FAILED or meta.error:
+                raise AirliftError(
+                    f"the backup in {folder.url} {_FAILED.get(meta.state_code, 'has an error')}"
+                    f"{f': {meta.error}' if meta.error else ''}; it is not whole: make it again"
+                )
+            metas.append(meta)
+        return metas
+
+    def _place(self) -> tuple[str, str]:
+        """The address of the folder that was named, and the endpoint that backup.yaml names."""
+        if self._params.backup_url:
+            return self._params.backup_url, ""
+        url = self._params.backup_yaml_url
+        folder, slash, name = url.rpartition("/")
+        if not name or not slash:
+            raise AirliftError(f"backup_yaml_url {url!r}: expected the whole address of a file")
+        name = unquote(name) if folder.startswith("file:") else name
+        return place_in_yaml(self._storage(folder + slash, ""), name)
+
+    def _storage(self, url: str, endpoint: str) -> Storage:
+        conn_id = self._params.source_conn_id
+        connection = self._connections.storage(conn_id) if conn_id else StorageConnection()
+        if endpoint and not connection.endpoint_url:
+            connection = connection.model_copy(update={"endpoint_url": endpoint})
+        return open_storage(url, connection)
+
+    def _chosen(self) -> tuple[list[tuple[str, list[Taken]]], list[str]]:
+        """The chosen collections by name, each with the backups that have it, oldest first."""
+        databases = {one.database for meta in self._metas for one in meta.collection_backups}
+        by_name: dict[str, list[Taken]] = {}
+        last = len(self._metas) - 1
+        for number, meta in enumerate(self._metas):
+            for one in meta.collection_backups:
+                database = one.database if len(databases) > 1 else ""
+                taken = Taken(self._prefixes[number], last - number, one, database)
+                by_name.setdefault(_name(one, database), []).append(taken)
+        names = {name: (name, taken) for name, taken in sorted(by_name.items())}
+        return choose(names, self._params.collections)
+
+
+def _name(one: CollectionMeta, database: str) -> str:
+    """A collection's name: with its database where there are several."""
+    return f"{database}.{one.collection_name}" if database else one.collection_name
+
+
+def _told(metas: list[BackupMeta]) -> list[str]:
+    """What the user should know of the backups as a whole."""
+    notes = []
+    for meta in metas:
+        of = f" of Milvus {meta.milvus_version}" if meta.milvus_version else ""
+        notes.append(f"from the backup {meta.name!r}{of}")
+        held = {kind: len(many) for kind, many in meta.rbac_meta.items() if many}
+        if held:
+            notes.append(
+                f"the backup {meta.name!r} holds users, roles or grants ({held}), which are not "
+                "carried: make them on the target"
+            )
+    return notes
