@@ -15,7 +15,7 @@ from typing import Any
 from bench.backup import backup
 from bench.child import Measured, case, measure
 from bench.data import FAISS, ROWS, cache, faiss_index, source, warm
-from bench.milvus_reading import milvus_reading
+from bench.milvus_reading import milvus_job, milvus_reading
 from bench.search import elasticsearch
 
 # What must be reached, where more is better.
@@ -32,6 +32,7 @@ TARGETS = {
     "faiss peak": 300,
     "search peak": 300,
     "milvus peak": 400,
+    "milvus job": 12,
     "backup ratio": 1.5,
     "backup peak": 500,
 }
@@ -209,6 +210,7 @@ CASES: dict[str, Callable[[argparse.Namespace, Path], None]] = {
     "elasticsearch": lambda chosen, work: elasticsearch(chosen.rounds, work, _say),
     "backup": lambda chosen, work: backup(chosen.rounds, work, _say),
     "milvus-reading": lambda chosen, work: milvus_reading(chosen.rounds, work, _say),
+    "milvus-job": lambda _, work: milvus_job(work, _say),
 }
 
 

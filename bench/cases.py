@@ -28,15 +28,16 @@ _COPY_BYTES = 8 << 20
 
 
 class OneTarget:
-    """Connections: one Milvus, one bucket."""
+    """Connections: one Milvus to write to, perhaps one to read from, one bucket."""
 
-    def __init__(self, uri: str, s3: dict[str, str] | None) -> None:
+    def __init__(self, uri: str, s3: dict[str, str] | None, source: str) -> None:
         self._uri = uri
         self._s3 = s3
+        self._source = source
 
     def milvus(self, conn_id: str) -> MilvusConnection:
-        """The target."""
-        return MilvusConnection(uri=self._uri)
+        """The target, or the source."""
+        return MilvusConnection(uri=self._source if conn_id == "milvus_source" else self._uri)
 
     def storage(self, conn_id: str) -> StorageConnection:
         """The staging bucket."""
@@ -57,6 +58,7 @@ class OneTarget:
 _WHERE: dict[str, Callable[[str], dict[str, Any]]] = {
     "milvus1x": lambda url: {"tables_url": f"{url}/tables", "meta_url": f"{url}/meta.sqlite"},
     "faiss": lambda url: {"index_url": url},
+    "milvus": lambda uri: {},
     "backup": lambda url: {"backup_url": url},
 }
 
@@ -75,7 +77,7 @@ def _migration(
         **_WHERE[path](source),
         **params,
     )
-    return Migration(path, given, "bench", OneTarget(uri, s3))
+    return Migration(path, given, "bench", OneTarget(uri, s3, source))
 
 
 def plan(**options: Any) -> dict[str, Any]:

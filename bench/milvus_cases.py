@@ -34,8 +34,8 @@ def _source(uri: str, scratch: str) -> MilvusSource:
     return MilvusSource(params, _OneSource(uri), open_storage(scratch))
 
 
-def milvus_fill(uri: str, rows: int, dim: int) -> dict[str, Any]:
-    """A loaded collection with vectors and three scalars."""
+def milvus_fill(uri: str, rows: int, dim: int, scalars: int = 3) -> dict[str, Any]:
+    """A loaded collection with vectors and two or three scalars."""
     import numpy as np
     from pymilvus import DataType, MilvusClient
 
@@ -45,13 +45,15 @@ def milvus_fill(uri: str, rows: int, dim: int) -> dict[str, Any]:
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
     schema.add_field("title", DataType.VARCHAR, max_length=100)
     schema.add_field("year", DataType.INT32)
-    schema.add_field("score", DataType.DOUBLE)
+    if scalars > 2:
+        schema.add_field("score", DataType.DOUBLE)
     client.create_collection(COLLECTION, schema=schema)
     random = np.random.default_rng(0)
     for start in range(0, rows, _INSERT):
         vectors = random.standard_normal((_INSERT, dim)).astype(np.float32)
         data = [
-            {"id": n, "vector": vector, "title": f"song {n}", "year": n % 70, "score": n / 7}
+            {"id": n, "vector": vector, "title": f"song {n}", "year": n % 70}
+            | ({"score": n / 7} if scalars > 2 else {})
             for n, vector in enumerate(vectors, start)
         ]
         client.insert(COLLECTION, data)

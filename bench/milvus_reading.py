@@ -44,3 +44,20 @@ def milvus_reading(rounds: int, work: Path, say: Say) -> None:
         say(f"{label}: rows a second / query_iterator", ratio, "x", f"milvus {label}")
     say("process: peak memory", max(run.peak_mb for run in [*one, *two]), "MB", "milvus peak")
     say("process: peak memory of query_iterator", iterated.peak_mb, "MB")
+
+
+def milvus_job(work: Path, say: Say) -> None:
+    """500k x 128 and two scalars, from one Milvus 2.3.5 into another, loaded and verified."""
+    from localservers import Milvus
+
+    with Milvus(work / "milvus-from") as source, Milvus(work / "milvus-to") as target:
+        case("milvus_fill", uri=source.uri, rows=ROWS, dim=DIM, scalars=2)
+        options = {"source": source.uri, "uri": target.uri, "path": "milvus", "verify": "sample"}
+        staging = str(target.data_dir / "staging")
+        one = case("end_to_end", **options, staging=staging, wait_for_index=False)
+        print(f"Milvus 2.3.5 into Milvus 2.3.5, {ROWS:,} x {DIM} and two scalars")
+        for step, seconds in one.told["steps"].items():
+            say(step, seconds, "s")
+        say("all steps", one.told["wall"], "s", "milvus job")
+        say("process: CPU with imports", one.cpu, "s")
+        say("process: peak memory", one.peak_mb, "MB")
