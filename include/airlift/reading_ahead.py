@@ -1,4 +1,4 @@
-"""Reads ranges in order, and the next ones meanwhile: what costs in a bucket is its latency."""
+"""Reads ahead in threads: what costs with a bucket or a server is the wait for its answer."""
 
 from __future__ import annotations
 
@@ -40,3 +40,12 @@ def read_ahead(
     finally:
         # Also when the reader stops early: nothing may read on in a file that is closed next.
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def one_ahead(items: Iterator[Found]) -> Iterator[Found]:
+    """Yields what an iterator gives; the next item is fetched while one is worked on."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(next, items, None)
+        while (item := waiting.result()) is not None:
+            waiting = pool.submit(next, items, None)
+            yield item

@@ -181,15 +181,20 @@ def test_a_collection_that_is_not_loaded_is_left_as_it_was(from_milvus, to_s3):
 
 def test_rows_that_share_a_key_are_counted(from_milvus, to_s3):
     make_songs(from_milvus, "twice", 300)
+    fields = ("id", "vector", "title", "year", "more", "colour")
     twice = rows_of(from_milvus, "twice", partition="rock")
     from_milvus.insert("twice", list(twice.values())[:20], partition_name="rock")
     with pytest.raises(Refused, match=r"20 of 314 rows share their primary key .*keep_one"):
         to_s3.run(collections=["twice"])
+    given = {"collections": ["twice"], "on_duplicate_id": "keep_one", "verify": "full"}
+    # 2.3.5 answers with array values of other rows then, now and again.
+    with pytest.raises(Refused, match=r"mixes up the values of ARRAY fields .*\['tags'\] out"):
+        to_s3.run(**given)
     assert not to_s3.client.has_collection("twice")
-    report = to_s3.run(collections=["twice"], on_duplicate_id="keep_one", verify="full")
+    report = to_s3.run(**given, mapping={"twice": {"exclude": ["tags"]}})
     [collection] = report["collections"]
     assert (collection["rows_source"], collection["rows_left_out"]) == (314, 20)
-    assert rows_of(to_s3.client, "twice") == rows_of(from_milvus, "twice")
+    assert rows_of(to_s3.client, "twice") == rows_of(from_milvus, "twice", fields=fields)
 
 
 @pytest.mark.parametrize("lock", ["none", "check"])

@@ -19,13 +19,15 @@ from airlift.milvus.client import address, ensure_supported
 from airlift.milvus.database import MilvusDatabase
 from airlift.milvus.rows import MilvusRows, literal
 from airlift.params import IndexParams
+from airlift.reading_ahead import one_ahead
 from airlift.schema import CollectionSchema, SourceCollection
 from airlift.sources.base import BadRows, SourceFile
 from airlift.sources.choosing import choose
 from airlift.sources.milvus.cutting import Span, spans
 from airlift.sources.milvus.describing import described
 from airlift.sources.milvus.opening import CollectionOpener
-from airlift.sources.milvus.params import MilvusParams, OnDuplicateId, SourceLock
+from airlift.sources.milvus.params import MilvusParams, SourceLock
+from airlift.sources.milvus.repeated import tell_repeated_keys
 from airlift.storage import Storage
 
 EVERY_DATABASE = "*"
@@ -131,7 +133,7 @@ class MilvusSource:
                     held = []
             if held:
                 chunks.append(self._chunk(len(chunks), schema, held, condition))
-        self._tell_counts(collection, chunks)
+        tell_repeated_keys(collection, chunks, self._params)
         return chunks
 
     def read(self, chunk: Chunk) -> Iterator[pa.RecordBatch | BadRows]:
@@ -141,7 +143,8 @@ class MilvusSource:
         rows, key = self._rows(schema), schema.primary_key
         for span in plan.spans:
             keys = span.keys(plan.condition)
-            yield from rows.scan(schema.plain_name, schema.written, key, span.partition, keys)
+            pages = rows.scan(schema.plain_name, schema.written, key, span.partition, keys)
+            yield from one_ahead(pages)
 
     def changes(self, collection: SourceCollection) -> list[str]:
         """How many rows came or went since the collection was counted."""
@@ -273,23 +276,3 @@ class MilvusSource:
             bytes=rows * schema.row_bytes,
             read=read,
         )
-
-    def _tell_counts(self, collection: SourceCollection, chunks: list[Chunk]) -> None:
-        """Compares what can be read by key with what `count(*)` says."""
-        read = dict.fromkeys(["", *collection.collection_schema.partitions], 0)
-        for chunk in chunks:
-            read[chunk.partition] += chunk.rows
-        collection.partition_rows = read
-        collection.left_out = collection.rows - sum(read.values())
-        if not collection.left_out:
-            return
-        key = collection.collection_schema.primary_key
-        odd = " (or have the key 2^63-1, which some versions never give)"
-        told = (
-            f"collection {collection.name!r}: {collection.left_out:,} of {collection.rows:,} rows "
-            f"share their primary key with another row of their partition"
-            f"{odd if key.type is DataType.INT64 else ''}; Milvus gives one row for each key"
-        )
-        if self._params.on_duplicate_id is OnDuplicateId.FAIL:
-            raise Refused([f"{told}; mend them at the source, or set on_duplicate_id to keep_one"])
-        collection.notes.append(f"{told}: the others are left out, as on_duplicate_id asks")
