@@ -11,8 +11,10 @@ from pymilvus import DataType, Function, FunctionType, MilvusClient
 
 from airlift.connections import MilvusConnection
 from localservers import Milvus, MilvusLite
+from tests.emulators.rest_import import RestImportServer
 from tests.paths.place import FLAT, Place, lite_place, local_place
 from tests.paths.test_milvus_to_milvus import DIM, MILVUS, make_songs, rows_of, vectors
+from tests.paths.test_rest_import import place_on
 
 
 @pytest.fixture
@@ -84,6 +86,26 @@ def test_full_text_search_defaults_and_nulls_arrive(lite_to_lite, milvus_lite):
     assert (new["stars"], new["mood"]) == (3, None)
     [hits] = client.search("texts", ["brandnew"], anns_field="words", limit=3)
     assert [hit["id"] for hit in hits] == ["new"]
+
+
+def test_a_newer_milvus_imports_it_by_rest(milvus_lite: MilvusLite, tmp_path: Path):
+    """Into the emulator of Milvus 2.6's import jobs, which keeps the rows in Milvus Lite."""
+    bucket = tmp_path / "server" / "bucket" / "staging"
+    with (
+        closing(milvus_lite.client()) as source,
+        RestImportServer(tmp_path / "server", version="2.6.24") as server,
+        place_on(server, tmp_path / "none", str(bucket)) as place,
+    ):
+        place.kind = MILVUS
+        place.connections.servers["milvus_source"] = MilvusConnection(uri=milvus_lite.uri)
+        rows = make_texts(source, "texts")
+        [one] = place.run(collections=["texts"], verify="full", index="source")["collections"]
+        source.drop_collection("texts")
+        assert one["way"] == "rest_import" and one["file_format"] == "parquet"
+        found = rows_of(place.client, "texts")
+        for row in found.values():
+            del row["words"]
+        assert found == {row["id"]: row for row in rows}
 
 
 def test_indexes_of_scalar_fields_and_settings_come_along(milvus: Milvus, tmp_path: Path):

@@ -47,7 +47,9 @@ def _refuse_mixed_up_arrays(schema: CollectionSchema, params: MilvusParams, told
     arrays = [
         field.name
         for field in schema.fields
-        if field.type is DataType.ARRAY and field.name not in mapping.exclude
+        if field.type is DataType.ARRAY
+        and field.name not in mapping.exclude
+        and (not mapping.include or field.name in mapping.include)
     ]
     if arrays:
         raise Refused(
