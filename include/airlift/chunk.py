@@ -18,6 +18,7 @@ class Chunk(BaseModel):
         rows: live rows in it, exact.
         bytes: about how many bytes they take.
         read: what the source needs to read it again (JSON).
+        own_files: what the target imports instead of chunk files, as paths in the source's folder.
         id: unique in the migration; the same source and options give the same id.
     """
 
@@ -29,6 +30,7 @@ class Chunk(BaseModel):
     rows: int
     bytes: int
     read: dict[str, Any]
+    own_files: tuple[str, ...] = ()
 
 
 def chunk_id(index: int, *content: object) -> str:

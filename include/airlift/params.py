@@ -224,6 +224,11 @@ class MigrationParams(BaseModel):
     )
 
     @property
+    def own_files_wanted(self) -> bool | None:
+        """Whether the target is to import the source's own files; None where that is best."""
+        return False
+
+    @property
     def incremental_by(self) -> str:
         """What tells the rows that are new since the last run, where a path can; "" for nothing."""
         return ""

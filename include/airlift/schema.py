@@ -163,6 +163,22 @@ class CollectionSchema(BaseModel):
         return pa.schema([field.arrow for field in self.written])
 
 
+class OwnFiles(BaseModel):
+    """Files of the source that a target can import as they are.
+
+    Attributes:
+        jobs: how many import jobs they take.
+        bytes: of all of them.
+        reasons: why they can't be imported after all.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    jobs: int
+    bytes: int
+    reasons: tuple[str, ...] = ()
+
+
 class SourceCollection(BaseModel):
     """A collection as the source holds it.
 
@@ -179,6 +195,9 @@ class SourceCollection(BaseModel):
         since_field: the field whose largest value is remembered, so that the next run begins
             there; "" for none.
         since: the value that this run begins with; None for all rows.
+        own_files: what a target could import without conversion; None for a source without such.
+        imports_own_files: whether it does. The step `plan` sets it before `Source.cut`, which then
+            makes a chunk of each job.
         notes: what the user should know, e.g. a metric that is carried as another.
         detail: what the source itself needs later to read the collection (JSON).
     """
@@ -192,6 +211,8 @@ class SourceCollection(BaseModel):
     partition_rows: dict[str, int] = {}
     since_field: str = ""
     since: int | str | None = None
+    own_files: OwnFiles | None = None
+    imports_own_files: bool = False
     notes: list[str] = []
     detail: dict[str, Any] = {}
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from airlift.datatypes import TYPES, DataType
 from airlift.errors import AirliftError
 from airlift.fingerprint import combined, fingerprint
-from airlift.formats import FORMATS
+from airlift.formats import CHOICES, FORMATS
 from airlift.schema import CollectionSchema, Field
 from airlift.storage import Storage, open_storage
 from tests.unit.arrow_rows import (
@@ -50,7 +50,7 @@ def write(folder: Storage, name: str, schema: CollectionSchema, batches: list[pa
 
 
 def test_the_formats_by_preference():
-    assert list(FORMATS) == ["numpy", "parquet"]
+    assert [one.name for one in CHOICES] == ["numpy", "parquet"]
     assert FORMATS["numpy"].needs_row_count and not FORMATS["parquet"].needs_row_count
 
 
@@ -122,7 +122,7 @@ def test_numpy_refuses_another_number_of_rows(folder, rows):
     assert folder.list() == {}
 
 
-@pytest.mark.parametrize("name", list(FORMATS))
+@pytest.mark.parametrize("name", [one.name for one in CHOICES])
 def test_nothing_shows_before_it_is_whole_and_nothing_is_left_of_what_is_given_up(folder, name):
     _, schema = SCHEMAS[name]
     writer = FORMATS[name].writer(folder, schema, 100)
@@ -134,7 +134,7 @@ def test_nothing_shows_before_it_is_whole_and_nothing_is_left_of_what_is_given_u
     assert folder.list() and not any(".part-" in path for path in folder.list())
 
 
-@pytest.mark.parametrize("name", list(FORMATS))
+@pytest.mark.parametrize("name", [one.name for one in CHOICES])
 def test_a_failed_write_is_told_and_leaves_nothing(folder, name, monkeypatch):
     _, schema = SCHEMAS[name]
     full = AirliftError("the disk is full")

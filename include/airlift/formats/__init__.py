@@ -2,9 +2,12 @@
 
 from airlift.formats.base import ChunkFormat
 from airlift.formats.numpy_files import NumpyFormat
+from airlift.formats.own_files import OwnFilesFormat
 from airlift.formats.parquet_file import ParquetFormat
 
-FORMATS: dict[str, type[ChunkFormat]] = {
-    chunk_format.name: chunk_format for chunk_format in (NumpyFormat, ParquetFormat)
-}
+OWN_FILES: type[ChunkFormat] = OwnFilesFormat
+
+CHOICES: tuple[type[ChunkFormat], ...] = (NumpyFormat, ParquetFormat)
 """In the order of preference: the first that fits the rows is the `auto` one."""
+
+FORMATS: dict[str, type[ChunkFormat]] = {one.name: one for one in (*CHOICES, OWN_FILES)}

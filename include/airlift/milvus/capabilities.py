@@ -37,6 +37,7 @@ class Capabilities:
 
     Attributes:
         ways: ways for rows to get in, the preferred one first; keys of `airlift.targets.ways`.
+        own_files_way: the way in for a backup's own logs; "" for none.
         data_types: the field types that it holds.
         metrics: the metrics that vectors are searched by.
         nullable: whether a scalar field may have no value in a row.
@@ -60,6 +61,7 @@ class Capabilities:
     ways: tuple[str, ...]
     data_types: frozenset[DataType]
     metrics: frozenset[str] = _METRICS
+    own_files_way: str = ""
     nullable: bool = False
     nullable_vectors: bool = False
     defaults: bool = False
@@ -143,6 +145,7 @@ _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
         Capabilities(
             ("grpc_bulk_insert", "insert", "upsert"),
             _TYPES_2_3,
+            own_files_way="grpc_backup_import",
             most_vectors=1,
             clustering_keys=False,
             # 2.3.5 takes another field for the key, so filters miss the rows; see

@@ -29,6 +29,8 @@ def choose_way(migration: Migration, collection: SourceCollection | None = None)
     Raises:
         AirliftError: the target has no such way.
     """
+    if collection is not None and collection.imports_own_files:
+        return migration.capabilities.own_files_way
     mode = migration.params.write_mode
     ways = migration.capabilities.ways
     if mode is WriteMode.AUTO and collection is not None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from airlift.chunk import Chunk, Manifest
 from airlift.errors import AirliftError
-from airlift.formats import FORMATS
+from airlift.formats import FORMATS, OWN_FILES
 from airlift.migration import Migration, log
 from airlift.plan import CollectionPlan
 from airlift.staging import ImportRecord
@@ -104,7 +104,7 @@ class BatchImport:
 
     def __init__(self, migration: Migration, batch: int) -> None:
         self._migration = migration
-        self._ways: dict[str, ImportWay] = {}
+        self._ways: dict[tuple[str, str], ImportWay] = {}
         self.pending = pending_chunks(migration, batch, IMPORT_WAYS)
 
     def submit(self) -> list[str]:
@@ -128,15 +128,19 @@ class BatchImport:
 
     def _way(self, collection: CollectionPlan) -> ImportWay:
         """The way into a collection's database."""
-        database = collection.mapped.database
-        if database not in self._ways:
+        key = (collection.mapped.database, collection.way)
+        if key not in self._ways:
             target = self._migration.target(collection.mapped)
-            way = IMPORT_WAYS[collection.way]
-            self._ways[database] = way(target, self._migration.staging.folder)
-        return self._ways[database]
+            folder = self._migration.staging.folder
+            if collection.file_format == OWN_FILES.name:
+                folder = self._migration.source.folder() or folder
+            self._ways[key] = IMPORT_WAYS[collection.way](target, folder)
+        return self._ways[key]
 
     def _files(self, one: PendingChunk) -> list[str]:
         folder, way = f"{one.collection.name}/{one.chunk.id}", self._way(one.collection)
+        if one.chunk.own_files:
+            return [way.file_name(path) for path in one.chunk.own_files]
         return [way.file_name(f"{folder}/{file.name}") for file in one.manifest.files]
 
     def _settled_jobs(self, collection: CollectionPlan) -> list[ImportJob]:
@@ -168,7 +172,7 @@ class BatchImport:
 
     def _job_of(self, one: PendingChunk, jobs: list[ImportJob]) -> ImportJob | None:
         """The job that took the chunk's files and did not fail."""
-        files = set(self._files(one))
+        files = set(self._files(one)) - {""}
         for job in jobs:
             if job.state is not JobState.FAILED and _same_files(files, job.files):
                 return job
@@ -182,7 +186,7 @@ class BatchImport:
         return recorded if recorded and recorded.state is not JobState.FAILED else None
 
     def _failed_jobs(self, one: PendingChunk, jobs: list[ImportJob]) -> int:
-        files = set(self._files(one))
+        files = set(self._files(one)) - {""}
         failed = {job.id for job in jobs if _same_files(files, job.files)}
         return len(failed | ({one.record.job} - {""}))
 

@@ -7,7 +7,7 @@ from typing import Any
 from airlift.chunk import Chunk, chunk_id
 from airlift.errors import AirliftError, Refused
 from airlift.fitting import fit_collections
-from airlift.formats import FORMATS
+from airlift.formats import CHOICES, FORMATS, OWN_FILES
 from airlift.mapping import MappedCollection, map_collections
 from airlift.migration import Migration
 from airlift.params import FileFormat, OnBadRow, Verify, WriteMode
@@ -15,6 +15,7 @@ from airlift.plan import CollectionPlan, Plan, group_chunks
 from airlift.schema import CollectionSchema, SourceCollection
 from airlift.steps.choose_way import check_target_reads_staging, choose_way
 from airlift.steps.existing import appends_to, existing_reasons, forget_lost_collections
+from airlift.steps.own_files import imports_own_files
 from airlift.targets.ways import IMPORT_WAYS
 
 
@@ -40,6 +41,11 @@ def make_plan(migration: Migration, max_batches: int) -> Plan:
     except Refused as refused:
         reasons += refused.reasons
     reasons += _unfit_for_target(migration, meta.collections, mapped)
+    for collection, one in zip(meta.collections, mapped, strict=True):
+        try:
+            collection.imports_own_files = imports_own_files(migration, collection, one)
+        except Refused as refused:
+            reasons += refused.reasons
     reasons += _unreadable_staging(migration, meta.collections)
     plans: list[CollectionPlan] = []
     for collection, one in zip(meta.collections, mapped, strict=True):
@@ -77,6 +83,8 @@ def _plan_collection(
     way = choose_way(migration, collection)
     appends = appends_to(migration, collection, mapped)
     file_format = _choose_format(migration, mapped.target, appends and way != "upsert")
+    if collection.imports_own_files:
+        file_format = OWN_FILES.name
     known_before = set(collection.notes)
     cut = migration.source.cut(collection, params.chunk_mb << 20)
     if collection.repeated_keys:
@@ -123,7 +131,8 @@ def _unreadable_staging(
     migration: Migration, collections: tuple[SourceCollection, ...]
 ) -> list[str]:
     """Why the target can't import what lies in staging, where it would have to."""
-    ways = {choose_way(migration, one) for one in collections} & IMPORT_WAYS.keys()
+    ways = {choose_way(migration, one) for one in collections if not one.imports_own_files}
+    ways &= IMPORT_WAYS.keys()
     if migration.params.dry_run:
         return []
     try:
@@ -166,8 +175,8 @@ def _choose_format(migration: Migration, schema: CollectionSchema, leaves_out: b
         return params.file_format.value
     rows_may_go = params.on_bad_row is OnBadRow.SET_ASIDE or leaves_out
     return next(
-        name
-        for name, one in FORMATS.items()
+        one.name
+        for one in CHOICES
         if not one.unfit(schema) and not (rows_may_go and one.needs_row_count)
     )
 

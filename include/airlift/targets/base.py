@@ -47,7 +47,7 @@ class ImportWay(Protocol):
     name: ClassVar[str]
 
     def __init__(self, collections: MilvusDatabase, staging: Storage) -> None:
-        """Makes the way; `staging` is where the files lie."""
+        """Makes the way; `staging` is where the files lie (the source's folder for its own)."""
 
     def file_name(self, path: str) -> str:
         """What the target calls a staging file, given its path relative to `staging`."""

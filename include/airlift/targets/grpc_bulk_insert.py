@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from pymilvus.client.call_context import _api_level_md
+from pymilvus.client.utils import check_status
+from pymilvus.grpc_gen import milvus_pb2
+
 from airlift.errors import AirliftError
 from airlift.milvus.database import MilvusDatabase
 from airlift.storage import Storage
@@ -20,6 +24,7 @@ class GrpcBulkInsert:
     """
 
     name: ClassVar[str] = "grpc_bulk_insert"
+    _options: ClassVar[dict[str, str]] = {}
 
     def __init__(self, collections: MilvusDatabase, staging: Storage) -> None:
         self._collections = collections
@@ -44,7 +49,9 @@ class GrpcBulkInsert:
             raise AirliftError(f"the collection {collection!r} is not there; clear the task create")
         with self._collections.explaining(f"import {files[0]} into {collection!r}"):
             return str(
-                self._handler.do_bulk_insert(collection, partition, files, context=self._context)
+                self._handler.do_bulk_insert(
+                    collection, partition, files, context=self._context, **self._options
+                )
             )
 
     def job(self, job_id: str) -> ImportJob | None:
@@ -57,6 +64,39 @@ class GrpcBulkInsert:
         with self._collections.explaining(f"list the import jobs of {collection!r}"):
             states = self._handler.list_bulk_insert_tasks(0, collection, context=self._context)
         return [_job(state) for state in states]
+
+
+class GrpcBackupImport(GrpcBulkInsert):
+    """Imports the logs of a backup as they are; a job's files are two folders.
+
+    The folders are those of the insert logs and of the delta logs ("" where there are none) of
+    neighbouring segments of one partition.
+    """
+
+    name: ClassVar[str] = "grpc_backup_import"
+    _options: ClassVar[dict[str, str]] = {"backup": "true"}
+
+    def file_name(self, path: str) -> str:
+        """A key relative to the bucket, or an absolute path; "" stays what it is."""
+        return super().file_name(path) + "/" if path else ""
+
+    def submit(self, collection: str, partition: str, files: list[str], key: str) -> str:
+        """Submits a job, which must name its partition."""
+        return super().submit(collection, partition or "_default", files, key)
+
+    def jobs(self, collection: str) -> list[ImportJob]:
+        """The jobs of this very collection: other ones of its name took the same logs."""
+        own = int(self._collections.collection_id(collection))
+        request = milvus_pb2.ListImportTasksRequest(collection_name=collection)
+        with self._collections.explaining(f"list the import jobs of {collection!r}"):
+            answer = self._handler._stub.ListImportTasks(
+                request,
+                timeout=self._collections.connection.timeout,
+                metadata=_api_level_md(self._context),
+            )
+            check_status(answer.status)
+        ids = {str(task.id) for task in answer.tasks if task.collection_id == own}
+        return [job for job in super().jobs(collection) if job.id in ids]
 
 
 def _job(state: Any) -> ImportJob:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -84,20 +85,51 @@ def chunks_of(
     for partition in ("", *schema.partitions):
         mine = [one for one in segments if one[0].segment.partition == partition]
         for spans in _grouped(mine, max(chunk_bytes // row_bytes, 1)):
-            live = sum(span.live for span in spans)
-            plan = ReadPlan(fields=schema.written, ids=ids, spans=tuple(spans))
-            read = plan.model_dump(mode="json")
-            chunks.append(
-                Chunk(
-                    id=chunk_id(len(chunks), schema.name, partition, read),
-                    collection=schema.name,
-                    partition=partition,
-                    rows=live,
-                    bytes=live * row_bytes,
-                    read=read,
-                )
-            )
+            chunks.append(_chunk(len(chunks), schema, ids, spans, row_bytes))
     return chunks
+
+
+def chunks_to_import(
+    schema: CollectionSchema,
+    ids: dict[str, int],
+    segments: Sequence[tuple[CountedSegment, Offsets]],
+) -> list[Chunk]:
+    """A chunk for each pair of folders that a target imports by itself; arguments as above."""
+    by_folders: dict[tuple[str, str], list[tuple[CountedSegment, Offsets]]] = {}
+    for counted, gone in segments:
+        by_folders.setdefault(folders(counted.segment), []).append((counted, gone))
+    # The folder of the deletes is named by those of its segments that have some.
+    deletes = dict(sorted(by_folders))
+    chunks: list[Chunk] = []
+    for insert, delta in deletes.items():
+        mine = by_folders.get((insert, ""), []) + (by_folders[insert, delta] if delta else [])
+        for spans in _grouped(mine, sys.maxsize):
+            chunk = _chunk(len(chunks), schema, ids, spans, max(schema.row_bytes, 1))
+            chunks.append(chunk.model_copy(update={"own_files": (insert, delta)}))
+    return chunks
+
+
+def folders(segment: Segment) -> tuple[str, str]:
+    """The folders above a segment's: of the insert logs, and of the delta logs ("" for none)."""
+    [(insert, _), *_] = segment.logs[0].values()
+    delta = segment.deltas[0][0] if segment.deltas else ""
+    return insert.rsplit("/", 3)[0], delta.rsplit("/", 2)[0] if delta else ""
+
+
+def _chunk(
+    number: int, schema: CollectionSchema, ids: dict[str, int], spans: list[Span], row_bytes: int
+) -> Chunk:
+    live = sum(span.live for span in spans)
+    partition = spans[0].segment.partition
+    read = ReadPlan(fields=schema.written, ids=ids, spans=tuple(spans)).model_dump(mode="json")
+    return Chunk(
+        id=chunk_id(number, schema.name, partition, read),
+        collection=schema.name,
+        partition=partition,
+        rows=live,
+        bytes=live * row_bytes,
+        read=read,
+    )
 
 
 def _grouped(segments: Sequence[tuple[CountedSegment, Offsets]], most: int) -> Iterator[list[Span]]:

@@ -6,7 +6,15 @@ from enum import StrEnum
 
 from pydantic import field_validator, model_validator
 
-from airlift.params import SAFETY, SOURCE, URL_PATTERN, MigrationParams, param, without_credentials
+from airlift.params import (
+    MOVING,
+    SAFETY,
+    SOURCE,
+    URL_PATTERN,
+    MigrationParams,
+    param,
+    without_credentials,
+)
 
 
 class OnDuplicateId(StrEnum):
@@ -14,6 +22,14 @@ class OnDuplicateId(StrEnum):
 
     FAIL = "fail"
     KEEP_ONE = "keep_one"
+
+
+class BackupWay(StrEnum):
+    """Who reads the logs of a backup."""
+
+    AUTO = "auto"
+    NATIVE = "native"
+    DECODE = "decode"
 
 
 class BackupParams(MigrationParams):
@@ -43,12 +59,25 @@ class BackupParams(MigrationParams):
     source_conn_id: str = param(
         SOURCE, "", "Connection of type `aws` for the backup's bucket (also MinIO, OSS, COS)."
     )
+    backup_way: BackupWay = param(
+        MOVING,
+        BackupWay.AUTO,
+        "`native`: the target itself imports the logs from the backup, which lies in its own "
+        "bucket (or is copied there with `copy_source`); `decode`: they are read here, and the "
+        "rows are imported. Both give the same rows. `auto`: `native` where it can be and segments "
+        "are large.",
+    )
     on_duplicate_id: OnDuplicateId = param(
         SAFETY,
         OnDuplicateId.FAIL,
         "Live rows that share a primary key: `fail`, or `keep_one` (the newest); the report tells "
         "how many. Of several backups it is always the newest.",
     )
+
+    @property
+    def own_files_wanted(self) -> bool | None:
+        """Whether the target is to import the logs by itself; None where that is best."""
+        return {BackupWay.NATIVE: True, BackupWay.DECODE: False}.get(self.backup_way)
 
     @field_validator("backup_url", "backup_yaml_url")
     @classmethod

@@ -13,11 +13,12 @@ from airlift.chunk import Chunk
 from airlift.connections import Connections, StorageConnection
 from airlift.errors import AirliftError, Refused
 from airlift.schema import SourceCollection
-from airlift.sources.backup.cutting import ReadPlan, chunks_of
+from airlift.sources.backup.cutting import ReadPlan, chunks_of, chunks_to_import
 from airlift.sources.backup.duplicates import leave_older_out
 from airlift.sources.backup.finding import find_backups, place_in_yaml
 from airlift.sources.backup.inventory import Detail, Taken, counted, looked_at
 from airlift.sources.backup.meta import BackupMeta, CollectionMeta, read_meta
+from airlift.sources.backup.own_files import own_files
 from airlift.sources.backup.params import BackupParams, OnDuplicateId
 from airlift.sources.backup.reading import gone_rows, read_rows
 from airlift.sources.base import FILE_BATCH_BYTES, SourceFile, StillSource
@@ -67,6 +68,9 @@ class BackupSource(StillSource):
                 reasons += refused.reasons
         if reasons:
             raise Refused(reasons)
+        for collection in found:
+            newest_only = self._newest_only(collection.name)
+            collection.own_files = own_files(collection, len(self._prefixes), newest_only)
         if found:
             found[0].notes.extend(_told(self._metas))
         return found
@@ -95,17 +99,16 @@ class BackupSource(StillSource):
     def cut(self, collection: SourceCollection, chunk_bytes: int) -> list[Chunk]:
         """Cuts a collection into chunks of whole logs; see `Source.cut`."""
         detail = Detail.model_validate(collection.detail)
-        mapping = self._params.mapping.get(collection.name)
-        newest_only = (
-            len(self._prefixes) > 1 or self._params.on_duplicate_id is OnDuplicateId.KEEP_ONE
-        )
-        if newest_only and not (mapping and mapping.auto_id):
+        if self._newest_only(collection.name):
             detail = leave_older_out(collection, detail, self.folder(), self._scratch)
         segments = [
             (one, gone_rows(self._scratch, one.gone, sum(one.log_rows))) for one in detail.segments
         ]
         schema = collection.collection_schema
-        chunks = chunks_of(schema, detail.ids, segments, chunk_bytes)
+        if collection.imports_own_files:
+            chunks = chunks_to_import(schema, detail.ids, segments)
+        else:
+            chunks = chunks_of(schema, detail.ids, segments, chunk_bytes)
         rows = dict.fromkeys(["", *schema.partitions], 0)
         for chunk in chunks:
             rows[chunk.partition] += chunk.rows
@@ -116,6 +119,12 @@ class BackupSource(StillSource):
         """Yields a chunk's live rows, in the order of the logs."""
         plan = ReadPlan.model_validate(chunk.read)
         return read_rows(self.folder(), self._scratch, plan)
+
+    def _newest_only(self, name: str) -> bool:
+        """Whether of rows that share a primary key the newest alone is moved."""
+        mapping = self._params.mapping.get(name)
+        asked = len(self._prefixes) > 1 or self._params.on_duplicate_id is OnDuplicateId.KEEP_ONE
+        return asked and not (mapping and mapping.auto_id)
 
     @cached_property
     def _found(self) -> tuple[Storage, list[str]]:
