@@ -7,7 +7,7 @@ from pymilvus import MilvusClient
 from pymilvus.client.prepare import Prepare
 
 from airlift.datatypes import DataType
-from airlift.milvus.database import _field_arguments
+from airlift.milvus.new_collection import field_arguments
 from airlift.schema import Field
 
 
@@ -33,6 +33,6 @@ def test_a_default_value_is_sent_as_the_servers_own_type(kind, value, data):
         Field(name="v", type=DataType.FLOAT_VECTOR, dim=2),
     )
     for field in fields:
-        schema.add_field(**_field_arguments(field))
+        schema.add_field(**field_arguments(field))
     sent = Prepare.get_schema_from_collection_schema("c", schema).fields[1].default_value
     assert sent.WhichOneof("data") == data and getattr(sent, data) == value

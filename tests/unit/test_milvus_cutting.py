@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airlift.datatypes import DataType
-from airlift.milvus.rows import KeyRange
+from airlift.milvus.expressions import KeyRange
 from airlift.schema import CollectionSchema, Field
 from airlift.sources.milvus.cutting import spans
 

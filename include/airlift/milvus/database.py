@@ -21,9 +21,9 @@ from airlift.datatypes import TYPES
 from airlift.errors import AirliftError
 from airlift.milvus.client import ServerVersion, close, connect, explaining, server_version
 from airlift.milvus.errors import RateLimited
-from airlift.milvus.scalar_slots import SCALAR_SLOTS
+from airlift.milvus.new_collection import field_arguments, function_of
 from airlift.params import IndexParams
-from airlift.schema import CollectionSchema, Field, Function
+from airlift.schema import CollectionSchema, Field
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -114,9 +114,9 @@ class MilvusDatabase:
             for field in schema.fields:
                 if field.is_dynamic:
                     continue  # the server makes it by itself
-                made.add_field(**_field_arguments(field))
+                made.add_field(**field_arguments(field))
             for function in schema.functions:
-                made.add_function(_function(function))
+                made.add_function(function_of(function))
             self.call(
                 f"make the collection {schema.name!r}",
                 self.client.create_collection,
@@ -265,53 +265,3 @@ class MilvusDatabase:
             return
         method = self.client.alter_alias if current else self.client.create_alias
         self.call(f"point the alias {alias!r} to {name!r}", method, name, alias)
-
-
-def _field_arguments(field: Field) -> dict[str, Any]:
-    """What pymilvus' add_field takes."""
-    from pymilvus import DataType as MilvusType
-
-    arguments: dict[str, Any] = {
-        "field_name": field.name,
-        "datatype": MilvusType[field.type.value],
-        "description": field.description,
-    }
-    if field.dim:
-        arguments["dim"] = field.dim
-    if field.max_length:
-        arguments["max_length"] = field.max_length
-    if field.element_type:
-        arguments["element_type"] = MilvusType[field.element_type.value]
-        arguments["max_capacity"] = field.max_capacity
-    if field.primary_key:
-        arguments |= {"is_primary": True, "auto_id": field.auto_id}
-    if field.nullable:
-        arguments["nullable"] = True
-    if field.default is not None:
-        arguments["default_value"] = _default_message(field)
-    if field.partition_key:
-        arguments["is_partition_key"] = True
-    if field.clustering_key:
-        arguments["is_clustering_key"] = True
-    return arguments | field.params
-
-
-def _function(function: Function) -> Any:
-    from pymilvus import Function as MilvusFunction
-    from pymilvus import FunctionType
-
-    return MilvusFunction(
-        name=function.name,
-        function_type=FunctionType[function.type],
-        input_field_names=list(function.inputs),
-        output_field_names=list(function.outputs),
-        description=function.description,
-        params=function.params,
-    )
-
-
-def _default_message(field: Field) -> Any:
-    """A default value as the server wants it; pymilvus would send every integer as an INT64."""
-    from pymilvus.grpc_gen import schema_pb2
-
-    return schema_pb2.ValueField(**{SCALAR_SLOTS[field.type]: field.default})

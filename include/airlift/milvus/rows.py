@@ -23,6 +23,7 @@ from airlift.milvus.capabilities import Capabilities, capabilities_of
 from airlift.milvus.columns import to_batch
 from airlift.milvus.database import MilvusDatabase
 from airlift.milvus.errors import TooLarge
+from airlift.milvus.expressions import EVERY_KEY, KeyRange, every_key, is_one_of
 from airlift.schema import Field
 from airlift.vectors import query_vector
 
@@ -35,8 +36,6 @@ _MAX_BINARY_PAGE_ROWS = 512
 # can only look older by being less, which a comparison tells.
 _EVENTUALLY = 3
 _STRONG = 0
-# Milvus reads a negative literal as the negation of a positive one, so it can't read this one.
-_INT64_MIN = -(1 << 63)
 
 
 @dataclass(frozen=True)
@@ -45,36 +44,6 @@ class Hit:
 
     key: int | str
     distance: float
-
-
-@dataclass(frozen=True)
-class KeyRange:
-    """Rows by their primary key; the default is all of them.
-
-    Attributes:
-        after: the keys are greater than this.
-        until: the keys are not greater than this.
-        condition: an expression that the rows fulfil as well; "" for none.
-        rows: how many there are, where that is known.
-    """
-
-    after: int | str | None = None
-    until: int | str | None = None
-    condition: str = ""
-    rows: int | None = None
-
-    def expression(self, key: Field, after: int | str | None) -> str:
-        """The rows of the range behind the key `after`, as Milvus reads it."""
-        after = self.after if after is None else after
-        parts = [_every_key(key.name, key.type) if after is None else _beyond(key.name, after)]
-        if self.until is not None:
-            parts.append(_up_to(key.name, self.until))
-        if self.condition:
-            parts.append(f"({self.condition})")
-        return " and ".join(parts)
-
-
-EVERY_KEY = KeyRange()
 
 
 class MilvusRows:
@@ -116,7 +85,7 @@ class MilvusRows:
         if self._can is None or self._can.counts_without_expression:
             return ""
         key = self._key(name)
-        return _every_key(key.name, key.type)
+        return every_key(key.name, key.type)
 
     def _count_keys(self, name: str, partition: str | None, condition: str) -> int:
         """Counts by reading the keys: rows that share one count once."""
@@ -144,7 +113,7 @@ class MilvusRows:
             strong: also see what was written a moment ago, without a `count` before.
         """
         consistency = _STRONG if strong else _EVENTUALLY
-        expression = _is_one_of(key, keys)
+        expression = is_one_of(key, keys)
         try:
             return self._query(name, fields, expression, len(keys), partition, consistency)
         except TooLarge:
@@ -277,38 +246,3 @@ def _page_rows(fields: tuple[Field, ...]) -> int:
     if any(field.type is DataType.BINARY_VECTOR for field in fields):
         most = _MAX_BINARY_PAGE_ROWS
     return max(1, min(most, _PAGE_BYTES // row_bytes))
-
-
-def _every_key(key: str, kind: DataType) -> str:
-    return f"({key} >= 0 or {key} < 0)" if kind is DataType.INT64 else f'{key} >= ""'
-
-
-def _beyond(key: str, value: int | str) -> str:
-    return f"{key} >= {value + 1}" if value == _INT64_MIN else f"{key} > {literal(value)}"
-
-
-def _up_to(key: str, value: int | str) -> str:
-    return f"{key} < {value + 1}" if value == _INT64_MIN else f"{key} <= {literal(value)}"
-
-
-_ESCAPES = {
-    ord("\\"): "\\\\",
-    ord('"'): '\\"',
-    ord("\n"): "\\n",
-    ord("\r"): "\\r",
-    ord("\t"): "\\t",
-}
-
-
-def literal(value: int | str) -> str:
-    """A value as Milvus' expressions have it."""
-    if isinstance(value, int):
-        return str(value)
-    return f'"{value.translate(_ESCAPES)}"'
-
-
-def _is_one_of(key: Field, keys: Sequence[Any]) -> str:
-    """The expression for the rows with those primary keys."""
-    literals = ", ".join(literal(value) for value in keys if value != _INT64_MIN)
-    expression = f"{key.name} in [{literals}]"
-    return f"{expression} or {key.name} < {_INT64_MIN + 1}" if _INT64_MIN in keys else expression

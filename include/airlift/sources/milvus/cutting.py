@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from airlift.milvus.rows import KeyRange, MilvusRows
+from airlift.milvus.expressions import KeyRange
+from airlift.milvus.rows import MilvusRows
 from airlift.schema import CollectionSchema
 
 Key = int | str

@@ -17,7 +17,8 @@ from airlift.mapping_params import CollectionMapping
 from airlift.milvus.capabilities import Capabilities, capabilities_of
 from airlift.milvus.client import address, ensure_supported
 from airlift.milvus.database import MilvusDatabase
-from airlift.milvus.rows import MilvusRows, literal
+from airlift.milvus.expressions import literal
+from airlift.milvus.rows import MilvusRows
 from airlift.params import IndexParams
 from airlift.reading_ahead import one_ahead
 from airlift.schema import CollectionSchema, SourceCollection
