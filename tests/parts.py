@@ -26,6 +26,7 @@ PARTS = {
         "servers/test_*search*.py",
         "paths/test_*search*.py",
         "paths/test_*_dag.py",
+        "paths/test_milvus_*.py",
     )
 }
 REST = "others"

@@ -79,8 +79,8 @@ def build_report(migration: Migration, state: str) -> Report:
         written=datetime.now(UTC).isoformat(timespec="seconds"),
         path=migration.source_name,
         source=migration.source.address(),
-        target=f"{server.version().name} at {address(server.connection)}, "
-        f"database {server.database or 'default'}",
+        target=f"{server.version().name} at {address(server.connection)}"
+        + (f", database {server.database}" if server.database else ""),
         staging=staging.folder.url,
         params=migration.params.model_dump(mode="json"),
         collections=[

@@ -429,7 +429,7 @@ def test_cutover_moves_the_alias_once_verified(place: Place) -> None:
 def test_a_database_is_made_and_staging_may_be_kept(place: Place) -> None:
     truth = place.write(SONGS)["songs"]
     report = place.run(target_database="music", keep_staging=True)
-    assert report["database"] == "music"
+    assert only(report)["target"] == "music.songs"
     assert "songs" not in place.client.list_collections()
     with place.database("music") as client:
         assert_holds(client, "songs", truth)

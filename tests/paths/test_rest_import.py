@@ -171,7 +171,7 @@ def test_into_zilliz_cloud(cloud, s3_server):
 def test_into_another_database(server, place):
     truth = place.write(SMALL)
     report = place.run(target_database="music")
-    assert only(report)["rows_counted"] == 450 and report["database"] == "music"
+    assert only(report)["rows_counted"] == 450 and only(report)["target"] == "music.songs"
     assert [job.database for job in own_jobs(server)] == ["music"]
     place.client.use_database("music")
     assert_holds(place.client, "songs", truth["songs"])
