@@ -5,6 +5,7 @@
         plan.json                        chunks and batches
         changes.json                     what has changed at the source meanwhile
         created.json                     the collections that this migration made on the target
+        published.json                   the aliases that it has moved to them
         report.json, report.html
         scratch/                         what the source found while planning
         source/                          copied source files
@@ -106,6 +107,30 @@ class Created(BaseModel):
     def find(self, name: str) -> CreatedCollection | None:
         """The record of a collection, if there is one."""
         return next((one for one in self.collections if one.name == name), None)
+
+
+class PublishedAlias(BaseModel):
+    """An alias that was let point to a collection of this migration.
+
+    Attributes:
+        collection: its name on the target, within the database.
+        before: the collection that the alias pointed to; "" when it was made.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    alias: str
+    database: str
+    collection: str
+    before: str = ""
+
+
+class Published(BaseModel):
+    """`published.json`: written before the aliases are moved."""
+
+    model_config = ConfigDict(frozen=True)
+
+    aliases: tuple[PublishedAlias, ...] = ()
 
 
 class SourceChanges(BaseModel):

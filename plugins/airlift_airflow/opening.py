@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from airlift.migration import Migration
+
+Model = TypeVar("Model", bound="BaseModel")
 
 
 def migration_id_of(params: dict[str, Any], run_id: str, run_after: Any) -> str:
@@ -23,22 +27,31 @@ def open_migration(source: str, params: dict[str, Any], migration_id: str) -> Mi
     Raises:
         AirliftError: the params are wrong; with every reason.
     """
-    from pydantic import ValidationError
-
-    from airlift.errors import Refused
     from airlift.migration import Migration
     from airlift.sources.registry import params_class
     from airlift_airflow.connections import AirflowConnections
 
+    given = checked(params_class(source), params)
+    return Migration(source, given, migration_id, AirflowConnections())
+
+
+def checked(model: type[Model], params: dict[str, Any]) -> Model:
+    """A run's params as their model.
+
+    Raises:
+        Refused: they are wrong; with every reason.
+    """
+    from pydantic import ValidationError
+
+    from airlift.errors import Refused
+
     try:
-        given = {name: value for name, value in params.items() if value is not None}
-        checked = params_class(source).model_validate(given)
+        return model.model_validate({name: one for name, one in params.items() if one is not None})
     except ValidationError as error:
         raise Refused(
             f"{_where(one['loc'])}: {one['msg'].removeprefix('Value error, ')}"
             for one in error.errors(include_url=False, include_input=False)
         ) from error
-    return Migration(source, checked, migration_id, AirflowConnections())
 
 
 def _where(place: tuple[int | str, ...]) -> str:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Param
 
 if TYPE_CHECKING:
-    from airlift.params import MigrationParams
+    from pydantic import BaseModel
 
 # Keywords of a field's JSON schema that Param has a place of its own for.
 _OWN_PLACE = {"default", "description"}
 
 
-def airflow_params(model: type[MigrationParams]) -> dict[str, Param]:
+def airflow_params(model: type[BaseModel]) -> dict[str, Param]:
     """One Param for each field of the model, in the sections that the model names.
 
     The trigger form shows sections in the order of their first field.

@@ -51,6 +51,22 @@ def test_a_run_brings_every_row_and_a_second_one_is_refused(
         run_id = airflow.trigger(DAG, {**conf, "migration_id": "milvus_dag_again"})
         assert airflow.wait(DAG, run_id) == "failed"
         assert "exists on the target already" in airflow.task_log(DAG, run_id, "plan")
-        client.drop_collection("dag_songs")
+        _undo(airflow, conf)
+        assert not client.has_collection("dag_songs")
+        assert not (Path(conf["staging_url"]) / "milvus_dag").exists()
     with closing(milvus_lite.client()) as source:
         source.drop_collection("dag_songs")
+
+
+def _undo(airflow: AirflowStandalone, conf: dict[str, Any]) -> None:
+    """By the DAG `rollback_migration`; a dry run first, which removes nothing."""
+    undoing = "rollback_migration"
+    airflow.wait_for_dag(undoing)
+    airflow.unpause(undoing)
+    given = {name: conf[name] for name in ("staging_url", "target_conn_id", "migration_id")}
+    for dry_run in (True, False):
+        run_id = airflow.trigger(undoing, {**given, "dry_run": dry_run})
+        assert airflow.wait(undoing, run_id) == "success"
+        told = airflow.task_log(undoing, run_id, "list_what_was_made")
+        assert "collections: ('dag_songs',)" in told
+        assert (Path(conf["staging_url"]) / "milvus_dag").exists() == dry_run

@@ -65,9 +65,12 @@ def make_texts(client: MilvusClient, name: str) -> list[dict]:
 def test_full_text_search_defaults_and_nulls_arrive(lite_to_lite, milvus_lite):
     with closing(milvus_lite.client()) as source:
         rows = make_texts(source, "texts")
+        source.create_alias("texts", "words_of_songs")
         lite_to_lite.run(collections=["texts"], verify="full", index="source")
+        source.drop_alias("words_of_songs")
         source.drop_collection("texts")
     client = lite_to_lite.client
+    assert client.list_aliases("texts")["aliases"] == ["words_of_songs"]
     found = rows_of(client, "texts")
     for row in found.values():
         del row["words"]  # which the function makes

@@ -7,8 +7,10 @@ from typing import Any
 from airlift.errors import AirliftError
 from airlift.high_water import HighWaterMark, write_marks
 from airlift.migration import Migration, log
+from airlift.plan import CollectionPlan
 from airlift.report import build_report
 from airlift.report_html import render
+from airlift.staging import Published, PublishedAlias
 from airlift.verification import Verifications
 
 
@@ -27,11 +29,10 @@ def publish(migration: Migration) -> dict[str, Any]:
         raise AirliftError("the collections are not verified; clear the task verify")
     aliases = {}
     for collection in staging.plan().collections:
-        mapped = collection.mapped
-        for alias in (*([mapped.alias] if mapped.alias else []), *mapped.target.aliases):
-            migration.target(mapped).point_alias(alias, collection.target_name)
-            aliases[alias] = collection.name
-            log.info("the alias %s points to %s", alias, collection.name)
+        for one in _record_aliases(migration, collection):
+            migration.target(one).point_alias(one.alias, one.collection)
+            aliases[one.alias] = collection.name
+            log.info("the alias %s points to %s", one.alias, collection.name)
     _keep_marks(migration)
     address = write_report(migration, "done")
     return {
@@ -39,6 +40,26 @@ def publish(migration: Migration) -> dict[str, Any]:
         "aliases": aliases,
         "report": address,
     }
+
+
+def _record_aliases(migration: Migration, collection: CollectionPlan) -> list[PublishedAlias]:
+    """Writes down where a collection's aliases point to now, for a rollback; returns them all."""
+    staging, mapped = migration.staging, collection.mapped
+    published = staging.read("published.json", Published) or Published()
+    known = {(one.database, one.alias, one.collection): one for one in published.aliases}
+    own = []
+    for alias in (*([mapped.alias] if mapped.alias else []), *mapped.target.aliases):
+        place = (mapped.database, alias, collection.target_name)
+        # What an earlier attempt has moved already says nothing of what was there before.
+        one = known.get(place) or PublishedAlias(
+            alias=alias,
+            database=mapped.database,
+            collection=collection.target_name,
+            before=migration.target(mapped).alias_target(alias) or "",
+        )
+        own.append(known.setdefault(place, one))
+    staging.write("published.json", Published(aliases=tuple(known.values())))
+    return own
 
 
 def _keep_marks(migration: Migration) -> None:
