@@ -102,7 +102,7 @@ def test_what_is_given_up_leaves_nothing(folder, s3_server, bucket):
     assert objects(s3_server, bucket) == {}
 
 
-@pytest.mark.parametrize("name", list(FORMATS))
+@pytest.mark.parametrize("name", list(SCHEMAS))
 def test_chunks_there_and_back(folder, name):
     schema = SCHEMAS[name]
     batches = [batch_of(schema, 700, 1), batch_of(schema, 300, 2).slice(17)]

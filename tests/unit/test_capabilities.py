@@ -70,6 +70,8 @@ def test_every_way_that_is_named_exists():
     known = {**IMPORT_WAYS, **WRITE_WAYS}
     assert all(known[name].name == name for name in known)
     named = {way for ways in WAYS_OF_MODE.values() for way in ways}
+    # Chosen where the source has files of its own, whatever the mode.
+    named |= {capabilities(text).own_files_way for text in ("v2.3.5", "v2.6.4")} - {""}
     assert set(WAYS_OF_MODE) == set(WriteMode) - {WriteMode.AUTO} and named == set(known)
     for text in ("v2.2.0", "v2.2.9", "v2.3.0", "2.6.0", "milvus_lite-3.2.2"):
         assert set(capabilities(text).ways) <= set(known)
