@@ -224,8 +224,8 @@ class MigrationParams(BaseModel):
     )
 
     @property
-    def own_files_wanted(self) -> bool | None:
-        """Whether the target is to import the source's own files; None where that is best."""
+    def own_files_wanted(self) -> bool:
+        """Whether the target is to import the source's own files, where a path has such."""
         return False
 
     @property

@@ -167,15 +167,11 @@ class OwnFiles(BaseModel):
     """Files of the source that a target can import as they are.
 
     Attributes:
-        jobs: how many import jobs they take.
-        bytes: of all of them.
         reasons: why they can't be imported after all.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    jobs: int
-    bytes: int
     reasons: tuple[str, ...] = ()
 
 

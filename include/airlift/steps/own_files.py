@@ -11,9 +11,6 @@ from airlift.schema import SourceCollection
 from airlift.steps.existing import appends_to
 from airlift.storage import Storage
 
-_JOB_BYTES = 64 << 20
-"""Jobs of fewer bytes take longer than converting and importing all at once: 2 seconds each."""
-
 _KEEPS_ROWS = {
     "target",
     "database",
@@ -34,13 +31,13 @@ def imports_own_files(
     Raises:
         Refused: the params ask for it, and it can't be; with every reason.
     """
-    wanted, own = migration.params.own_files_wanted, collection.own_files
-    if wanted is False or own is None:
+    own = collection.own_files
+    if not migration.params.own_files_wanted or own is None:
         return False
     reasons = [*own.reasons, *_reasons(migration, collection, mapped)]
-    if wanted and reasons:
+    if reasons:
         raise Refused([f"collection {collection.name!r}: backup_way native: {r}" for r in reasons])
-    return not reasons and (bool(wanted) or own.bytes >= own.jobs * _JOB_BYTES)
+    return True
 
 
 def _reasons(

@@ -1,9 +1,8 @@
-"""Whether a target can import the logs of a backup as they are, and in how many jobs."""
+"""Whether a target can import the logs of a backup as they are."""
 
 from __future__ import annotations
 
 from airlift.schema import OwnFiles, SourceCollection
-from airlift.sources.backup.cutting import folders
 from airlift.sources.backup.inventory import Detail
 
 _FIRST_ID = 100
@@ -31,8 +30,4 @@ def own_files(collection: SourceCollection, backups: int, newest_only: bool) -> 
     ids = [detail.ids.get(field.name) for field in collection.collection_schema.fields]
     if ids != list(range(_FIRST_ID, _FIRST_ID + len(ids))):
         reasons.append(f"its fields have the ids {ids}: a new collection has others")
-    return OwnFiles(
-        jobs=len({folders(one)[0] for one in held}),
-        bytes=sum(one.bytes for one in held),
-        reasons=tuple(reasons),
-    )
+    return OwnFiles(reasons=tuple(reasons))
