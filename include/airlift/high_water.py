@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from airlift.errors import AirliftError
 from airlift.migration import Migration
 from airlift.milvus.client import address
+from airlift.names import without_database
 from airlift.storage import Storage
 
 _FOLDER = "high_water_marks"
@@ -45,7 +46,7 @@ class HighWaterMark(BaseModel):
     @property
     def target_name(self) -> str:
         """The target collection's name within its database."""
-        return self.target.removeprefix(f"{self.database}.") if self.database else self.target
+        return without_database(self.database, self.target)
 
 
 class _Marks(BaseModel):

@@ -10,7 +10,7 @@ from airlift.datatypes import DataType
 from airlift.errors import AirliftError, Refused
 from airlift.field_mapping import FieldMapper, target_name
 from airlift.mapping_params import CollectionMapping
-from airlift.names import collisions, is_valid
+from airlift.names import collisions, is_valid, with_database
 from airlift.params import MigrationParams
 from airlift.schema import CollectionSchema, Field, SourceCollection
 from airlift.user_transforms import loaded, version_of
@@ -59,7 +59,7 @@ class MappedCollection(BaseModel):
     @property
     def full_name(self) -> str:
         """The target collection's name, with the database before it where one is named."""
-        return f"{self.database}.{self.target.name}" if self.database else self.target.name
+        return with_database(self.database, self.target.name)
 
     @property
     def has_partition_key(self) -> bool:

@@ -29,3 +29,13 @@ def collisions(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
     for source, target in pairs:
         by_target[target].append(source)
     return [(target, sources) for target, sources in by_target.items() if len(sources) > 1]
+
+
+def with_database(database: str, name: str) -> str:
+    """A collection's (or an alias') name with its database before it, where one is named."""
+    return f"{database}.{name}" if database else name
+
+
+def without_database(database: str, name: str) -> str:
+    """The name within its database; undoes `with_database`."""
+    return name.removeprefix(f"{database}.") if database else name

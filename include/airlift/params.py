@@ -64,6 +64,13 @@ class OnBadRow(StrEnum):
     SET_ASIDE = "set_aside"
 
 
+class OnDuplicateId(StrEnum):
+    """What to do with rows that share a primary key, on paths whose source does not check that."""
+
+    FAIL = "fail"
+    KEEP_ONE = "keep_one"
+
+
 class IndexParams(BaseModel):
     """An index definition for the vector fields."""
 

@@ -15,7 +15,7 @@ from airlift.errors import AirliftError, Refused
 from airlift.migration import InDatabase, log
 from airlift.milvus.database import MilvusDatabase
 from airlift.milvus.rows import MilvusRows
-from airlift.names import is_valid
+from airlift.names import is_valid, with_database
 from airlift.rollback_params import RollbackParams
 from airlift.staging import Created, CreatedCollection, Published, PublishedAlias, Staging
 from airlift.storage import Storage, open_storage
@@ -72,7 +72,7 @@ class Rollback:
         reasons = [reason for one in made if (reason := self._changed(one))]
         if reasons:
             raise Refused(reasons)
-        aliases = {_full(one): one.before for one in self._aliases()}
+        aliases = {with_database(one.database, one.alias): one.before for one in self._aliases()}
         return WhatIsUndone(
             collections=tuple(one.name for one in made),
             aliases=aliases,
@@ -215,7 +215,3 @@ class Rollback:
             elif name in there:
                 empty.append(name)
         return empty
-
-
-def _full(one: PublishedAlias) -> str:
-    return f"{one.database}.{one.alias}" if one.database else one.alias

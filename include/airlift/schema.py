@@ -12,6 +12,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from airlift.datatypes import TYPES, DataType
+from airlift.names import without_database
 
 DYNAMIC_FIELD = "$meta"
 """The name of the hidden JSON field that holds what has no field of its own, as Milvus names it."""
@@ -135,7 +136,7 @@ class CollectionSchema(BaseModel):
     @property
     def plain_name(self) -> str:
         """The name without the database."""
-        return self.name.removeprefix(f"{self.database}.") if self.database else self.name
+        return without_database(self.database, self.name)
 
     @property
     def primary_key(self) -> Field:

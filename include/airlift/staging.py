@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from airlift.chunk import Manifest
 from airlift.errors import AirliftError
+from airlift.names import without_database
 from airlift.plan import Plan
 from airlift.schema import SourceCollection
 from airlift.storage import Storage
@@ -89,7 +90,7 @@ class CreatedCollection(BaseModel):
     @property
     def target_name(self) -> str:
         """The collection's name within its database."""
-        return self.name.removeprefix(f"{self.database}.") if self.database else self.name
+        return without_database(self.database, self.name)
 
 
 class Created(BaseModel):

@@ -186,11 +186,14 @@ class MilvusDatabase:
 
     def index_state(self, name: str, field: Field) -> tuple[str, int, int]:
         """State, rows indexed and rows to index of a field's index."""
-        state = self.indexes(name).get(field.name)
-        if state is None:
+        action = f"look at the index of {name!r}"
+        # Versions name it differently where nobody has.
+        names = self.call(action, self.client.list_indexes, name, field.name)
+        if not names:
             raise AirliftError(
                 f"{name!r} has no index on the field {field.name!r} any more; clear the task index"
             )
+        state = self.call(action, self.client.describe_index, name, names[0])
         if state.get("state") == "Failed":
             raise AirliftError(
                 f"the index of {name!r}, field {field.name!r}, failed: "

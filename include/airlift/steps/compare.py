@@ -219,8 +219,6 @@ def _own_rows(
     schema = collection.mapped.target
     for chunk in collection.chunks:
         folder = migration.staging.chunk_folder(collection.name, chunk.id)
-        if not folder.exists(APPENDED_KEYS):
-            continue  # no row of the chunk was written
         with folder.open_input(APPENDED_KEYS) as stream:
             for batch in pq.ParquetFile(stream).iter_batches(_KEYS_A_QUERY):
                 keys = batch.column(0).to_pylist()

@@ -12,16 +12,10 @@ from airlift.params import (
     SOURCE,
     URL_PATTERN,
     MigrationParams,
+    OnDuplicateId,
     param,
     without_credentials,
 )
-
-
-class OnDuplicateId(StrEnum):
-    """What to do with live rows that share a primary key (Milvus does not check inserts)."""
-
-    FAIL = "fail"
-    KEEP_ONE = "keep_one"
 
 
 class BackupWay(StrEnum):

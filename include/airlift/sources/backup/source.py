@@ -12,6 +12,8 @@ import pyarrow as pa
 from airlift.chunk import Chunk
 from airlift.connections import Connections, StorageConnection
 from airlift.errors import AirliftError, Refused
+from airlift.names import with_database
+from airlift.params import OnDuplicateId
 from airlift.schema import SourceCollection
 from airlift.sources.backup.cutting import ReadPlan, chunks_of, chunks_to_import
 from airlift.sources.backup.duplicates import leave_older_out
@@ -19,7 +21,7 @@ from airlift.sources.backup.finding import find_backups, place_in_yaml
 from airlift.sources.backup.inventory import Detail, Taken, counted, looked_at
 from airlift.sources.backup.meta import BackupMeta, CollectionMeta, read_meta
 from airlift.sources.backup.own_files import own_files
-from airlift.sources.backup.params import BackupParams, OnDuplicateId
+from airlift.sources.backup.params import BackupParams
 from airlift.sources.backup.reading import gone_rows, read_rows
 from airlift.sources.base import FILE_BATCH_BYTES, SourceFile, StillSource
 from airlift.sources.choosing import choose
@@ -189,7 +191,7 @@ class BackupSource(StillSource):
 
 def _name(one: CollectionMeta, database: str) -> str:
     """A collection's name: with its database where there are several."""
-    return f"{database}.{one.collection_name}" if database else one.collection_name
+    return with_database(database, one.collection_name)
 
 
 def _told(metas: list[BackupMeta]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 from airlift.datatypes import TYPES, DataType
 from airlift.milvus.database import MilvusDatabase
 from airlift.milvus.descriptions import consistency_name, own_properties
+from airlift.names import with_database
 from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field, Function
 
 _LIMITS = ("dim", "max_length", "max_capacity")
@@ -44,7 +45,7 @@ def described(
     if properties:
         notes.append(f"the properties {properties} come along")
     schema = CollectionSchema(
-        name=f"{prefix}.{name}" if prefix else name,
+        name=with_database(prefix, name),
         database=prefix,
         fields=tuple(fields),
         functions=tuple(_function(one) for one in told.get("functions") or ()),

@@ -6,14 +6,7 @@ from enum import StrEnum
 
 from pydantic import model_validator
 
-from airlift.params import SAFETY, SOURCE, MigrationParams, param
-
-
-class OnDuplicateId(StrEnum):
-    """What to do with rows that share a primary key (Milvus does not check inserts for that)."""
-
-    FAIL = "fail"
-    KEEP_ONE = "keep_one"
+from airlift.params import SAFETY, SOURCE, MigrationParams, OnDuplicateId, param
 
 
 class SourceLock(StrEnum):

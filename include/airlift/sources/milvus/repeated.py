@@ -6,8 +6,9 @@ from airlift.chunk import Chunk
 from airlift.datatypes import DataType
 from airlift.errors import Refused
 from airlift.mapping_params import CollectionMapping
+from airlift.params import OnDuplicateId
 from airlift.schema import CollectionSchema, SourceCollection
-from airlift.sources.milvus.params import MilvusParams, OnDuplicateId
+from airlift.sources.milvus.params import MilvusParams
 
 
 def tell_repeated_keys(

@@ -19,6 +19,7 @@ from airlift.milvus.client import address, ensure_supported
 from airlift.milvus.database import MilvusDatabase
 from airlift.milvus.expressions import literal
 from airlift.milvus.rows import MilvusRows
+from airlift.names import with_database
 from airlift.params import IndexParams
 from airlift.reading_ahead import one_ahead
 from airlift.schema import CollectionSchema, SourceCollection
@@ -197,7 +198,7 @@ class MilvusSource:
         """Each chosen collection as `described` gives it, and reasons against the choice."""
         every = self._params.source_database == EVERY_DATABASE
         names = {
-            f"{database}.{name}" if database else name: (database, name)
+            with_database(database, name): (database, name)
             for database in (sorted(self._server.databases()) if every else [""])
             for name in sorted(self._database(database).collections())
         }
