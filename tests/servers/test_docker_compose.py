@@ -1,4 +1,4 @@
-"""docker-compose.yaml, read by the Compose Specification's own reader, with passwords of `make .env`.
+"""docker-compose.yaml, read by the Compose Specification's own reader with `make .env`'s passwords.
 
 No Docker engine runs where this is developed: this is how far the file can be tried there.
 """
@@ -46,7 +46,7 @@ def _filled(text: str, passwords: dict[str, str]) -> str:
 
 
 def _model(text: str, folder: Path) -> dict[str, Any]:
-    """The model that the specification's reader makes of a file. Raises with what it complains of."""
+    """The model that the specification's reader makes of a file. Raises with its complaints."""
     file = folder / "docker-compose.yaml"
     file.write_text(text)
     read = subprocess.run(
