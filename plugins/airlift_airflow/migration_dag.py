@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from airflow.sdk import DAG, Asset
 
@@ -14,23 +16,40 @@ from airlift_airflow.params import airflow_params
 _NONE_FAILED = "none_failed"
 
 
-def migration_dag(dag_id: str, source: str, description: str, doc_md: str) -> DAG:
-    """The DAG of one path.
+def migration_dag(
+    dag_id: str,
+    source: str,
+    description: str,
+    doc_md: str,
+    *,
+    schedule: Any = None,
+    values: Mapping[str, Any] | None = None,
+    tags: Sequence[str] = (),
+    owner: str = "",
+    **arguments: Any,
+) -> DAG:
+    """The DAG of one path, or of a declared migration.
 
     Args:
-        dag_id: `<source>_to_milvus`.
+        dag_id: `<source>_to_milvus`; also the name of the asset that a run publishes.
         source: the source system, as the entry-point group `airlift.sources` names it.
         description: one line, shown in the list of DAGs.
         doc_md: shown on the DAG's page.
+        schedule: as a DAG takes it; None to run when triggered.
+        values: of params, where they are not the model's defaults.
+        tags: beside those of every migration.
+        owner: of the tasks; empty for Airflow's default.
+        arguments: others of the DAG.
     """
+    owned = {"owner": owner} if owner else {}
     with DAG(
         dag_id,
         description=description,
         doc_md=doc_md,
-        schedule=None,
+        schedule=schedule,
         catchup=False,
-        tags=["milvus", "migration"],
-        params=airflow_params(params_class(source)),
+        tags=["milvus", "migration", *tags],
+        params=airflow_params(params_class(source), values),
         render_template_as_native_obj=True,
         default_args={
             "retries": 3,
@@ -38,7 +57,9 @@ def migration_dag(dag_id: str, source: str, description: str, doc_md: str) -> DA
             "retry_exponential_backoff": True,
             "max_retry_delay": timedelta(minutes=5),
             "trigger_rule": _NONE_FAILED,
+            **owned,
         },
+        **arguments,
     ) as dag:
         check = preparing.CheckOperator(task_id="check", source=source)
         export_meta = preparing.ExportMetaOperator(task_id="export_meta", source=source)

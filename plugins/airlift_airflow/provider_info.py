@@ -52,6 +52,22 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": ELASTICSEARCH_FIELDS,
             },
         ],
+        "config": {
+            "airlift": {
+                "description": "Settings of Milvus Airlift.",
+                "options": {
+                    "migrations_folder": {
+                        "description": "The folder of declared migrations, as every Airflow "
+                        "component sees it. Empty: include/migrations beside the folder of "
+                        "dags/declared_migrations.py.",
+                        "type": "string",
+                        "version_added": "0.1.0",
+                        "example": "/opt/airflow/migrations",
+                        "default": "",
+                    }
+                },
+            }
+        },
     }
 
 

@@ -31,6 +31,10 @@ def airflow_and_milvus(
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
     }
     home = tmp_path_factory.mktemp("airflow")
+    # For tests of declared migrations, which leave it empty.
+    migrations = home / "migrations"
+    migrations.mkdir()
+    env["AIRFLOW__AIRLIFT__MIGRATIONS_FOLDER"] = str(migrations)
     # Most of what pymilvus takes to import, in every task anew if the scheduler has not done it.
     (home / "config").mkdir()
     (home / "config" / "airflow_local_settings.py").write_text("import pandas as _pandas\n")

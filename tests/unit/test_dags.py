@@ -42,7 +42,9 @@ def paths(dags):
 
 
 def test_every_dag_is_named_as_its_file(dags):
-    assert set(dags) == {path.stem for path in (ROOT / "dags").glob("*.py")}
+    """But for those that are made of `include/migrations`, where only examples lie."""
+    files = {path.stem for path in (ROOT / "dags").glob("*.py")}
+    assert set(dags) == files - {"declared_migrations", "declared_migrations_errors"}
 
 
 def test_every_path_has_the_same_tasks_in_the_same_order(paths):

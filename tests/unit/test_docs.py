@@ -4,6 +4,10 @@ import json
 import re
 from pathlib import Path
 
+from pydantic import BaseModel
+
+from airlift.declared.declaration import Declaration
+from airlift.declared.schema import schema_text
 from airlift.mapping_params import CollectionMapping, FieldMapping
 from airlift.params import MigrationParams
 from airlift.sources.registry import params_class
@@ -11,12 +15,16 @@ from airlift.sources.registry import params_class
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- params: made by tests/unit/test_docs.py -->", "<!-- /params -->"
 SOURCES = ("milvus1x", "faiss", "elasticsearch", "milvus", "backup")
-PAGES = {source: ROOT / "docs" / f"{source}.md" for source in SOURCES}
+MODELS: dict[Path, tuple[str, type[BaseModel]]] = {
+    **{ROOT / "docs" / f"{name}.md": ("param", params_class(name)) for name in SOURCES},
+    ROOT / "docs" / "declared_migrations.md": ("key", Declaration),
+}
+SCHEMA = ROOT / "include" / "migrations" / "schema.json"
 
 
-def table(source: str) -> str:
-    rows = ["| param | default | what |", "| --- | --- | --- |"]
-    for name, field in params_class(source).model_fields.items():
+def table(kind: str, model: type[BaseModel]) -> str:
+    rows = [f"| {kind} | default | what |", "| --- | --- | --- |"]
+    for name, field in model.model_fields.items():
         default = "required" if field.is_required() else f"`{shown(field.default)}`"
         rows.append(f"| `{name}` | {default} | {field.description} |".replace("``", ""))
     return "\n".join(rows)
@@ -25,20 +33,25 @@ def table(source: str) -> str:
 def shown(default: object) -> str:
     if isinstance(default, bool):
         return str(default).lower()
+    if default is None:
+        return ""
     if isinstance(default, tuple):
         return str(list(default)).replace("'", '"')
     return str(default)
 
 
-def with_table(source: str) -> str:
-    text = PAGES[source].read_text()
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{table(source)}\n{END}{rest.split(END)[1]}"
+def with_table(page: Path) -> str:
+    before, rest = page.read_text().split(BEGIN)
+    return f"{before}{BEGIN}\n{table(*MODELS[page])}\n{END}{rest.split(END)[1]}"
 
 
 def test_tables_of_params_are_true() -> None:
-    for source, page in PAGES.items():
-        assert page.read_text() == with_table(source), f"run python {__file__}"
+    for page in MODELS:
+        assert page.read_text() == with_table(page), f"run python {__file__}"
+
+
+def test_the_schema_of_declared_migrations_is_current() -> None:
+    assert SCHEMA.read_text() == schema_text(SOURCES), f"run python {__file__}"
 
 
 def test_the_page_on_mapping_shows_every_key_and_only_what_is_taken() -> None:
@@ -63,5 +76,6 @@ def test_links_of_the_readme_lead_somewhere() -> None:
 
 
 if __name__ == "__main__":
-    for name, page in PAGES.items():
-        page.write_text(with_table(name))
+    for page in MODELS:
+        page.write_text(with_table(page))
+    SCHEMA.write_text(schema_text(SOURCES))

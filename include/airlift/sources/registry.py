@@ -6,6 +6,7 @@ Two groups, so that a DAG file can read a path's params without importing the so
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,12 @@ def params_class(name: str) -> type[MigrationParams]:
     return found
 
 
+def sources() -> set[str]:
+    """The names of all sources whose params are declared."""
+    return {entry.name for entry in entry_points(group="airlift.params")}
+
+
+@cache
 def _load(group: str, name: str) -> Any:
     for entry in entry_points(group=group):
         if entry.name == name:

@@ -1,0 +1,188 @@
+"""Reads the files of a folder of declared migrations: those that are right, and what is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from airlift.declared.declaration import (
+    DAG_PREFIX,
+    PATH_SUFFIX,
+    TIMES_OF_AIRFLOW,
+    Declaration,
+)
+from airlift.declared.reasons import Reasons, nearest, reasons_against
+from airlift.declared.yaml_lines import MAX_BYTES, Document, Place, YamlError, read_yaml
+from airlift.errors import AirliftError
+from airlift.sources.registry import params_class, sources
+
+if TYPE_CHECKING:
+    from airlift.params import MigrationParams
+
+ENDINGS = (".yaml", ".yml")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
+_SECRET_IN_URL = re.compile(r"://[^/\s]*@|://[^/\s:]+:[^/\s\d]")
+
+
+class BrokenDeclarations(AirliftError):
+    """Files that declare no migration; the message has every reason, with file, line and key."""
+
+    def __init__(self, folder: Path, broken: dict[str, list[str]]) -> None:
+        files = f"{len(broken)} file{'s' * (len(broken) > 1)}"
+        lines = [f"{name}, {reason}" for name, reasons in broken.items() for reason in reasons]
+        super().__init__(
+            f"{files} in {folder} can't be used; the others are. "
+            "Mend this:\n" + "\n".join(f"  {line}" for line in lines)
+        )
+
+
+@dataclass(frozen=True)
+class DeclaredMigration:
+    """A file that is right.
+
+    Attributes:
+        name: of the file, without its ending.
+        file: its name.
+        declaration: what it says.
+    """
+
+    name: str
+    file: str
+    declaration: Declaration
+
+    @property
+    def dag_id(self) -> str:
+        """Of its DAG, which is also the name of the asset that it publishes."""
+        return DAG_PREFIX + self.name
+
+    @property
+    def source(self) -> str:
+        """The source system, as the entry-point group `airlift.sources` names it."""
+        return self.declaration.path.removesuffix(PATH_SUFFIX)
+
+
+def declaration_files(folder: Path) -> list[Path]:
+    """The files of a folder that declare migrations, by name; what begins with a dot is none."""
+    files = (file for file in folder.iterdir() if file.suffix in ENDINGS and file.is_file())
+    return sorted(file for file in files if not file.name.startswith("."))
+
+
+def read_folder(
+    folder: Path, wanted: Callable[[str], bool] = lambda dag_id: True
+) -> tuple[list[DeclaredMigration], dict[str, list[str]]]:
+    """Reads the files of a folder.
+
+    Args:
+        wanted: given the id of a DAG, whether its file is to be read.
+
+    Returns:
+        The migrations that are declared rightly, and by file name what is wrong with the others.
+    """
+    files = declaration_files(folder)
+    names = [file.stem for file in files]
+    good, broken = [], {}
+    for file in files:
+        if wanted(DAG_PREFIX + file.stem):
+            try:
+                good.append(_read(file, names))
+            except _Broken as error:
+                broken[file.name] = error.reasons
+    return good, broken
+
+
+class _Broken(Exception):
+    def __init__(self, reasons: Iterable[str]) -> None:
+        super().__init__()
+        self.reasons = list(reasons)
+
+
+def _read(file: Path, names: list[str]) -> DeclaredMigration:
+    if not _NAME.fullmatch(file.stem):
+        raise _Broken(["line 1: the file's name may have letters, digits, _ and - before .yaml"])
+    if names.count(file.stem) > 1:
+        raise _Broken([f"line 1: there are two files named {file.stem}, .yaml and .yml"])
+    try:
+        with file.open("rb") as opened:
+            document = read_yaml(opened.read(MAX_BYTES + 1))
+    except YamlError as error:
+        raise _Broken([f"line {error.line}: {error}"]) from None
+    except OSError as error:
+        raise _Broken([f"line 1: it can't be read: {error.strerror}"]) from None
+    if not isinstance(document.data, dict):
+        raise _Broken(["line 1: expected keys such as path and params, found none"])
+    if reasons := _reasons(document, names):
+        lines = sorted((document.line(place), place, texts) for place, texts in reasons.items())
+        raise _Broken(
+            f"line {line}, {_key(place)}: {' or '.join(texts)}" for line, place, texts in lines
+        )
+    given = orjson.dumps(document.data)
+    said = Declaration.model_validate_json(given, strict=True)
+    return DeclaredMigration(file.stem, file.name, said)
+
+
+def _reasons(document: Document, names: list[str]) -> Reasons:
+    reasons = reasons_against(Declaration, document)
+    if not {("path",), ("params",)} & set(reasons):
+        model = _params_model(document, reasons)
+        if model:
+            reasons |= reasons_against(model, document, ("params",))
+    if not any(place[:1] == ("schedule",) for place in reasons):
+        _check_schedule(document, names, reasons)
+    for place in _secret_urls(document.data):
+        reasons[place] = ["put the credentials into an Airflow connection, not into the URL"]
+    return reasons
+
+
+def _params_model(document: Document, reasons: Reasons) -> type[MigrationParams] | None:
+    path = document.data["path"]
+    source = path.removesuffix(PATH_SUFFIX)
+    try:
+        if path != source:
+            return params_class(source)
+    except AirliftError:
+        pass
+    known = {name: name + PATH_SUFFIX for name in sources()}
+    reasons[("path",)] = [f"there is no path {path}; {nearest(source, known)}"]
+    return None
+
+
+def _check_schedule(document: Document, names: list[str], reasons: Reasons) -> None:
+    schedule, params = document.data.get("schedule"), document.data.get("params")
+    if schedule and isinstance(params, dict) and params.get("migration_id"):
+        reasons[("params", "migration_id")] = [
+            "leave it out: every run of a schedule needs one of its own, or it would find all done"
+        ]
+    if isinstance(schedule, dict):
+        _check_assets(schedule["assets"], names, reasons)
+    is_time = isinstance(schedule, str) and schedule not in TIMES_OF_AIRFLOW
+    if "timezone" in document.data and not is_time:
+        reasons[("timezone",)] = ["it is of a schedule of times; leave it out"]
+
+
+def _check_assets(assets: list[str], names: list[str], reasons: Reasons) -> None:
+    for n, asset in enumerate(assets):
+        name = asset.removeprefix(DAG_PREFIX)
+        if asset.startswith(DAG_PREFIX) and name not in names:
+            known = {one: DAG_PREFIX + one for one in names}
+            reasons[("schedule", "assets", n)] = [
+                f"no migration is declared that publishes {asset}; {nearest(name, known)}"
+            ]
+
+
+def _secret_urls(value: object, at: Place = ()) -> list[Place]:
+    """Where a user or password stands in a URL."""
+    if isinstance(value, dict):
+        return [one for key, below in value.items() for one in _secret_urls(below, (*at, key))]
+    if isinstance(value, list):
+        return [one for n, below in enumerate(value) for one in _secret_urls(below, (*at, n))]
+    return [at] if isinstance(value, str) and _SECRET_IN_URL.search(value) else []
+
+
+def _key(place: Place) -> str:
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    return "".join(parts).lstrip(".") or "the whole file"

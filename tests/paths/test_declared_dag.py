@@ -1,0 +1,153 @@
+"""Declared migrations in a real Airflow: by the clock, after each other, and with a broken file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localservers import AirflowStandalone, Milvus, MilvusLite
+from localservers.ports import wait_until
+from samples.milvus_collection import songs, write_songs
+from tests.paths.place import FLAT
+
+FIRST, SECOND = "migration__from_lite", "migration__copy_of_it"
+ERRORS = "declared_migrations_errors.py"
+
+
+@pytest.fixture
+def migrations(airflow_and_milvus: AirflowStandalone, milvus_lite: MilvusLite) -> Iterator[Path]:
+    """The folder that Airflow reads; empty again afterwards, and without a trace in Airflow."""
+    airflow = airflow_and_milvus
+    host, port = milvus_lite.address.rsplit(":", 1)
+    body = {"connection_id": "declared", "conn_type": "milvus", "host": host, "port": int(port)}
+    airflow.request("POST", "/connections", json=body)
+    folder = airflow.home / "migrations"
+    yield folder
+    for dag_id in (FIRST, SECOND):
+        if dag_id in airflow.dag_ids():
+            airflow.request("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
+            wait_until(
+                lambda dag_id=dag_id: not runs(airflow, dag_id, "running", "queued"),
+                300,
+                lambda: "runs go on though their DAG is paused",
+            )
+    for file in folder.iterdir():
+        file.unlink()
+    wait_until(lambda: not airflow.import_errors(), 180, lambda: str(airflow.import_errors()))
+
+
+def runs(airflow: AirflowStandalone, dag_id: str, *states: str) -> list[dict[str, Any]]:
+    """The runs of a DAG in one of these states, the oldest first."""
+    found = airflow.request("GET", f"/dags/{dag_id}/dagRuns", params={"order_by": "run_after"})
+    return [run for run in found["dag_runs"] if run["state"] in states]
+
+
+def declare(folder: Path, name: str, said: dict[str, Any]) -> None:
+    """JSON is YAML."""
+    (folder / f"{name}.yaml").write_text(json.dumps(said, indent=2))
+
+
+def rows_of(client: Any, name: str) -> dict[int, dict[str, Any]]:
+    """Without the last digits of floats in lists: both sides give float32 as Python floats."""
+    found = client.query(name, filter="id >= 0", output_fields=["*"], limit=5_000)
+    return {
+        row["id"]: {**row, "vector": [float(x) for x in row["vector"]], "tags": list(row["tags"])}
+        for row in found
+    }
+
+
+def test_they_run_by_the_clock_and_after_each_other_and_move_what_is_new(
+    airflow_and_milvus: AirflowStandalone,
+    milvus: Milvus,
+    milvus_lite: MilvusLite,
+    migrations: Path,
+) -> None:
+    airflow = airflow_and_milvus
+    truth = {row["id"]: row for row in songs(600)}
+    with closing(milvus_lite.client()) as source, closing(milvus.client()) as target:
+        write_songs(source, "declared_songs", 400)
+        common = {
+            "collections": ["declared_songs"],
+            "staging_url": str(milvus.data_dir / "declared_staging"),
+            "target_conn_id": "milvus_local",
+            "since_pk": True,
+            "index": FLAT,
+            "verify": "full",
+        }
+        second = {
+            **common,
+            "source_conn_id": "milvus_local",
+            "mapping": {"declared_songs": {"target": "declared_copy"}},
+        }
+        path = "milvus_to_milvus"
+        declare(
+            migrations,
+            SECOND.removeprefix("migration__"),
+            {"path": path, "paused": False, "schedule": {"assets": [FIRST]}, "params": second},
+        )
+        declare(
+            migrations,
+            FIRST.removeprefix("migration__"),
+            {
+                "path": path,
+                "paused": False,
+                "schedule": "* * * * *",
+                "params": {**common, "source_conn_id": "declared"},
+            },
+        )
+        for dag_id in (SECOND, FIRST):
+            airflow.wait_for_dag(dag_id)
+        # Beside them one that is broken, which both don't mind.
+        declare(migrations, "broken", {"path": path, "params": {**common, "since_pc": True}})
+
+        assert imported(airflow, milvus, FIRST, 400) == "scheduled"
+        assert imported(airflow, milvus, SECOND, 400) == "asset_triggered"
+        source.insert("declared_songs", [row for key, row in truth.items() if key >= 1_200])
+        assert imported(airflow, milvus, FIRST, 200) == "scheduled"
+        assert imported(airflow, milvus, SECOND, 200) == "asset_triggered"
+        for name in ("declared_songs", "declared_copy"):
+            assert rows_of(target, name) == truth
+        assert not runs(airflow, FIRST, "failed") and not runs(airflow, SECOND, "failed")
+
+        errors = wait_until(airflow.import_errors, 120, lambda: "no import error")
+        [(file, error)] = errors.items()
+        assert Path(file).name == ERRORS
+        told = "params.since_pc: there is no such key; did you mean since_pk?"
+        assert f"broken.yaml, line 14, {told}" in error
+        listed = airflow.request("GET", f"/dags/{FIRST}")
+        assert not listed["is_stale"] and not listed["has_import_errors"]
+        source.drop_collection("declared_songs")
+        for name in ("declared_songs", "declared_copy"):
+            target.drop_collection(name)
+
+
+def imported(airflow: AirflowStandalone, milvus: Milvus, dag_id: str, rows: int) -> str:
+    """Waits for a run that has moved this many rows; returns what kind of run it was."""
+
+    def found() -> str:
+        for run in runs(airflow, dag_id, "success"):
+            report = report_of(airflow, milvus, dag_id, run["dag_run_id"])
+            if report["collections"][0]["rows_imported"] == rows:
+                return str(run["run_type"])
+        return ""
+
+    return wait_until(
+        found,
+        600,
+        lambda: (
+            f"no run of {dag_id} has moved {rows} rows: "
+            f"{runs(airflow, dag_id, 'success', 'failed', 'running', 'queued')}"
+        ),
+        interval=1,
+    )
+
+
+def report_of(airflow: AirflowStandalone, milvus: Milvus, dag_id: str, run_id: str) -> Any:
+    xcom = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/publish/xcomEntries/return_value"
+    value = airflow.request("GET", xcom)["value"]
+    return value
