@@ -10,13 +10,16 @@ PYTEST_ARGS ?=
 PATH_TO_SHOW ?=
 PASSWORDS := API_SECRET_KEY JWT_SECRET POSTGRES_PASSWORD REDIS_PASSWORD MILVUS_ROOT_PASSWORD \
 	MINIO_PASSWORD ELASTIC_PASSWORD MARIADB_PASSWORD
+# make convert-config FILE=/etc/migration.yaml OUT=-    (without OUT: a file in include/migrations)
+FILE ?=
+OUT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test bench lint format lock servers clean
+.PHONY: help env demo test convert-config bench lint format lock servers clean
 .DELETE_ON_ERROR:
 
 help: ## list the commands
-	@sed -n 's/^\([.a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
+	@sed -n 's/^\([.a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
 
 env: $(STAMP) ## make .venv with everything in requirements.lock, and this project in it
 
@@ -25,6 +28,10 @@ demo: env ## Airflow, a real Milvus and a sample migration on this machine; PATH
 
 test: env servers ## every test, in parts side by side; PYTEST_ARGS="-k name" chooses some
 	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(BIN)/python -m tests.parts $(PYTEST_ARGS)
+
+convert-config: env ## a migration.yaml of milvus-migration becomes ours: FILE=… OUT=…
+	@test -n "$(FILE)" || { echo 'say which: make convert-config FILE=migration.yaml' >&2; exit 2; }
+	@$(BIN)/python -m airlift.old_config "$(FILE)" $(OUT)
 
 bench: env ## benchmarks; they print ratios
 	$(BIN)/python -m bench

@@ -90,39 +90,53 @@ def read_folder(
         if wanted(DAG_PREFIX + file.stem):
             try:
                 good.append(_read(file, names))
-            except _Broken as error:
+            except NotDeclared as error:
                 broken[file.name] = error.reasons
     return good, broken
 
 
-class _Broken(Exception):
+class NotDeclared(AirliftError):
+    """A file declares no migration; `reasons` begin with the line."""
+
     def __init__(self, reasons: Iterable[str]) -> None:
-        super().__init__()
         self.reasons = list(reasons)
+        super().__init__("\n".join(self.reasons))
 
 
 def _read(file: Path, names: list[str]) -> DeclaredMigration:
     if not _NAME.fullmatch(file.stem):
-        raise _Broken(["line 1: the file's name may have letters, digits, _ and - before .yaml"])
+        raise NotDeclared(["line 1: a file's name may have letters, digits, _ and - before .yaml"])
     if names.count(file.stem) > 1:
-        raise _Broken([f"line 1: there are two files named {file.stem}, .yaml and .yml"])
+        raise NotDeclared([f"line 1: there are two files named {file.stem}, .yaml and .yml"])
     try:
         with file.open("rb") as opened:
-            document = read_yaml(opened.read(MAX_BYTES + 1))
-    except YamlError as error:
-        raise _Broken([f"line {error.line}: {error}"]) from None
+            text = opened.read(MAX_BYTES + 1)
     except OSError as error:
-        raise _Broken([f"line 1: it can't be read: {error.strerror}"]) from None
+        raise NotDeclared([f"line 1: it can't be read: {error.strerror}"]) from None
+    return DeclaredMigration(file.stem, file.name, read_text(text, names))
+
+
+def read_text(text: bytes, names: list[str]) -> Declaration:
+    """Reads what a file says.
+
+    Args:
+        names: of all declared migrations of its folder.
+
+    Raises:
+        NotDeclared: with every reason.
+    """
+    try:
+        document = read_yaml(text)
+    except YamlError as error:
+        raise NotDeclared([f"line {error.line}: {error}"]) from None
     if not isinstance(document.data, dict):
-        raise _Broken(["line 1: expected keys such as path and params, found none"])
+        raise NotDeclared(["line 1: expected keys such as path and params, found none"])
     if reasons := _reasons(document, names):
         lines = sorted((document.line(place), place, texts) for place, texts in reasons.items())
-        raise _Broken(
+        raise NotDeclared(
             f"line {line}, {_key(place)}: {' or '.join(texts)}" for line, place, texts in lines
         )
-    given = orjson.dumps(document.data)
-    said = Declaration.model_validate_json(given, strict=True)
-    return DeclaredMigration(file.stem, file.name, said)
+    return Declaration.model_validate_json(orjson.dumps(document.data), strict=True)
 
 
 def _reasons(document: Document, names: list[str]) -> Reasons:

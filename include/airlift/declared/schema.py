@@ -30,7 +30,7 @@ def declaration_schema(names: Iterable[str]) -> dict[str, Any]:
     models: dict[str, type[BaseModel]] = {
         name + PATH_SUFFIX: params_class(name) for name in sorted(names)
     }
-    every = [Declaration, *models.values()]
+    every: list[type[BaseModel]] = [Declaration, *models.values()]
     made, whole = models_json_schema([(model, "validation") for model in every])
     definitions = whole["$defs"]
     for model in every:
