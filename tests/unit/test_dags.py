@@ -1,6 +1,7 @@
 """The DAG files: they import cleanly and lightly, and their form is the params model."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,10 +29,14 @@ TASKS = [
 
 
 @pytest.fixture(scope="module")
-def dags():
+def dags(tmp_path_factory):
+    """Those of `dags/`, without what somebody has declared in this checkout."""
     from airflow.dag_processing.dagbag import DagBag
 
-    bag = DagBag(str(ROOT / "dags"))
+    with pytest.MonkeyPatch.context() as patch:
+        empty = str(tmp_path_factory.mktemp("migrations"))
+        patch.setenv("AIRFLOW__AIRLIFT__MIGRATIONS_FOLDER", empty)
+        bag = DagBag(str(ROOT / "dags"))
     assert bag.import_errors == {}
     return bag.dags
 
@@ -42,7 +47,7 @@ def paths(dags):
 
 
 def test_every_dag_is_named_as_its_file(dags):
-    """But for those that are made of `include/migrations`, where only examples lie."""
+    """But for those that are made of declared migrations."""
     files = {path.stem for path in (ROOT / "dags").glob("*.py")}
     assert set(dags) == files - {"declared_migrations", "declared_migrations_errors"}
 
@@ -153,29 +158,46 @@ print("pandas" in sys.modules)
     assert done.stdout.strip() == "False"
 
 
+DAG_FILES = [
+    *(f"{source}_to_milvus" for source in REQUIRED),
+    "declared_migrations",
+    "declared_migrations_errors",
+]
+
+
 @pytest.fixture(scope="module")
-def heavy_imports() -> dict[str, list[str]]:
-    """By source: what its DAG file imports that takes long, in a process of its own."""
+def heavy_imports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """By DAG file: what it imports that takes long, in a process of its own."""
+    declared = tmp_path_factory.mktemp("migrations")
+    for source, params in REQUIRED.items():
+        said = {"path": f"{source}_to_milvus", "params": {**params, "staging_url": "/s"}}
+        (declared / f"{source}.yaml").write_text(json.dumps(said))
     code = f"""
 import importlib, json, os, sys
 import airflow.sdk
 before = set(sys.modules)
 heavy = {{'pymilvus', 'pandas', 'grpc', 'boto3', 'sqlalchemy.dialects', 'faiss'}}
-for source in {list(REQUIRED)}:
+for name in {DAG_FILES}:
     if os.fork() == 0:
-        importlib.import_module(source + "_to_milvus")
-        print(json.dumps([source, sorted(heavy & (set(sys.modules) - before))]), flush=True)
+        module = importlib.import_module(name)
+        assert name != "declared_migrations" or module.migration__milvus, "none was read"
+        print(json.dumps([name, sorted(heavy & (set(sys.modules) - before))]), flush=True)
         os._exit(0)
     os.wait()
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT / "dags", capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=ROOT / "dags",
+        env={**os.environ, "AIRFLOW__AIRLIFT__MIGRATIONS_FOLDER": str(declared)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith("[")]
     return dict(json.loads(line) for line in lines)
 
 
-@pytest.mark.parametrize("source", list(REQUIRED))
-def test_a_dag_file_imports_no_client_of_a_server(heavy_imports, source):
+@pytest.mark.parametrize("name", DAG_FILES)
+def test_a_dag_file_imports_no_client_of_a_server(heavy_imports, name):
     """Each of these takes longer than Airflow allows a DAG file to cost; tasks import them."""
-    assert heavy_imports[source] == []
+    assert heavy_imports[name] == []
