@@ -87,6 +87,18 @@ def test_a_schedule_of_assets(tmp_path):
     )
 
 
+def test_a_misspelt_asset_is_told_with_the_nearest(tmp_path):
+    (tmp_path / "first.yaml").write_text(PLAIN)
+    (tmp_path / "second.yaml").write_text(f"{PLAIN}schedule: {{assets: [x, migration__frist]}}")
+    _, broken = read_folder(tmp_path)
+    assert broken == {
+        "second.yaml": [
+            "line 4, schedule.assets[1]: no migration is declared that publishes migration__frist; "
+            "did you mean migration__first?"
+        ]
+    }
+
+
 def test_every_reason_is_told_with_its_line_and_key(tmp_path):
     told = said_of(
         tmp_path,
@@ -134,7 +146,8 @@ params:
         (f"{PLAIN}schedule: {{}}", "line 4, schedule.assets: it is needed, and missing"),
         (f"{PLAIN}schedule: {{assets: []}}", "at least 1 item"),
         (f"{PLAIN}schedule: {{assets: ['']}}", "an asset has a name"),
-        (f"{PLAIN}schedule: {{assets: [migration__song]}}", "did you mean migration__songs?"),
+        (f"{PLAIN}schedule: {{assets: [migration__song]}}", "publishes migration__song; no other"),
+        (f"{PLAIN}schedule: {{assets: [migration__songs]}}", "own, which would then run without"),
         (f"{PLAIN}schedule: * * * * *", "put a text that begins with * or & into quotes"),
         (f"{PLAIN}schedule: '0 3 * * *'\ntimezone: Berlin", "such as UTC or Europe/Berlin"),
         (f"{PLAIN}timezone: UTC", "line 4, timezone: it is of a schedule of times; leave it out"),

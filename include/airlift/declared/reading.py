@@ -113,13 +113,14 @@ def _read(file: Path, names: list[str]) -> DeclaredMigration:
             text = opened.read(MAX_BYTES + 1)
     except OSError as error:
         raise NotDeclared([f"line 1: it can't be read: {error.strerror}"]) from None
-    return DeclaredMigration(file.stem, file.name, read_text(text, names))
+    return DeclaredMigration(file.stem, file.name, read_text(text, file.stem, names))
 
 
-def read_text(text: bytes, names: list[str]) -> Declaration:
+def read_text(text: bytes, name: str, names: list[str]) -> Declaration:
     """Reads what a file says.
 
     Args:
+        name: of the migration.
         names: of all declared migrations of its folder.
 
     Raises:
@@ -131,7 +132,7 @@ def read_text(text: bytes, names: list[str]) -> Declaration:
         raise NotDeclared([f"line {error.line}: {error}"]) from None
     if not isinstance(document.data, dict):
         raise NotDeclared(["line 1: expected keys such as path and params, found none"])
-    if reasons := _reasons(document, names):
+    if reasons := _reasons(document, name, names):
         lines = sorted((document.line(place), place, texts) for place, texts in reasons.items())
         raise NotDeclared(
             f"line {line}, {_key(place)}: {' or '.join(texts)}" for line, place, texts in lines
@@ -139,14 +140,14 @@ def read_text(text: bytes, names: list[str]) -> Declaration:
     return Declaration.model_validate_json(orjson.dumps(document.data), strict=True)
 
 
-def _reasons(document: Document, names: list[str]) -> Reasons:
+def _reasons(document: Document, name: str, names: list[str]) -> Reasons:
     reasons = reasons_against(Declaration, document)
     if not {("path",), ("params",)} & set(reasons):
         model = _params_model(document, reasons)
         if model:
             reasons |= reasons_against(model, document, ("params",))
     if not any(place[:1] == ("schedule",) for place in reasons):
-        _check_schedule(document, names, reasons)
+        _check_schedule(document, name, names, reasons)
     for place in _secret_urls(document.data):
         reasons[place] = ["put the credentials into an Airflow connection, not into the URL"]
     return reasons
@@ -165,27 +166,31 @@ def _params_model(document: Document, reasons: Reasons) -> type[MigrationParams]
     return None
 
 
-def _check_schedule(document: Document, names: list[str], reasons: Reasons) -> None:
+def _check_schedule(document: Document, name: str, names: list[str], reasons: Reasons) -> None:
     schedule, params = document.data.get("schedule"), document.data.get("params")
     if schedule and isinstance(params, dict) and params.get("migration_id"):
         reasons[("params", "migration_id")] = [
             "leave it out: every run of a schedule needs one of its own, or it would find all done"
         ]
     if isinstance(schedule, dict):
-        _check_assets(schedule["assets"], names, reasons)
+        _check_assets(schedule["assets"], name, names, reasons)
     is_time = isinstance(schedule, str) and schedule not in TIMES_OF_AIRFLOW
     if "timezone" in document.data and not is_time:
         reasons[("timezone",)] = ["it is of a schedule of times; leave it out"]
 
 
-def _check_assets(assets: list[str], names: list[str], reasons: Reasons) -> None:
+def _check_assets(assets: list[str], name: str, names: list[str], reasons: Reasons) -> None:
+    others = {one: DAG_PREFIX + one for one in names if one != name}
     for n, asset in enumerate(assets):
-        name = asset.removeprefix(DAG_PREFIX)
-        if asset.startswith(DAG_PREFIX) and name not in names:
-            known = {one: DAG_PREFIX + one for one in names}
-            reasons[("schedule", "assets", n)] = [
-                f"no migration is declared that publishes {asset}; {nearest(name, known)}"
-            ]
+        awaited = asset.removeprefix(DAG_PREFIX)
+        if asset == DAG_PREFIX + name:
+            said = "it is this migration's own, which would then run without end"
+        elif asset.startswith(DAG_PREFIX) and awaited not in others:
+            near = nearest(awaited, others) if others else "no other is declared"
+            said = f"no migration is declared that publishes {asset}; {near}"
+        else:
+            continue
+        reasons[("schedule", "assets", n)] = [said]
 
 
 def _secret_urls(value: object, at: Place = ()) -> list[Place]:
