@@ -254,7 +254,12 @@ def access(name: str) -> RestoredAccess:
         role=name, object_type="Collection", object_name=name, database=name, privilege="Query"
     )
     return RestoredAccess(
-        users={name: (name,)}, roles=(name,), grants=(grant,), groups=(name,), left=(name,)
+        users={name: (name,)},
+        roles=(name,),
+        grants=(grant,),
+        groups=(name,),
+        left=(name,),
+        done=True,
     )
 
 

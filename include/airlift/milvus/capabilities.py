@@ -122,6 +122,7 @@ _2_4 = Capabilities(
     _TYPES_2_4,
     scalar_indexes=_SCALAR_INDEXES_2_4,
     field_params=frozenset({"mmap_enabled"}),
+    own_files_way="rest_backup_import",
     access_way="calls",
 )
 _2_4_10 = replace(_2_4, access_way="restore")
@@ -142,8 +143,8 @@ _2_6 = replace(
     field_params=_ANALYZER | {"mmap_enabled", "multi_analyzer_params", "warmup"},
 )
 _3_0 = replace(_2_6, nullable_vectors=True)
-# It has roles, but RestoreRBAC is not in its reference, and its console is where users are made.
-_ZILLIZ = replace(_3_0, access_way="", privilege_groups=False)
+# Its reference has no import of logs and no RestoreRBAC; users are made in its console.
+_ZILLIZ = replace(_3_0, own_files_way="", access_way="", privilege_groups=False)
 _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
     ((3, 0), _3_0),
     ((2, 6), _2_6),

@@ -115,7 +115,8 @@ class AccessByRestore:
 
     def restore(self, wanted: RestoredAccess, held: AccessControl) -> None:
         """Sends what is not there."""
-        there = self._ask("BackupRBAC", milvus_pb2.BackupRBACMetaRequest()).RBAC_meta
+        request = milvus_pb2.BackupRBACMetaRequest()
+        there = self._ask("BackupRBAC", request, "read users, roles and grants").RBAC_meta
         meta = milvus_pb2.RBACMeta()
         roles = {one.name for one in there.roles}
         for role in wanted.roles:
@@ -134,7 +135,13 @@ class AccessByRestore:
                 for role in wanted.users[user.name]:
                     added.roles.add(name=role)
         if meta.ByteSize():
-            self._ask("RestoreRBAC", milvus_pb2.RestoreRBACMetaRequest(RBAC_meta=meta))
+            request = milvus_pb2.RestoreRBACMetaRequest(RBAC_meta=meta)
+            self._ask(
+                "RestoreRBAC",
+                request,
+                "restore users, roles and grants, so none is (the rows are in: run again with the "
+                "same migration_id and with_rbac off)",
+            )
 
     @staticmethod
     def _add_groups(
@@ -146,7 +153,7 @@ class AccessByRestore:
                 for privilege in sorted(group.privileges):
                     added.privileges.add(name=privilege)
 
-    def _ask(self, call: str, request: Any) -> Any:
+    def _ask(self, call: str, request: Any, action: str) -> Any:
         client = self._server.client
 
         def send() -> Any:
@@ -158,7 +165,7 @@ class AccessByRestore:
             check_status(getattr(answer, "status", answer))
             return answer
 
-        return self._server.call(f"ask for {call}", send)
+        return self._server.call(action, send)
 
 
 def _grant_of(one: Any) -> Grant:

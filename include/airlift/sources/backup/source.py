@@ -76,7 +76,7 @@ class BackupSource(StillSource):
             newest_only = self._newest_only(collection.name)
             collection.own_files = own_files(collection, len(self._prefixes), newest_only)
         if found:
-            found[0].notes.extend(_told(self._metas, self._params.with_rbac))
+            found[0].notes.extend(_told(self._metas))
         return found
 
     def files(self, collections: list[SourceCollection]) -> list[SourceFile]:
@@ -216,16 +216,16 @@ def _name(one: CollectionMeta, database: str) -> str:
     return with_database(database, one.collection_name)
 
 
-def _told(metas: list[BackupMeta], with_rbac: bool) -> list[str]:
+def _told(metas: list[BackupMeta]) -> list[str]:
     """What the user should know of the backups as a whole."""
     notes = []
     for meta in metas:
         of = f" of Milvus {meta.milvus_version}" if meta.milvus_version else ""
         notes.append(f"from the backup {meta.name!r}{of}")
         held = counts_of(meta.rbac_meta)
-        if held and not with_rbac:
+        if held:  # told with and without with_rbac, so that it can be changed on resuming
             notes.append(
-                f"the backup {meta.name!r} holds users, roles or grants ({held}), which are not "
-                "carried: with_rbac restores them"
+                f"the backup {meta.name!r} holds users, roles or grants ({held}); with_rbac "
+                "restores them"
             )
     return notes
