@@ -39,11 +39,18 @@ _OF_A_DATABASE = frozenset(
 
 @dataclass(frozen=True)
 class Moved:
-    """A collection that was moved: its database on the target, and the names that it has there."""
+    """What became of a collection.
+
+    Attributes:
+        database: of the target.
+        names: that it has there.
+        appended: whether rows were added to a collection of the target's own.
+    """
 
     database: str
     names: tuple[str, ...]
     aliases: frozenset[str] = frozenset()
+    appended: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,8 @@ class AccessMapper:
 
     def __init__(self, held: AccessControl, moved: Mapping[str, Moved], target: OnTarget) -> None:
         self._held = held
-        self._moved = moved
+        self._moved = {source: one for source, one in moved.items() if not one.appended}
+        self._appended = moved.keys() - self._moved.keys()
         self._target = target
         self._left: list[str] = []
 
@@ -168,7 +176,9 @@ class AccessMapper:
     ) -> Iterator[Grant]:
         """What becomes of a grant; nothing where it is left out."""
         if grant.role not in roles:
-            if grant.role not in self._held.roles:
+            if grant.role in BUILT_IN_ROLES:
+                self._left.append(f"{grant.told}: the role is the server's own and left alone")
+            elif grant.role not in self._held.roles:
                 self._left.append(f"{grant.told}: the source has no such role")
             return
         if f"{grant.object_type}.{grant.privilege}" in self._target.unknown:
@@ -201,7 +211,14 @@ class AccessMapper:
                 found = True
                 yield grant.model_copy(update={"database": moved.database, "object_name": name})
         if not found:
-            self._left.append(f"{grant.told}: it was not moved")
+            added = any(
+                one.source in self._appended
+                and grant.object_name == one.name
+                and grant.database in (ANY, one.database)
+                for one in self._held.collections
+            )
+            why = "rows were added to one that the target had" if added else "it was not moved"
+            self._left.append(f"{grant.told}: {why}")
 
     def _on_many(self, grant: Grant) -> Iterator[Grant]:
         """A grant on all of a database, of the server, or on users."""

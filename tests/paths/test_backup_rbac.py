@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
@@ -221,3 +222,21 @@ def test_what_can_not_be_restored_is_refused_with_all_reasons_at_once(place, lit
     report = place.run(backup_url=address, **PARAMS, dry_run=True, migration_id="dry")
     assert set(report["access"]["roles"]) == {"reader", "keeper", "there"}
     assert not report["access"]["done"] and set(place.client.list_roles()) == before
+
+
+def test_a_user_who_may_make_no_roles_is_refused_before_anything_is_moved(place):
+    client = place.client
+    client.create_role("mover")
+    for one in ("CreateCollection", "DescribeCollection", "ShowCollections", "ListDatabases"):
+        client.grant_privilege("mover", "Global", one, "*", db_name="*")
+    client.create_user("moe", PASSWORD)
+    client.grant_role("moe", "mover")
+    known = place.connections.servers
+    known["as_moe"] = known["milvus_default"].model_copy(
+        update={"user": "moe", "password": SecretStr(PASSWORD)}
+    )
+    with pytest.raises(Refused) as refused:
+        place.run(backup_url=write(place), **PARAMS, target_conn_id="as_moe")
+    [reason] = [one for one in refused.value.reasons if one.startswith("with_rbac")]
+    assert "cannot make the role 'airlift_probe_" in reason and "the user may not do that" in reason
+    assert client.list_collections() == [] and "music" not in client.list_databases()

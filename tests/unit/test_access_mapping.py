@@ -57,6 +57,20 @@ def test_a_grant_on_what_was_not_moved_is_left_out(name):
     assert found.left == (f"r: Query on '{name}' of the database 'default': it was not moved",)
 
 
+def test_rows_that_the_target_had_are_out_of_reach():
+    moved = {"songs": Moved("music", ("songs",), appended=True), "books": ALL["books"]}
+    others = OnTarget("Milvus", collections={"music": frozenset({"songs"})})
+    found = restored([grant("Query", "songs"), grant("Search")], moved, target=others)
+    assert told(found) == {("Search", "music", "books")}
+    assert "rows were added to one that the target had" in found.left[0]
+
+
+def test_the_built_in_roles_are_left_alone():
+    given = grant("Query", "songs").model_copy(update={"role": "public"})
+    found = restored([given], {"songs": TUNES})
+    assert found.grants == () and "the server's own" in found.left[0]
+
+
 def test_an_alias_that_did_not_come_along_is_not_granted():
     found = restored([grant("Query", "hits")], {"songs": Moved("music", ("songs",))})
     assert found.grants == () and "was not moved" in found.left[0]

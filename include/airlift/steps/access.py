@@ -5,7 +5,7 @@ They come last, so that nobody is let in to what is not verified.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 
 from airlift.access import PLANNED, RESTORED, AccessControl, RestoredAccess
 from airlift.access_mapping import AccessMapper, Moved, OnTarget
@@ -13,12 +13,18 @@ from airlift.errors import AirliftError, Refused
 from airlift.mapping import MappedCollection
 from airlift.migration import Migration, log
 from airlift.milvus.access import MilvusAccess
+from airlift.schema import SourceCollection
+from airlift.steps.existing import appends_to
 from airlift.targets.access import ACCESS_WAYS, AccessWay
 
 _DEFAULT = "default"
 
 
-def plan_access(migration: Migration, mapped: Sequence[MappedCollection]) -> list[str]:
+def plan_access(
+    migration: Migration,
+    collections: Iterable[SourceCollection],
+    mapped: Iterable[MappedCollection],
+) -> list[str]:
     """Writes down what is to be restored; returns why nothing can be, if so."""
     try:
         held = migration.source.access()
@@ -29,7 +35,11 @@ def plan_access(migration: Migration, mapped: Sequence[MappedCollection]) -> lis
         unknown: frozenset[str] = frozenset()
         if not migration.params.dry_run:
             unknown = way.unknown(held.grants)
-        planned = _worked_out(migration, mapped, held, way, unknown)
+        moved = {
+            one.source: _moved(migration, one, appends_to(migration, collection, one))
+            for collection, one in zip(collections, mapped, strict=True)
+        }
+        planned = _worked_out(migration, moved, held, way, unknown)
     except Refused as refused:
         return refused.reasons
     except AirliftError as error:
@@ -46,8 +56,11 @@ def restore_access(migration: Migration) -> None:
         return
     way = _way(migration)
     planned = migration.staging.read(PLANNED, RestoredAccess) or RestoredAccess()
-    mapped = [one.mapped for one in migration.staging.plan().collections]
-    wanted = _worked_out(migration, mapped, held, way, planned.unknown)
+    moved = {
+        one.mapped.source: _moved(migration, one.mapped, one.appends)
+        for one in migration.staging.plan().collections
+    }
+    wanted = _worked_out(migration, moved, held, way, planned.unknown)
     # Before anything is made: what a killed run has made is not somebody else's.
     migration.staging.write(RESTORED, wanted)
     way.restore(wanted, held)
@@ -69,20 +82,11 @@ def _way(migration: Migration) -> AccessWay:
 
 def _worked_out(
     migration: Migration,
-    mapped: Sequence[MappedCollection],
+    moved: Mapping[str, Moved],
     held: AccessControl,
     way: AccessWay,
     unknown: frozenset[str],
 ) -> RestoredAccess:
-    own = migration.server.database or _DEFAULT
-    moved = {
-        one.source: Moved(
-            one.database or own,
-            (one.target.name, *([one.alias] if one.alias else [])),
-            frozenset(one.target.aliases),
-        )
-        for one in mapped
-    }
     mine = migration.staging.read(RESTORED, RestoredAccess) or RestoredAccess()
     server = MilvusAccess(migration.server)
     groups = None
@@ -94,16 +98,25 @@ def _worked_out(
         users=server.users() - mine.users.keys(),
         roles=server.roles() - set(mine.roles),
         groups=groups,
-        collections=_others(migration, list(moved.values())),
+        collections=_others(migration, moved.values()),
         takes_users=way.takes_users,
         unknown=unknown,
     )
     return AccessMapper(held, moved, target).worked_out()
 
 
-def _others(migration: Migration, moved: Sequence[Moved]) -> dict[str, frozenset[str]]:
+def _moved(migration: Migration, one: MappedCollection, appended: bool) -> Moved:
+    return Moved(
+        one.database or migration.server.database or _DEFAULT,
+        (one.target.name, *([one.alias] if one.alias else [])),
+        frozenset(one.target.aliases),
+        appended,
+    )
+
+
+def _others(migration: Migration, moved: Iterable[Moved]) -> dict[str, frozenset[str]]:
     """The collections of the target, by database, that this migration does not bring."""
-    own = {(one.database, one.names[0]) for one in moved}
+    own = {(one.database, one.names[0]) for one in moved if not one.appended}
     found = {}
     for database in migration.server.databases():
         names = frozenset(

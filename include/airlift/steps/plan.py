@@ -47,7 +47,7 @@ def make_plan(migration: Migration, max_batches: int) -> Plan:
             collection.imports_own_files = imports_own_files(migration, collection, one)
         except Refused as refused:
             reasons += refused.reasons
-    reasons += plan_access(migration, mapped)
+    reasons += plan_access(migration, meta.collections, mapped)
     reasons += _unreadable_staging(migration, meta.collections)
     plans: list[CollectionPlan] = []
     for collection, one in zip(meta.collections, mapped, strict=True):
