@@ -49,20 +49,21 @@ def plan_access(
 
 
 def restore_access(migration: Migration) -> None:
-    """Restores it, once."""
+    """Restores it, once; what a run that was killed had begun is brought to its end."""
     held = migration.source.access()
-    known = migration.staging.read(RESTORED, RestoredAccess)
-    if held is None or (known and known.done):
+    wanted = migration.staging.read(RESTORED, RestoredAccess)
+    if held is None or (wanted and wanted.done):
         return
     way = _way(migration)
-    planned = migration.staging.read(PLANNED, RestoredAccess) or RestoredAccess()
-    moved = {
-        one.mapped.source: _moved(migration, one.mapped, one.appends)
-        for one in migration.staging.plan().collections
-    }
-    wanted = _worked_out(migration, moved, held, way, planned.unknown)
-    # Before anything is made: what a killed run has made is not somebody else's.
-    migration.staging.write(RESTORED, wanted)
+    if wanted is None:
+        planned = migration.staging.read(PLANNED, RestoredAccess) or RestoredAccess()
+        moved = {
+            one.mapped.source: _moved(migration, one.mapped, one.appends)
+            for one in migration.staging.plan().collections
+        }
+        wanted = _worked_out(migration, moved, held, way, planned.unknown)
+        # Before anything is made: so it is known afterwards that it is not somebody else's.
+        migration.staging.write(RESTORED, wanted)
     way.restore(wanted, held)
     migration.staging.write(RESTORED, wanted.model_copy(update={"done": True}))
     log.info("restored %d roles and %d users", len(wanted.roles), len(wanted.users))
