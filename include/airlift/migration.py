@@ -110,7 +110,10 @@ class Migration:
 
     def target(self, collection: InDatabase) -> MilvusDatabase:
         """The database of the target that a collection goes to, or has gone to."""
-        name = collection.database
+        return self.database(collection.database)
+
+    def database(self, name: str) -> MilvusDatabase:
+        """A database of the target; "" is the connection's own."""
         if name not in self._databases:
             connection = self.connections.milvus(self.params.target_conn_id)
             self._databases[name] = MilvusDatabase(connection, name)

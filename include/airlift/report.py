@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from airlift.access import PLANNED, RESTORED, RestoredAccess
 from airlift.migration import Migration
 from airlift.milvus.client import address
 from airlift.plan import CollectionPlan
@@ -61,6 +62,7 @@ class Report(BaseModel):
     params: dict[str, Any]
     collections: list[CollectionReport]
     changes: list[str] = []
+    access: RestoredAccess | None = None
     steps: list[StepTime]
     seconds: float
 
@@ -87,6 +89,7 @@ def build_report(migration: Migration, state: str) -> Report:
             _collection(migration, one, by_name.get(one.name)) for one in plan.collections
         ],
         changes=list(changes.told) if changes else [],
+        access=staging.read(PLANNED if state == "planned" else RESTORED, RestoredAccess),
         steps=steps,
         seconds=sum(step.seconds for step in steps),
     )

@@ -10,12 +10,14 @@ from functools import cached_property
 
 from pydantic import BaseModel, ConfigDict
 
+from airlift.access import RESTORED, RestoredAccess
 from airlift.connections import Connections
 from airlift.errors import AirliftError, Refused
 from airlift.migration import InDatabase, log
 from airlift.milvus.database import MilvusDatabase
 from airlift.milvus.rows import MilvusRows
 from airlift.names import is_valid, with_database
+from airlift.rollback_access import AccessRollback
 from airlift.rollback_params import RollbackParams
 from airlift.staging import Created, CreatedCollection, Published, PublishedAlias, Staging
 from airlift.storage import Storage, open_storage
@@ -29,6 +31,7 @@ class WhatIsUndone(BaseModel):
         collections: with their databases, where those are named.
         aliases: alias -> the collection that it points to afterwards; "" where it is dropped.
         databases: those that hold nothing else.
+        users, roles, privilege_groups: those that it restored from a backup.
         staging_files: how many files of the migration.
         left: what stays as it is, and why.
     """
@@ -38,6 +41,9 @@ class WhatIsUndone(BaseModel):
     collections: tuple[str, ...]
     aliases: dict[str, str]
     databases: tuple[str, ...]
+    users: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    privilege_groups: tuple[str, ...] = ()
     staging_files: int
     left: tuple[str, ...]
 
@@ -72,11 +78,15 @@ class Rollback:
         reasons = [reason for one in made if (reason := self._changed(one))]
         if reasons:
             raise Refused(reasons)
+        access = self._access()
         aliases = {with_database(one.database, one.alias): one.before for one in self._aliases()}
         return WhatIsUndone(
             collections=tuple(one.name for one in made),
             aliases=aliases,
             databases=tuple(self._empty_afterwards({one.name for one in made})),
+            users=access.users if access else (),
+            roles=access.roles if access else (),
+            privilege_groups=access.groups if access else (),
             staging_files=sum(size is not None for size in self._files.values()),
             left=tuple(self._left),
         )
@@ -84,6 +94,8 @@ class Rollback:
     def undo(self) -> WhatIsUndone:
         """Removes what `listed` tells; to repeat it after a failure is safe."""
         undone = self.listed()
+        if access := self._access():
+            access.undo()
         for alias in self._aliases():
             self._put_back(alias)
         for one in self._created.collections:
@@ -98,6 +110,11 @@ class Rollback:
         # Last: until then a rollback that was interrupted knows what is left to do.
         self._root.delete_folder(self._params.migration_id)
         return undone
+
+    def _access(self) -> AccessRollback | None:
+        """What is undone of users and roles; None where none were restored."""
+        restored = self._staging.read(RESTORED, RestoredAccess)
+        return AccessRollback(self._server, restored, self._left) if restored else None
 
     @cached_property
     def _root(self) -> Storage:

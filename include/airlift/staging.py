@@ -6,6 +6,8 @@
         changes.json                     what has changed at the source meanwhile
         created.json                     the collections that this migration made on the target
         published.json                   the aliases that it has moved to them
+        access_plan.json                 users, roles and grants that are to be restored
+        restored_rbac.json               those that are, or are about to be
         report.json, report.html
         scratch/                         what the source found while planning
         source/                          copied source files

@@ -99,8 +99,14 @@ class BackupCollection:
     more: dict[str, Any] = field(default_factory=dict)
 
 
-def write_backup(folder: Path, collections: Iterable[BackupCollection]) -> Path:
-    """Writes a backup into a folder; returns it."""
+def write_backup(
+    folder: Path, collections: Iterable[BackupCollection], rbac: dict[str, Any] | None = None
+) -> Path:
+    """Writes a backup into a folder; returns it.
+
+    Args:
+        rbac: what `rbac_meta` holds, where it is made with users and roles.
+    """
     writer = _Writer(folder)
     meta = {
         "id": "sample",
@@ -108,6 +114,8 @@ def write_backup(folder: Path, collections: Iterable[BackupCollection]) -> Path:
         "collection_backups": [writer.collection(one) for one in collections],
         "milvus_version": "v2.6.0",
     }
+    if rbac is not None:
+        meta["rbac_meta"] = rbac
     (folder / "meta").mkdir(parents=True)
     (folder / "meta" / "full_meta.json").write_text(json.dumps(meta))
     return folder

@@ -240,7 +240,7 @@ def test_users_and_roles_are_told(backups, tmp_path):
 
     source = source_of(changed(backups, tmp_path, "mixed", change))
     [articles] = source.describe()
-    assert any("{'users': 2}" in note for note in articles.notes)
+    assert any("{'users': 2}" in note and "with_rbac" in note for note in articles.notes)
 
 
 def test_other_counts_in_the_metadata_are_refused_or_told(backups, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airlift.access import Grant, RestoredAccess
 from airlift.params import Verify
 from airlift.report import CollectionReport, Report
 from airlift.report_html import render
@@ -238,6 +239,7 @@ def test_no_name_breaks_out_of_the_page():
     texts = ("migration_id", "written", "path", "source", "target", "staging")
     step = steps()[0].model_copy(update={"step": HOSTILE})
     hostile = {"params": {HOSTILE: HOSTILE, "deep": {"x": [HOSTILE]}}, "steps": [step]}
+    hostile["access"] = access(HOSTILE)
     for state in ("done", "planned", HOSTILE):
         for many in (1, 5):
             found = page(*[one] * many, state=state, **hostile, **dict.fromkeys(texts, HOSTILE))
@@ -245,6 +247,29 @@ def test_no_name_breaks_out_of_the_page():
             assert not [a for _, attrs in found.tags for a in attrs if a.startswith("on")]
             assert found.text.count("alert(1)") > 10
             assert "{{ 7*191 }}" in found.text and "1337" not in found.text
+
+
+def access(name: str) -> RestoredAccess:
+    grant = Grant(
+        role=name, object_type="Collection", object_name=name, database=name, privilege="Query"
+    )
+    return RestoredAccess(
+        users={name: (name,)},
+        roles=(name,),
+        grants=(grant,),
+        groups=(name,),
+        left=(name,),
+        done=True,
+    )
+
+
+def test_users_and_roles_have_a_section_where_they_were_restored():
+    found = page(collection(), access=access("reader"))
+    assert "1 role with 1 grant, 1 privilege group and 1 user were restored" in found.text
+    assert "reader: Query on 'reader' of the database 'reader'" in found.text
+    assert "Not restored, or not as it was" in found.text
+    assert "would be restored" in page(planned(), state="planned", access=access("r")).text
+    assert "Users and roles" not in page(collection()).text
 
 
 def test_nothing_is_fetched_and_ids_are_unique():

@@ -52,6 +52,9 @@ class Capabilities:
         upserts_partition_keys: whether an upsert puts rows where their partition key belongs.
         most_vectors: vector fields that a collection may have.
         databases: whether it has databases.
+        access_way: the way for users, roles and grants; a key of `airlift.targets.access`, "" for
+            none.
+        privilege_groups: whether roles may be granted groups of privileges with names of their own.
         counts: whether it has `count(*)`; where not, the keys that it gives are counted.
         counts_without_expression: whether `count(*)` needs none, and heeds partition names then.
         ordered_pages: whether a query with a limit gives the smallest primary keys.
@@ -74,6 +77,8 @@ class Capabilities:
     upserts_partition_keys: bool = True
     most_vectors: int = 10  # 4 unless proxy.maxVectorFieldNum says more
     databases: bool = True
+    access_way: str = ""
+    privilege_groups: bool = False
     counts: bool = True
     counts_without_expression: bool = True
     ordered_pages: bool = True
@@ -117,9 +122,13 @@ _2_4 = Capabilities(
     _TYPES_2_4,
     scalar_indexes=_SCALAR_INDEXES_2_4,
     field_params=frozenset({"mmap_enabled"}),
+    own_files_way="rest_backup_import",
+    access_way="calls",
 )
+_2_4_10 = replace(_2_4, access_way="restore")
 _2_5 = replace(
-    _2_4,
+    _2_4_10,
+    privilege_groups=True,
     nullable=True,
     defaults=True,
     functions=frozenset({"BM25"}),
@@ -134,11 +143,13 @@ _2_6 = replace(
     field_params=_ANALYZER | {"mmap_enabled", "multi_analyzer_params", "warmup"},
 )
 _3_0 = replace(_2_6, nullable_vectors=True)
-_ZILLIZ = _3_0
+# Its reference has no import of logs and no RestoreRBAC; users are made in its console.
+_ZILLIZ = replace(_3_0, own_files_way="", access_way="", privilege_groups=False)
 _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
     ((3, 0), _3_0),
     ((2, 6), _2_6),
     ((2, 5), _2_5),
+    ((2, 4, 10), _2_4_10),
     ((2, 4), _2_4),
     (
         (2, 3),
@@ -146,6 +157,7 @@ _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
             ("grpc_bulk_insert", "insert", "upsert"),
             _TYPES_2_3,
             own_files_way="grpc_backup_import",
+            access_way="calls",
             most_vectors=1,
             clustering_keys=False,
             # 2.3.5 takes another field for the key, so filters miss the rows; see

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 
 import pyarrow as pa
 
+from airlift.access import AccessControl
 from airlift.chunk import Chunk
 from airlift.connections import Connections
 from airlift.schema import SourceCollection
@@ -116,6 +117,10 @@ class Source(Protocol):
         """
         ...
 
+    def access(self) -> AccessControl | None:
+        """Users, roles and grants to restore on the target; None where the params ask for none."""
+        ...
+
     def changes(self, collection: SourceCollection) -> list[str]:
         """What has changed in a collection while it was read, as far as the source can tell.
 
@@ -133,7 +138,15 @@ class Source(Protocol):
         """
 
 
-class StillSource:
+class WithoutAccess:
+    """What sources have in common that hold no users and roles, or don't give them."""
+
+    def access(self) -> AccessControl | None:
+        """None."""
+        return None
+
+
+class StillSource(WithoutAccess):
     """What sources have in common whose data lies still, such as files."""
 
     takes_filter: ClassVar[bool] = False

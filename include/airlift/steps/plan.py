@@ -13,6 +13,7 @@ from airlift.migration import Migration
 from airlift.params import FileFormat, OnBadRow, Verify, WriteMode
 from airlift.plan import CollectionPlan, Plan, group_chunks
 from airlift.schema import CollectionSchema, SourceCollection
+from airlift.steps.access import plan_access
 from airlift.steps.choose_way import check_target_reads_staging, choose_way
 from airlift.steps.existing import appends_to, existing_reasons, forget_lost_collections
 from airlift.steps.own_files import imports_own_files
@@ -46,6 +47,7 @@ def make_plan(migration: Migration, max_batches: int) -> Plan:
             collection.imports_own_files = imports_own_files(migration, collection, one)
         except Refused as refused:
             reasons += refused.reasons
+    reasons += plan_access(migration, meta.collections, mapped)
     reasons += _unreadable_staging(migration, meta.collections)
     plans: list[CollectionPlan] = []
     for collection, one in zip(meta.collections, mapped, strict=True):

@@ -11,11 +11,12 @@ from airlift.plan import CollectionPlan
 from airlift.report import build_report
 from airlift.report_html import render
 from airlift.staging import Published, PublishedAlias
+from airlift.steps.access import restore_access
 from airlift.verification import Verifications
 
 
 def publish(migration: Migration) -> dict[str, Any]:
-    """Switches the aliases and writes the report.
+    """Switches the aliases, restores users and roles where asked to, and writes the report.
 
     Returns:
         Rows per collection, and where the report is.
@@ -33,6 +34,7 @@ def publish(migration: Migration) -> dict[str, Any]:
             migration.target(one).point_alias(one.alias, one.collection)
             aliases[one.alias] = collection.name
             log.info("the alias %s points to %s", one.alias, collection.name)
+    restore_access(migration)
     _keep_marks(migration)
     address = write_report(migration, "done")
     return {

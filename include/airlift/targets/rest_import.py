@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Iterable
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -50,6 +51,7 @@ class RestImport:
     """Jobs of one chunk each."""
 
     name: ClassVar[str] = "rest_import"
+    _options: ClassVar[dict[str, str]] = {}
 
     def __init__(self, collections: MilvusDatabase, staging: Storage) -> None:
         self._collections = collections
@@ -84,6 +86,8 @@ class RestImport:
         body: dict[str, Any] = {"collectionName": collection}
         if partition:
             body["partitionName"] = partition
+        if self._options:
+            body["options"] = self._options
         if self._is_cloud:
             body |= {"objectUrls": [files]} | _bucket_keys(self._staging.connection)
         else:
@@ -196,7 +200,7 @@ class RestImport:
 
     def _job(self, job_id: str, data: dict[str, Any]) -> ImportJob:
         groups = [detail.get("fileName") or "" for detail in data.get("details") or []]
-        told = {name for group in groups for name in _FILE_NAMES.findall(group)}
+        told = {name for group in groups for name in self._names(group)}
         if self._is_cloud:
             told = {url for name in told for url in self._urls(name)}
         return ImportJob(
@@ -207,6 +211,10 @@ class RestImport:
             rows=int(data.get("importedRows") or 0),
             reason=data.get("reason") or "",
         )
+
+    def _names(self, group: str) -> Iterable[str]:
+        """The names of a group's files, as they are told."""
+        return _FILE_NAMES.findall(group)
 
     def _urls(self, told: str) -> set[str]:
         """The URLs of ours that a file's name may stand for: with its bucket in it, or without."""

@@ -12,6 +12,8 @@ Milvus 2.4 - 2.6: ``POST /v2/vectordb/jobs/import/{create,describe,get_progress,
   pages and names no files.
 - Refused at once, with these words: milvus ``proxy/task_import.go`` (collection, partition,
   partition with a partition key, no files, too many files) and ``importutilv2/util.go`` (types).
+- The logs of a backup: ``options`` ``{"backup": "true"}`` as milvus-backup sends them (its
+  ``internal/client/milvus/restful.go``); see `binlogs`.
 - Job states and progress: milvus ``datacoord/import_util.go``. ``GetJobProgress``: Pending,
   Importing, Completed, Failed; 0-10 pending, 10-40 pre-import, 40-70 import, 70-90 sort and index;
   a failed job says progress 0 and rows 0. ``GetTaskProgresses``: a group's ``fileName`` is Go's

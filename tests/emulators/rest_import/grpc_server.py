@@ -14,6 +14,7 @@ from milvus_lite.adapter.grpc.servicer import MilvusServicer
 from milvus_lite.exceptions import MilvusLiteError
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc
 
+from .access import AccessCalls
 from .engine import Engine
 
 MAX_MESSAGE = 256 * 1024 * 1024
@@ -28,11 +29,12 @@ def _keys(ids: Any) -> list[Any]:
     return list(ids.int_id.data) or list(ids.str_id.data)
 
 
-class Servicer(MilvusServicer):
+class Servicer(AccessCalls, MilvusServicer):
     """`version` is GetVersion's answer, `build_tags` Connect's."""
 
     def __init__(self, engine: Engine, version: str, build_tags: str) -> None:
-        super().__init__(engine.db)
+        AccessCalls.__init__(self)
+        MilvusServicer.__init__(self, engine.db)
         self.engine, self.version, self.build_tags = engine, version, build_tags
 
     def Connect(self, request, context):

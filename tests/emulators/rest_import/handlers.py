@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from milvus_lite.exceptions import CollectionNotFoundError, MilvusLiteError
 
 from . import contract as C
+from .binlogs import segment_groups
 from .config import Zilliz
 from .engine import Engine
 from .jobs import Job, JobRunner
@@ -119,7 +120,10 @@ class MilvusApi:
         )
         col = self._collection(database, name)
         partition = body.get("partitionName") or ""
-        if col._partition_key_field and partition:
+        backup = options.get("backup", "").lower() == "true"
+        if backup and not partition:
+            raise C.RestError(C.INVALID_PARAMETER, "partition not specified")
+        if col._partition_key_field and partition and not backup:
             raise C.import_refused(
                 "not allow to set partition name for collection with partition key"
             )
@@ -133,8 +137,13 @@ class MilvusApi:
                 f"The max number of import files should not exceed {C.MAX_FILE_GROUPS}, "
                 f"but got {len(files)}"
             )
-        for group in files:
-            file_type(group)
+        if backup:
+            files = [one for group in files for one in segment_groups(storage, group)]
+            if not files:
+                raise C.import_refused("no binlog to import")
+        else:
+            for group in files:
+                file_type(group)
         uid = self.engine.identity(database, name)
         with self._submitting:
             known = self.runner.by_key(uid, key) if key else None

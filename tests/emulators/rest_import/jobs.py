@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 from milvus_lite.exceptions import MilvusLiteError
+from milvus_lite.schema.types import CollectionSchema
 
 from . import contract as C
+from .binlogs import read_segment
 from .config import Faults
 from .engine import Engine
 from .readers import read_group
@@ -234,6 +236,16 @@ class JobRunner:
                 raise Stopped
             job.progress = step
 
+    def _read(self, job: Job, group: Group, schema: CollectionSchema) -> pa.Table:
+        if job.options.get("backup", "").lower() == "true":
+            logs = [name for folder in group.paths for name in job.storage.list(folder)]
+            group.size = sum(job.storage.size(name) for name in logs)
+            return read_segment(job.storage, group.paths, schema)
+        group.size = sum(job.storage.size(p) for p in group.paths)
+        return read_group(
+            job.storage, group.paths, schema, nan=self.nan, fixed_size_list=self.fixed_size_list
+        )
+
     def _import(self, job: Job, stopping: threading.Event) -> None:
         engine = self.engine
         assert engine is not None
@@ -242,10 +254,7 @@ class JobRunner:
         schema = engine.collection(job.database, job.collection).schema
         tables: list[pa.Table] = []
         for i, group in enumerate(job.groups):
-            table = read_group(
-                job.storage, group.paths, schema, nan=self.nan, fixed_size_list=self.fixed_size_list
-            )
-            group.size = sum(job.storage.size(p) for p in group.paths)
+            table = self._read(job, group, schema)
             group.rows = table.num_rows
             tables.append(table)
             self._advance(job, 10 + 30 * (i + 1) // len(job.groups), stopping)

@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 from milvus_lite.db import MilvusLite
+from pymilvus.grpc_gen import milvus_pb2
 
 from .config import Faults, Zilliz
 from .engine import Engine
@@ -86,6 +87,8 @@ class RestImportServer:
         )
         self._ports = [0, 0, 0]
         self._engine: Engine | None = None
+        self.rbac = milvus_pb2.RBACMeta()
+        """Users, roles and grants; a test may look, and put some there."""
         self._lock = threading.RLock()
         self._counts: dict[str, int] | None = None
         self.running = False
@@ -135,9 +138,10 @@ class RestImportServer:
             cloud = self.zilliz
             build_tags = cloud.description if cloud else self.version
             version = (cloud.get_version or cloud.description) if cloud else self.version
-            self._grpc, self._ports[0] = start_grpc(
-                Servicer(engine, version, build_tags), self._ports[0], self.token
-            )
+            servicer = Servicer(engine, version, build_tags)
+            servicer.rbac.CopyFrom(self.rbac)
+            self.rbac = servicer.rbac
+            self._grpc, self._ports[0] = start_grpc(servicer, self._ports[0], self.token)
             self._rest = RestServer(self._ports[1], self._api, self.faults, self.requests)
             if self._counts:
                 self._rest.counts = self._counts

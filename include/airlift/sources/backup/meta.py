@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from airlift.errors import AirliftError
 from airlift.storage import Storage
@@ -165,15 +165,61 @@ class CollectionMeta(_Message):
         return self.db_name or "default"
 
 
+class _Named(_Message):
+    """A role, an object's type, a user or a privilege."""
+
+    name: str = ""
+
+
+class UserMeta(_Message):
+    """A user; the password is a bcrypt hash."""
+
+    user: str = ""
+    password: SecretStr = SecretStr("")
+    roles: tuple[_Named, ...] = ()
+
+
+class GrantorMeta(_Message):
+    """Who granted what."""
+
+    privilege: _Named = _Named()
+
+
+class GrantMeta(_Message):
+    """A privilege that a role has on an object."""
+
+    role: _Named = _Named()
+    object: _Named = _Named()
+    object_name: str = ""
+    grantor: GrantorMeta = GrantorMeta()
+    db_name: str = ""
+
+
+class PrivilegeGroupMeta(_Message):
+    """Privileges with a name of their own."""
+
+    group_name: str = ""
+    privileges: tuple[_Named, ...] = ()
+
+
+class RbacMeta(_Message):
+    """Who may do what, of the whole server."""
+
+    users: tuple[UserMeta, ...] = ()
+    roles: tuple[_Named, ...] = ()
+    grants: tuple[GrantMeta, ...] = ()
+    privilege_groups: tuple[PrivilegeGroupMeta, ...] = ()
+
+
 class BackupMeta(_Message):
-    """A whole backup."""
+    """A whole backup; `rbac_meta` is there when it was made with `--rbac`."""
 
     name: str = ""
     state_code: int = 0
     error: str = Field("", alias="errorMessage")
     milvus_version: str = ""
     collection_backups: tuple[CollectionMeta, ...] = ()
-    rbac_meta: dict[str, Any] = {}
+    rbac_meta: RbacMeta | None = None
 
 
 class _Collections(_Message):

@@ -61,6 +61,13 @@ class BackupParams(MigrationParams):
         "rows are imported. Both give the same rows. `auto`: `decode`, which was faster on every "
         "target that could be measured.",
     )
+    with_rbac: bool = param(
+        SAFETY,
+        False,
+        "Restore the users, roles, grants and privilege groups that the backup holds, for what is "
+        "moved and as far as the target takes them. What is there already is left alone; the "
+        "report tells all that was not restored.",
+    )
     on_duplicate_id: OnDuplicateId = param(
         SAFETY,
         OnDuplicateId.FAIL,

@@ -9,12 +9,14 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
+from airlift.access import AccessControl, HeldCollection
 from airlift.chunk import Chunk
 from airlift.connections import Connections, StorageConnection
 from airlift.errors import AirliftError, Refused
 from airlift.names import with_database
 from airlift.params import OnDuplicateId
 from airlift.schema import SourceCollection
+from airlift.sources.backup.access import access_of, counts_of
 from airlift.sources.backup.cutting import ReadPlan, chunks_of, chunks_to_import
 from airlift.sources.backup.duplicates import leave_older_out
 from airlift.sources.backup.finding import find_backups, place_in_yaml
@@ -122,6 +124,22 @@ class BackupSource(StillSource):
         plan = ReadPlan.model_validate(chunk.read)
         return read_rows(self.folder(), self._scratch, plan)
 
+    def access(self) -> AccessControl | None:
+        """Users, roles and grants of the newest backup, which has them all. Raises Refused."""
+        if not self._params.with_rbac:
+            return None
+        held = {
+            (one.database, one.collection_name): HeldCollection(
+                source=_name(one, one.database if self._has_databases else ""),
+                database=one.database,
+                name=one.collection_name,
+                aliases=one.aliases,
+            )
+            for meta in self._metas
+            for one in meta.collection_backups
+        }
+        return access_of(self._metas[-1], list(held.values()))
+
     def _newest_only(self, name: str) -> bool:
         """Whether of rows that share a primary key the newest alone is moved."""
         mapping = self._params.mapping.get(name)
@@ -175,14 +193,18 @@ class BackupSource(StillSource):
             connection = connection.model_copy(update={"endpoint_url": endpoint})
         return open_storage(url, connection)
 
+    @cached_property
+    def _has_databases(self) -> bool:
+        """Whether collections are told apart by their databases."""
+        return len({c.database for meta in self._metas for c in meta.collection_backups}) > 1
+
     def _chosen(self) -> tuple[list[tuple[str, list[Taken]]], list[str]]:
         """The chosen collections by name, each with the backups that have it, oldest first."""
-        databases = {one.database for meta in self._metas for one in meta.collection_backups}
         by_name: dict[str, list[Taken]] = {}
         last = len(self._metas) - 1
         for number, meta in enumerate(self._metas):
             for one in meta.collection_backups:
-                database = one.database if len(databases) > 1 else ""
+                database = one.database if self._has_databases else ""
                 taken = Taken(self._prefixes[number], last - number, one, database)
                 by_name.setdefault(_name(one, database), []).append(taken)
         names = {name: (name, taken) for name, taken in sorted(by_name.items())}
@@ -200,10 +222,10 @@ def _told(metas: list[BackupMeta]) -> list[str]:
     for meta in metas:
         of = f" of Milvus {meta.milvus_version}" if meta.milvus_version else ""
         notes.append(f"from the backup {meta.name!r}{of}")
-        held = {kind: len(many) for kind, many in meta.rbac_meta.items() if many}
-        if held:
+        held = counts_of(meta.rbac_meta)
+        if held:  # told with and without with_rbac, so that it can be changed on resuming
             notes.append(
-                f"the backup {meta.name!r} holds users, roles or grants ({held}), which are not "
-                "carried: make them on the target"
+                f"the backup {meta.name!r} holds users, roles or grants ({held}); with_rbac "
+                "restores them"
             )
     return notes

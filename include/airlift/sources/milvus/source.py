@@ -23,7 +23,7 @@ from airlift.names import with_database
 from airlift.params import IndexParams
 from airlift.reading_ahead import one_ahead
 from airlift.schema import CollectionSchema, SourceCollection
-from airlift.sources.base import BadRows, SourceFile
+from airlift.sources.base import BadRows, SourceFile, WithoutAccess
 from airlift.sources.choosing import choose
 from airlift.sources.milvus.cutting import Span, spans
 from airlift.sources.milvus.describing import described
@@ -57,7 +57,7 @@ class ReadPlan(BaseModel):
     condition: str = ""
 
 
-class MilvusSource:
+class MilvusSource(WithoutAccess):
     """Reads collections of a running Milvus. See `airlift.sources.base.Source`."""
 
     batch_bytes: ClassVar[int] = 1 << 30
