@@ -14,8 +14,9 @@ from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined, Template
 
+from airlift.collection_report import CollectionReport
 from airlift.params import Verify
-from airlift.report import CollectionReport, Report
+from airlift.report import Report
 from airlift.report_style import Timeline, duration_text, moment_text, size_text, value_text
 from airlift.verification import Verification, rows_before
 

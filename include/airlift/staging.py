@@ -6,7 +6,12 @@
         changes.json                     what has changed at the source meanwhile
         created.json                     the collections that this migration made on the target
         published.json                   the aliases that it has moved to them
+        versions.json                    which versions of what took part
+        steps/, failures/                how long each task took, and how it failed
+        verification.json                what was compared, and how it came out
+        assessment.json, draft.json      of a dry run: what it would take; a refused plan
         report.json, report.html
+        earlier/                         reports of what was done, before a later run's
         scratch/                         what the source found while planning
         source/                          copied source files
         <collection>/<chunk id>/         data files, sample.parquet, keys.npy,

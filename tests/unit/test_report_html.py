@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airlift.collection_report import CollectionReport
 from airlift.params import Verify
-from airlift.report import CollectionReport, Report
+from airlift.report import Report
 from airlift.report_html import render
-from airlift.report_style import AXIS, Timeline, duration_text, moment_text, size_text
+from airlift.report_style import Timeline, duration_text, moment_text, size_text
+from airlift.time_axis import AXIS
 from airlift.timing import StepTime
 from airlift.verification import PartitionCounts, Verification
 
