@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field
 
 
 class Probe(BaseModel):
@@ -107,22 +107,26 @@ class Assessment(BaseModel):
     steps: tuple[StepEstimate, ...] = ()
     untried: tuple[str, ...] = ()
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def staging_bytes(self) -> int:
         """Bytes that staging needs at the most, all files together."""
         files = sum(one.file_bytes + one.sample_bytes for one in self.collections)
         return files + self.copied_bytes
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def memory_bytes(self) -> int:
         """Bytes of memory to load all collections."""
         return sum(one.memory_bytes for one in self.collections)
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def storage_bytes(self) -> int:
         """Bytes in the target's object storage."""
         return sum(one.storage_bytes for one in self.collections)
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def seconds(self) -> tuple[float, float, float]:
         """How long all steps take: about, at least, at most."""

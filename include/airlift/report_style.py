@@ -64,6 +64,13 @@ def size_text(number: float) -> str:
     return f"{number / 1000**power:,.1f} {('kB', 'MB', 'GB', 'TB')[power - 1]}"
 
 
+def figure_text(number: float) -> str:
+    """A number for people, to three digits: 0.05, 1.25, 12.5, 1,250, 1.25 M."""
+    if number >= 1e6:
+        return f"{number / 1e6:,.4g} M"
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
 def duration_text(seconds: float) -> str:
     """Seconds for people: 0.04 s, 2.5 s, 42 s, 3 min 20 s, 2 h 05 min."""
     if seconds < 0.005:

@@ -45,9 +45,10 @@ def _tell_failure(migration: Migration, step: str, index: int, error: Exception)
     try:
         write_failure(migration, step, index, error)
         log.info("the report of what was done is %s", write_report(migration, "failed"))
-    except AirliftError as second:
+    except Exception as second:
         # Such as a staging folder that can't be written: the first error tells more.
-        log.warning("no report could be written: %s", second)
+        told = second if isinstance(second, AirliftError) else type(second).__name__
+        log.warning("no report could be written: %s", told)
 
 
 def _tell_recovery(migration: Migration) -> None:

@@ -100,6 +100,7 @@ def collection(name: str = "images", rows: int = 1_234_567, **changes) -> Collec
         "rows_deleted": 1100,
         "rows_left_out": 11,
         "rows_planned": rows,
+        "rows_read": rows,
         "rows_converted": rows,
         "rows_imported": rows,
         "rows_counted": rows,
@@ -112,7 +113,9 @@ def collection(name: str = "images", rows: int = 1_234_567, **changes) -> Collec
 
 
 def planned(**changes) -> CollectionReport:
-    nothing = dict.fromkeys(("rows_converted", "rows_imported", "bytes", "convert_seconds"), 0)
+    nothing = dict.fromkeys(
+        ("rows_read", "rows_converted", "rows_imported", "bytes", "convert_seconds"), 0
+    )
     return collection(**nothing | {"rows_counted": None, "verification": None} | changes)
 
 
@@ -156,7 +159,7 @@ def test_done_says_that_every_row_arrived_and_shows_the_numbers():
         '{"images": {"target": "x"}}',
     ):
         assert text in found.text
-    assert found.text.count("✓ equal") == 4
+    assert found.text.count("✓ equal") == 5
     assert "fewer" not in found.text and "✗" not in found.text
 
 
@@ -184,7 +187,7 @@ def test_any_difference_shows_in_the_headline(changes, says):
     [
         ([], "done", "There was nothing to move"),
         ([collection(), collection(verification=None)], "done", "Not verified: 1 of 2 collections"),
-        ([collection()], "failed", "Not finished: failed"),
+        ([collection()], "failed", "Stopped before it was done"),
         ([planned()], "planned", "Dry run: nothing was written to the target"),
     ],
 )
@@ -199,7 +202,7 @@ def test_rows_set_aside_are_not_called_arrived():
     one = collection(rows_set_aside=3, **numbers, verified={"partitions": {"": part}})
     found = page(one)
     assert found.headline == "Every row arrived but 3 that were set aside"
-    assert found.text.count("✓ equal") == 4
+    assert found.text.count("✓ equal") == 5
 
 
 def test_rows_that_were_there_before_are_part_of_the_sum():
