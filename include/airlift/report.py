@@ -19,7 +19,7 @@ from airlift.migration import Migration
 from airlift.milvus.client import address
 from airlift.plan import Plan
 from airlift.staging import Meta, SourceChanges
-from airlift.throughput import Throughput, throughput
+from airlift.throughput import Throughput, Work, one_after_another, throughput
 from airlift.timing import StepTime, read_steps
 from airlift.verification import Verifications
 from airlift.versions import Versions, installed_software
@@ -115,7 +115,7 @@ def build_report(migration: Migration, state: str) -> Report:
         assessment=_assessment(migration, failed),
         collections=[collection for collection, _ in found],
         changes=list(changes.told) if changes else [],
-        throughput=throughput(work for _, works in found for work in works),
+        throughput=_throughput([work for _, works in found for work in works]),
         steps=steps,
         seconds=sum(step.seconds for step in steps),
     )
@@ -149,6 +149,12 @@ def _assessment(migration: Migration, failed: set[str]) -> Assessment | None:
     if not migration.params.dry_run or failed & _BEFORE_PLAN:
         return None
     return migration.staging.read("assessment.json", Assessment)
+
+
+def _throughput(works: list[Work]) -> Throughput:
+    imports = [one for one in works if one.kind == "import"]
+    others = [one for one in works if one.kind != "import"]
+    return throughput(others + one_after_another(imports))
 
 
 def _described(migration: Migration) -> list[Described]:

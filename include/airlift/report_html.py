@@ -39,7 +39,8 @@ _MOST_TABLES = 20
 def render(report: Report) -> str:
     """Returns the report as a self-contained HTML page."""
     few = len(report.collections) <= _MOST_TABLES
-    views = [CollectionView(one, report.state, few) for one in report.collections]
+    state = "planned" if report.dry_run else report.state
+    views = [CollectionView(one, state, few) for one in report.collections]
     return _template().render(
         report=report,
         views=views,
@@ -111,7 +112,7 @@ class CollectionView:
     """What the page says of one collection beyond the report's own numbers.
 
     Args:
-        state: the whole report's.
+        state: the whole report's; `planned` also for a dry run that was refused.
         tell_searches: whether there is room for a table of them.
     """
 
@@ -153,7 +154,7 @@ class CollectionView:
         links = [
             Link("", "at the source", one.rows_source),
             Link("-", "deleted", one.rows_deleted),
-            Link("-", "left out", one.rows_left_out),
+            *([Link("-", "left out", one.rows_left_out)] if one.rows_left_out else []),
             Link("=", "planned", one.rows_planned, one.rows_planned - left),
         ]
         if self._state == "planned":
@@ -163,7 +164,7 @@ class CollectionView:
         links += [
             self._equal("read", one.rows_read, one.rows_planned),
             Link("-", "set aside", one.rows_set_aside),
-            Link("-", "there already", one.rows_present),
+            *([Link("-", "there already", one.rows_present)] if one.rows_present else []),
             self._equal("converted", converted, expected),
             self._equal("imported", imported, converted),
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict
@@ -12,6 +12,12 @@ from airlift.time_axis import AXIS, Span, TimeAxis
 
 PIECES = 100
 """Into how many pieces the time is cut, however many chunks there are."""
+
+_SAME_LOOK = 0.5
+"""Seconds between ends that were seen at once."""
+
+_LEAST = 0.01
+"""Length on the axis of the shortest work."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +55,7 @@ class Piece(BaseModel):
 class Throughput(BaseModel):
     """Rows and bytes over time, by what was done: `convert` and `import`.
 
-    A chunk's rows are spread evenly over the time that it took. Import jobs are all submitted at
-    once and Milvus runs them one after the other, so that waiting counts as work there.
+    A chunk's rows are spread evenly over the time that it took.
 
     Attributes:
         first: when the axis begins, as ISO 8601.
@@ -73,6 +78,21 @@ def began(text: str) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
+def one_after_another(works: Iterable[Work]) -> list[Work]:
+    """Work that waits in a queue, each without the time in which those before it were done.
+
+    Import jobs are submitted together, and Milvus runs them one after the other. Those that were
+    found done at the same look share the time since the look before.
+    """
+    done: list[Work] = []
+    start = end = 0.0
+    for one in sorted(works, key=lambda one: one.span[1]):
+        if not done or one.span[1] - end > _SAME_LOOK:
+            start, end = max(one.start, end), one.span[1]
+        done.append(replace(one, start=start, seconds=max(end - start, 0.001)))
+    return done
+
+
 def throughput(works: Iterable[Work]) -> Throughput:
     """Adds up what chunks took into pieces of time of equal length."""
     done = [one for one in works if one.rows and one.seconds > 0]
@@ -84,13 +104,12 @@ def throughput(works: Iterable[Work]) -> Throughput:
     for one in done:
         pieces = sums.setdefault(one.kind, [[0.0, 0.0] for _ in range(PIECES)])
         start, end = map(axis.place, one.span)
-        if end <= start:  # too short to be seen
-            end = start + 0.01
+        # One that is too short to be seen counts all the same, also at the axis' end.
+        start = min(start, AXIS - _LEAST)
+        end = min(max(end, start + _LEAST), AXIS)
         for at in range(int(start // width), PIECES):
             left, right = at * width, (at + 1) * width
             share = (min(end, right) - max(start, left)) / (end - start)
-            if at == PIECES - 1:
-                share = max(share, (end - max(start, left)) / (end - start))
             if share <= 0:
                 break
             pieces[at][0] += one.rows * share
