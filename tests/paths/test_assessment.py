@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,19 @@ import orjson
 import pyarrow as pa
 import pytest
 
+from airlift.connections import MilvusConnection
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError, Refused
 from airlift.run import run
 from airlift.schema import CollectionSchema, Field
 from airlift.steps import probe
-from localservers import Milvus
+from localservers import Milvus, MilvusLite
 from samples.milvus1x_tables import TableSpec
 from tests.paths.arrow_source import ArrowSource, migration_of, run_from
-from tests.paths.place import Place, local_place
+from tests.paths.place import Place, lite_place, local_place
+from tests.paths.test_backup_to_milvus import BACKUP
 from tests.paths.test_milvus1x_to_milvus import spoil
+from tests.paths.test_milvus_to_milvus import MILVUS, make_songs
 from tests.paths.truth import assert_holds
 
 SONGS = TableSpec(
@@ -67,8 +71,8 @@ def written(place: Place) -> dict[str, int]:
     }
 
 
-def assert_foretold(place: Place, planned: dict[str, Any], done: dict[str, Any]) -> None:
-    """What a dry run said of chunks, files, bytes and collections is what there is now."""
+def assert_measured(place: Place, planned: dict[str, Any], done: dict[str, Any]) -> None:
+    """What a dry run said of chunks, files and bytes is what there is now."""
     found, files = planned["assessment"], written(place)
     assert (planned["state"], done["state"]) == ("planned", "done")
     assert sum(one["files"] for one in found["collections"]) == len(files)
@@ -81,17 +85,24 @@ def assert_foretold(place: Place, planned: dict[str, Any], done: dict[str, Any])
         + sum(one["sample_bytes"] for one in found["collections"]),
         rel=0.1,
     )
+    for one in found["steps"]:
+        assert 0 < one["low"] < one["seconds"] < one["high"] and one["origin"]
     for before, after in zip(planned["collections"], done["collections"], strict=True):
         for name in ("target", "way", "chunks", "files", "fields", "partitions", "rows_planned"):
             assert before[name] == after[name]
         assert before["notes"] == after["notes"]
+
+
+def assert_foretold(place: Place, planned: dict[str, Any], done: dict[str, Any]) -> None:
+    """So are the collections that were to be made."""
+    assert_measured(place, planned, done)
+    for before, after in zip(planned["collections"], done["collections"], strict=True):
         made = after["created"]
         if not any(field["type"] in ("VARCHAR", "ARRAY") for field in made["collection"]["fields"]):
             assert before["created"] == made
         assert_made(place.client, made)
-    assert {one["step"] for one in found["steps"]} >= {"convert", "bulk_insert", "load"}
-    for one in found["steps"]:
-        assert 0 < one["low"] < one["seconds"] < one["high"] and one["origin"]
+    steps = {one["step"] for one in planned["assessment"]["steps"]}
+    assert steps >= {"convert", "bulk_insert", "load"}
 
 
 def assert_made(client: Any, made: dict[str, Any]) -> None:
@@ -204,6 +215,36 @@ def test_texts_of_any_length_are_measured(
         one["name"]: one for one in planned["collections"][0]["created"]["collection"]["fields"]
     }
     assert told["text"]["max_length"] == 0  # the rows tell
+
+
+def test_a_backup_is_foretold(milvus_lite: MilvusLite, tmp_path: Path) -> None:
+    """Of a real backup, with deletes, several partitions, texts and a dynamic field."""
+    with lite_place(milvus_lite, tmp_path / "backups", BACKUP) as place:
+        [folder] = place.write("mixed")
+        planned = place.run(backup_url=str(folder), dry_run=True)
+        assert place.client.list_collections() == []
+        done = place.run(backup_url=str(folder), keep_staging=True)
+        assert_measured(place, planned, done)
+    assert planned["versions"]["source"] == "a backup of Milvus v2.3.5-lite"
+
+
+def test_a_running_milvus_is_foretold(
+    milvus: Milvus, milvus_lite: MilvusLite, tmp_path: Path
+) -> None:
+    with (
+        lite_place(milvus_lite, tmp_path / "none", MILVUS) as place,
+        closing(milvus.client()) as client,
+    ):
+        place.connections.servers["milvus_source"] = MilvusConnection(uri=milvus.uri)
+        make_songs(client)
+        try:
+            planned = place.run(collections=["songs"], dry_run=True)
+            done = place.run(collections=["songs"], keep_staging=True)
+        finally:
+            client.drop_alias("songs_alias")
+            client.drop_collection("songs")
+        assert_measured(place, planned, done)
+    assert planned["versions"]["source"] == "Milvus 2.3.5"
 
 
 def test_a_refused_dry_run_fails_and_tells_everything(place: Place) -> None:
