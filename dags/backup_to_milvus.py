@@ -20,7 +20,8 @@ of type `aws`. Then press *Trigger* and fill in:
 | `staging_url` | `s3://milvus-bucket/staging`: the bucket that the target Milvus itself uses |
 | `target_conn_id` | `milvus_default` |
 
-Try `dry_run` first: it checks everything, plans, and writes a report, but nothing to the target.
+Try `dry_run` first: it checks everything, plans, tries a part of the rows, and writes a report of
+what it would take, but nothing to the target.
 
 **What to know.** Every log file must be there, as long as the metadata says. Deletes are applied as
 Milvus does it; the report has the counts of the backup's own metadata beside those of the rows that

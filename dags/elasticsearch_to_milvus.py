@@ -18,7 +18,8 @@ target); one of type `aws` where staging lies in a bucket. Then press *Trigger* 
 | `staging_url` | `s3://milvus-bucket/staging`: the bucket that the target Milvus itself uses |
 | `target_conn_id` | `milvus_default` |
 
-Try `dry_run` first: it checks everything, plans, and writes a report, but nothing to the target.
+Try `dry_run` first: it checks everything, plans, tries a part of the rows, and writes a report of
+what it would take, but nothing to the target.
 
 **What happens**
 

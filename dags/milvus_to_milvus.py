@@ -18,7 +18,8 @@ field, properties and aliases come along.
 | `staging_url` | `s3://milvus-bucket/staging`: the bucket that the target Milvus itself uses |
 | `target_conn_id` | `milvus_default` |
 
-Try `dry_run` first: it checks everything, plans, and writes a report, but nothing to the target.
+Try `dry_run` first: it checks everything, plans, tries a part of the rows, and writes a report of
+what it would take, but nothing to the target.
 
 **What to know.** Rows are read in the order of their primary keys, so of rows that share one only
 one can be had: they are counted, and refused unless `on_duplicate_id` says otherwise. A collection

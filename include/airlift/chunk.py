@@ -66,7 +66,8 @@ class Manifest(BaseModel):
         max_items: items of the longest array, by field.
         high_water: the largest value of the plan's `since_field`; None without.
         pk_min, pk_max: the range of primary keys, when they are kept and there are rows.
-        seconds: what the conversion took; `fingerprint_seconds` is the fingerprint's share.
+        started: when the conversion began, as ISO 8601.
+        seconds: what it took; `fingerprint_seconds` is the fingerprint's share.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -84,5 +85,6 @@ class Manifest(BaseModel):
     high_water: int | str | None = None
     pk_min: int | str | None = None
     pk_max: int | str | None = None
+    started: str = ""
     seconds: float = 0.0
     fingerprint_seconds: float = 0.0

@@ -207,7 +207,12 @@ class MigrationParams(BaseModel):
         "run's id.",
         pattern="^[A-Za-z0-9_]{0,64}$",
     )
-    dry_run: bool = param(SAFETY, False, "Check, describe and plan, then stop with the report.")
+    dry_run: bool = param(
+        SAFETY,
+        False,
+        "Check, describe, plan and try a part of the rows, then stop with a report of what would "
+        "be made and what it would take; see docs/report.md.",
+    )
     verify: Verify = param(
         SAFETY,
         Verify.SAMPLE,

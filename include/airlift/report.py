@@ -1,54 +1,58 @@
-"""The report of a migration: what moved, the counts at each step, and how it was verified."""
+"""The report of a migration: what moved, the counts at each step, and how it was verified.
+
+It is put together from what staging holds, so that it can be written whenever a task fails too.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from airlift.access import PLANNED, RESTORED, RestoredAccess
+from airlift.assessment import Assessment
+from airlift.collection_report import CollectionReport, report_collection
+from airlift.errors import AirliftError
+from airlift.failures import StepFailure, read_failures
 from airlift.migration import Migration
 from airlift.milvus.client import address
-from airlift.plan import CollectionPlan
-from airlift.staging import Created, SourceChanges
+from airlift.plan import Plan
+from airlift.staging import Meta, SourceChanges
+from airlift.throughput import Throughput, Work, one_after_another, throughput
 from airlift.timing import StepTime, read_steps
-from airlift.verification import Verification, Verifications
+from airlift.verification import Verifications
+from airlift.versions import Versions, installed_software
+
+T = TypeVar("T")
+
+_BEFORE_PLAN = {"check", "export_meta", "copy_source"}
+_AFTER_VERIFY = {"verify", "publish"}
 
 
-class CollectionReport(BaseModel):
-    """One collection, from source to target; numbers as of `PartitionCounts`."""
+class Described(BaseModel):
+    """A collection as the source describes it, for a report without a plan."""
 
     model_config = ConfigDict(frozen=True)
 
-    source: str
-    target: str
-    alias: str
+    name: str
+    rows: int
+    deleted: int
     fields: dict[str, str]
-    partitions: list[str]
-    notes: list[str]
-    way: str
-    file_format: str
-    chunks: int
-    rows_source: int
-    rows_deleted: int
-    rows_left_out: int
-    rows_planned: int
-    rows_set_aside: int = 0
-    rows_present: int = 0
-    rows_replaced: int = 0
-    rows_converted: int = 0
-    rows_imported: int = 0
-    rows_counted: int | None = None
-    bytes: int = 0
-    convert_seconds: float = 0.0
-    fingerprint_seconds: float = 0.0
-    jobs_adopted: int = 0
-    verification: Verification | None = None
 
 
 class Report(BaseModel):
-    """The whole migration. `state` is `planned` (a dry run) or `done`."""
+    """The whole migration.
+
+    Attributes:
+        state: `planned` (a dry run that found nothing against it), `done`, or `failed`.
+        failures: the tasks that failed; of a dry run with refusals, `plan` with every reason.
+        described: what the source holds, where there is no plan of it.
+        assessment: of a dry run: what would be made, and what it would take.
+        changes: what has changed at the source meanwhile.
+        throughput: rows and bytes over time.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,75 +63,111 @@ class Report(BaseModel):
     source: str
     target: str
     staging: str
+    versions: Versions = Versions()
     params: dict[str, Any]
+    failures: list[StepFailure] = []
+    described: list[Described] = []
+    assessment: Assessment | None = None
     collections: list[CollectionReport]
     changes: list[str] = []
     access: RestoredAccess | None = None
+    throughput: Throughput = Throughput()
     steps: list[StepTime]
     seconds: float
 
+    @property
+    def dry_run(self) -> bool:
+        """Whether it was only asked what would be done."""
+        return bool(self.params.get("dry_run"))
+
 
 def build_report(migration: Migration, state: str) -> Report:
-    """Puts the report together from what staging holds."""
-    staging, server = migration.staging, migration.server
-    plan = staging.plan()
-    verified = staging.read("verification.json", Verifications) if state == "done" else None
+    """Puts the report together from what staging holds.
+
+    Args:
+        state: as of `Report`. What can't be known after a failure is left empty.
+    """
+    staging = migration.staging
+    failures = read_failures(migration) if state == "failed" else []
+    failed = {one.step for one in failures}
+    plan = _plan(migration, failed)
+    # What was found before this failure, or by an earlier attempt, proves nothing.
+    is_verified = state == "done" or (state == "failed" and bool(failed & _AFTER_VERIFY))
+    verified = staging.read("verification.json", Verifications) if is_verified else None
     by_name = {one.collection: one for one in verified.collections} if verified else {}
     steps = read_steps(migration)
     changes = staging.read("changes.json", SourceChanges)
+    versions = staging.read("versions.json", Versions) or Versions(software=installed_software())
+    found = [
+        report_collection(migration, one, by_name.get(one.name))
+        for one in (plan.collections if plan else ())
+    ]
     return Report(
         migration_id=migration.id,
         state=state,
         written=datetime.now(UTC).isoformat(timespec="seconds"),
         path=migration.source_name,
-        source=migration.source.address(),
-        target=f"{server.version().name} at {address(server.connection)}"
-        + (f", database {server.database}" if server.database else ""),
+        source=_known(migration.source.address, ""),
+        target=_known(lambda: _target(migration, versions), ""),
         staging=staging.folder.url,
+        versions=versions,
         params=migration.params.model_dump(mode="json"),
-        collections=[
-            _collection(migration, one, by_name.get(one.name)) for one in plan.collections
-        ],
+        failures=failures,
+        described=[] if plan or "export_meta" in failed else _described(migration),
+        assessment=_assessment(migration, failed),
+        collections=[collection for collection, _ in found],
         changes=list(changes.told) if changes else [],
         access=staging.read(PLANNED if state == "planned" else RESTORED, RestoredAccess),
+        throughput=_throughput([work for _, works in found for work in works]),
         steps=steps,
         seconds=sum(step.seconds for step in steps),
     )
 
 
-def _collection(
-    migration: Migration, plan: CollectionPlan, verification: Verification | None
-) -> CollectionReport:
-    staging = migration.staging
-    manifests = [staging.manifest(plan.name, chunk.id) for chunk in plan.chunks]
-    written = [manifest for manifest in manifests if manifest]
-    created = staging.read("created.json", Created)
-    records = [staging.current_import(plan.name, chunk.id) for chunk in plan.chunks if created]
-    present = sum(one.rows_present for one in written)
-    imported = [record for record in records if record and record.done]
-    return CollectionReport(
-        source=plan.mapped.source,
-        target=plan.name,
-        alias=plan.mapped.alias,
-        fields=plan.mapped.fields,
-        partitions=list(plan.mapped.target.partitions),
-        notes=list(plan.notes),
-        way=plan.way,
-        file_format=plan.file_format,
-        chunks=len(plan.chunks),
-        rows_source=plan.rows,
-        rows_deleted=plan.deleted,
-        rows_left_out=plan.left_out,
-        rows_planned=plan.planned_rows,
-        rows_set_aside=sum(one.bad_rows for one in written),
-        rows_present=present if plan.leaves_present_rows_out else 0,
-        rows_replaced=0 if plan.leaves_present_rows_out else present,
-        rows_converted=sum(one.rows for one in written),
-        rows_imported=sum(one.rows for one in imported),
-        rows_counted=verification.counted if verification else None,
-        bytes=sum(one.bytes for one in (written or plan.chunks)),
-        convert_seconds=sum(one.seconds for one in written),
-        fingerprint_seconds=sum(one.fingerprint_seconds for one in written),
-        jobs_adopted=sum(one.adopted for one in imported),
-        verification=verification,
-    )
+def _known(ask: Callable[[], T], otherwise: T) -> T:
+    """What something says, also when a connection that it needs is what has failed."""
+    try:
+        return ask()
+    except AirliftError:
+        return otherwise
+
+
+def _target(migration: Migration, versions: Versions) -> str:
+    server = migration.server
+    at = f"{versions.target or server.version().name} at {address(server.connection)}"
+    return f"{at}, database {server.database}" if server.database else at
+
+
+def _plan(migration: Migration, failed: set[str]) -> Plan | None:
+    """The plan of this run, if it came so far: an earlier run's may lie there still."""
+    if failed & _BEFORE_PLAN:
+        return None
+    if migration.params.dry_run:
+        draft = migration.staging.read("draft.json", Plan)
+        return draft or (None if failed else migration.staging.plan())
+    return None if "plan" in failed else migration.staging.read("plan.json", Plan)
+
+
+def _assessment(migration: Migration, failed: set[str]) -> Assessment | None:
+    if not migration.params.dry_run or failed & _BEFORE_PLAN:
+        return None
+    return migration.staging.read("assessment.json", Assessment)
+
+
+def _throughput(works: list[Work]) -> Throughput:
+    imports = [one for one in works if one.kind == "import"]
+    others = [one for one in works if one.kind != "import"]
+    return throughput(others + one_after_another(imports))
+
+
+def _described(migration: Migration) -> list[Described]:
+    meta = migration.staging.read("meta.json", Meta)
+    return [
+        Described(
+            name=one.name,
+            rows=one.rows,
+            deleted=one.deleted,
+            fields={field.name: field.type.value for field in one.collection_schema.fields},
+        )
+        for one in (meta.collections if meta else ())
+    ]

@@ -1,31 +1,46 @@
 """Makes `report.html` from a report: one page without scripts, to be read, sent and printed.
 
 Here is worked out what is to be said: the verdict, which numbers agree, when tasks ran. The
-template `report_template.html` says how it looks. Every name in a report may come from a database
-and is escaped, and the page's Content-Security-Policy allows nothing but its own style sheet.
+template `report_template.html` and its parts say how it looks. Every name in a report may come from
+a database and is escaped, and the page's Content-Security-Policy allows nothing but its own style
+sheet.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from airlift.collection_report import CollectionReport
 from airlift.params import Verify
-from airlift.report import CollectionReport, Report
-from airlift.report_style import Timeline, duration_text, moment_text, size_text, value_text
+from airlift.report import Report
+from airlift.report_fields import field_rows
+from airlift.report_plots import charts, rank_plot
+from airlift.report_style import (
+    Timeline,
+    duration_text,
+    figure_text,
+    moment_text,
+    size_text,
+    value_text,
+)
 from airlift.verification import Verification, rows_before
 
 OVERVIEW_FROM = 4
 """From so many collections on, a table of all of them comes first."""
 
+_MOST_SEARCHES = 40
+_MOST_TABLES = 20
+"""Searches that are told one by one, and up to how many collections they are told at all."""
+
 
 def render(report: Report) -> str:
     """Returns the report as a self-contained HTML page."""
-    views = [CollectionView(one, report.state) for one in report.collections]
+    few = len(report.collections) <= _MOST_TABLES
+    state = "planned" if report.dry_run else report.state
+    views = [CollectionView(one, state, few) for one in report.collections]
     return _template().render(
         report=report,
         views=views,
@@ -34,14 +49,19 @@ def render(report: Report) -> str:
         verdict=make_verdict(report, views),
         total=Totals(views),
         timeline=Timeline(report.steps),
-        version=_version(),
+        charts=charts(report.throughput),
+        verified=any(view.report.verification for view in views),
     )
 
 
 @cache
 def _template() -> Template:
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("airlift", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
         "number": lambda value: f"{value:,}",
@@ -49,16 +69,9 @@ def _template() -> Template:
         "duration": duration_text,
         "moment": moment_text,
         "value": value_text,
+        "figure": figure_text,
     }
-    text = files("airlift").joinpath("report_template.html").read_text(encoding="utf-8")
-    return environment.from_string(text)
-
-
-def _version() -> str:
-    try:
-        return version("milvus-airlift")
-    except PackageNotFoundError:  # a checkout that is not installed
-        return ""
+    return environment.get_template("report_template.html")
 
 
 @dataclass(frozen=True)
@@ -69,6 +82,7 @@ class Link:
         sign: what stands before it: nothing, "-", "+" or "=".
         off_by: after "=", how far it is from what the numbers before it make; 0 is right.
         known: whether it was counted at all.
+        pending: whether what is missing is only not done yet.
     """
 
     sign: str
@@ -76,6 +90,7 @@ class Link:
     number: int
     off_by: int = 0
     known: bool = True
+    pending: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,21 +109,31 @@ class Evidence:
 
 
 class CollectionView:
-    """What the page says of one collection beyond the report's own numbers."""
+    """What the page says of one collection beyond the report's own numbers.
 
-    def __init__(self, report: CollectionReport, state: str) -> None:
+    Args:
+        state: the whole report's; `planned` also for a dry run that was refused.
+        tell_searches: whether there is room for a table of them.
+    """
+
+    def __init__(self, report: CollectionReport, state: str, tell_searches: bool) -> None:
         self.report = report
+        self._state = state
         checked = report.verification
         self.problems = checked.problems if checked else ()
         self.before = rows_before(checked.partitions) if checked else 0
-        self.links = self._links(state)
+        self.links = self._links()
         self.evidence = _evidence(checked) if checked else []
+        self.fields = field_rows(report)
+        searches = checked.searches if checked else ()
+        self.ranks = rank_plot(searches)
+        self.searches = searches[:_MOST_SEARCHES] if tell_searches else ()
         self.renamed = sum(source != target for source, target in report.fields.items())
 
     @property
     def unequal(self) -> int:
         """How many of the things compared here are not as they must be."""
-        return sum(link.off_by != 0 for link in self.links) + sum(
+        return sum(link.off_by != 0 and not link.pending for link in self.links) + sum(
             one.agrees is False for one in self.evidence
         )
 
@@ -117,24 +142,31 @@ class CollectionView:
         """Whether anything tells that source and target are not the same."""
         return bool(self.problems or self.unequal)
 
-    def _links(self, state: str) -> list[Link]:
+    def _equal(self, label: str, number: int, expected: int) -> Link:
+        """A number that must be as expected, or will be once the migration is done."""
+        off_by = number - expected
+        pending = self._state == "failed" and not self.report.verification and off_by < 0
+        return Link("=", label, number, off_by, pending=pending)
+
+    def _links(self) -> list[Link]:
         one = self.report
         left = one.rows_source - one.rows_deleted - one.rows_left_out
         links = [
             Link("", "at the source", one.rows_source),
             Link("-", "deleted", one.rows_deleted),
-            Link("-", "left out", one.rows_left_out),
+            *([Link("-", "left out", one.rows_left_out)] if one.rows_left_out else []),
             Link("=", "planned", one.rows_planned, one.rows_planned - left),
         ]
-        if state == "planned":
+        if self._state == "planned":
             return links
         converted, imported = one.rows_converted, one.rows_imported
         expected = one.rows_planned - one.rows_set_aside - one.rows_present
         links += [
+            self._equal("read", one.rows_read, one.rows_planned),
             Link("-", "set aside", one.rows_set_aside),
-            Link("-", "there already", one.rows_present),
-            Link("=", "converted", converted, converted - expected),
-            Link("=", "imported", imported, imported - converted),
+            *([Link("-", "there already", one.rows_present)] if one.rows_present else []),
+            self._equal("converted", converted, expected),
+            self._equal("imported", imported, converted),
         ]
         if self.before:
             links.append(Link("+", "there before", self.before))
@@ -181,6 +213,7 @@ class Totals:
         self.planned, self.set_aside = add("rows_planned"), add("rows_set_aside")
         self.converted, self.imported = add("rows_converted"), add("rows_imported")
         self.counted, self.bytes, self.chunks = add("rows_counted"), add("bytes"), add("chunks")
+        self.files = add("files")
         self.before = sum(view.before for view in views)
         self.notes = sum(len(one.notes) for one in collections)
         self.convert_seconds = sum(one.convert_seconds for one in collections)
@@ -199,11 +232,12 @@ class Totals:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The headline; `tone` is one of good, warn, bad, plan."""
+    """The headline; `tone` is one of good, warn, bad, plan; `reasons` are why it was refused."""
 
     tone: str
     mark: str
     headline: str
+    reasons: int = 0
 
 
 def make_verdict(report: Report, views: list[CollectionView]) -> Verdict:
@@ -212,6 +246,8 @@ def make_verdict(report: Report, views: list[CollectionView]) -> Verdict:
         return Verdict("plan", "i", "Dry run: nothing was written to the target")
     if any(view.differs for view in views):
         return Verdict("bad", "✗", "Source and target differ")
+    if report.state == "failed":
+        return _failed(report)
     if report.state != "done":
         return Verdict("warn", "!", f"Not finished: {report.state}")
     if not views:
@@ -223,3 +259,14 @@ def make_verdict(report: Report, views: list[CollectionView]) -> Verdict:
     if aside:
         return Verdict("warn", "!", f"Every row arrived but {aside:,} that were set aside")
     return Verdict("good", "✓", "Every row arrived")
+
+
+def _failed(report: Report) -> Verdict:
+    """What the first failure was, or how many reasons there are against a dry run."""
+    if report.dry_run and report.failures:
+        reasons = sum(len(one.reasons) for one in report.failures)
+        many = "1 reason" if reasons == 1 else f"{reasons:,} reasons"
+        return Verdict("bad", "✗", f"Can't be done as asked, for {many}", reasons)
+    if not report.failures:
+        return Verdict("bad", "✗", "Stopped before it was done")
+    return Verdict("bad", "✗", f"Failed in the step {report.failures[0].step}")

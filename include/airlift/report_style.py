@@ -5,16 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any
 
+from airlift.throughput import began
+from airlift.time_axis import Span, TimeAxis, merged
 from airlift.timing import StepTime
-
-AXIS = 1000.0
-"""Length of the time axis, in units of the drawing."""
-
-_LONG_BREAK, _DRAWN_BREAK = 0.25, 0.03
-"""Shares of the working time: a longer break than the one is drawn as long as the other."""
 
 
 @dataclass
@@ -36,65 +31,29 @@ class Timeline:
         groups: dict[str, list[StepTime]] = {}
         for step in steps:
             groups.setdefault(step.step, []).append(step)
-        spans = {name: _merged([_span(step) for step in group]) for name, group in groups.items()}
-        busy = _merged([span for one in spans.values() for span in one])
-        self.first = busy[0][0] if busy else 0.0
-        self.elapsed = busy[-1][1] - self.first if busy else 0.0
+        spans = {name: merged([_span(step) for step in group]) for name, group in groups.items()}
+        axis = TimeAxis([span for one in spans.values() for span in one])
+        self.elapsed = axis.elapsed
         self.work = sum(step.seconds for step in steps)
         self.tasks = len(steps)
-        self._place(busy)
+        self.breaks, self.breaks_seconds, self.marks = axis.breaks, axis.breaks_seconds, axis.marks
         self.lines = [
             StepLine(
                 name=name,
                 tasks=len(groups[name]),
                 work=sum(step.seconds for step in groups[name]),
-                began=bars[0][0] - self.first,
+                began=bars[0][0] - axis.first,
                 took=sum(end - start for start, end in bars),
-                bars=_merged([(self._x(start), self._x(end)) for start, end in bars], gap=1.0),
+                bars=merged([(axis.place(start), axis.place(end)) for start, end in bars], gap=1.0),
             )
             for name, bars in sorted(spans.items(), key=lambda item: item[1][0])
         ]
 
-    def _place(self, busy: list[tuple[float, float]]) -> None:
-        """Finds the long breaks, and how many seconds a unit of the axis is."""
-        working = sum(end - start for start, end in busy)
-        self.breaks = [
-            (end, following)
-            for (_, end), (following, _) in pairwise(busy)
-            if following - end > max(_LONG_BREAK * working, 60.0)
-        ]
-        self.breaks_seconds = sum(end - start for start, end in self.breaks)
-        self._break = _DRAWN_BREAK * working
-        drawn = self.elapsed - self.breaks_seconds + self._break * len(self.breaks)
-        self._scale = AXIS / drawn if drawn else 0.0
-        self.marks = [self._x((start + end) / 2) for start, end in self.breaks]
 
-    def _x(self, moment: float) -> float:
-        """Where a moment is on the axis."""
-        x = moment - self.first
-        for start, end in self.breaks:
-            if moment > start:
-                inside = min(moment, end) - start
-                x += inside * (self._break / (end - start) - 1)
-        return round(x * self._scale, 2)
-
-
-def _span(step: StepTime) -> tuple[float, float]:
+def _span(step: StepTime) -> Span:
     """When a task began and ended, in seconds since 1970."""
-    began = datetime.fromisoformat(step.started)
-    start = (began if began.tzinfo else began.replace(tzinfo=UTC)).timestamp()
+    start = began(step.started)
     return start, start + max(step.seconds, 0.0)
-
-
-def _merged(spans: list[tuple[float, float]], gap: float = 0.0) -> list[tuple[float, float]]:
-    """Spans in order, with those that overlap, or are no more than `gap` apart, made one."""
-    merged: list[tuple[float, float]] = []
-    for start, end in sorted(spans):
-        if merged and start <= merged[-1][1] + gap:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged
 
 
 def size_text(number: float) -> str:
@@ -103,6 +62,13 @@ def size_text(number: float) -> str:
         return f"{number:.0f} B"
     power = next((power for power in (1, 2, 3) if number < 999.95 * 1000**power), 4)
     return f"{number / 1000**power:,.1f} {('kB', 'MB', 'GB', 'TB')[power - 1]}"
+
+
+def figure_text(number: float) -> str:
+    """A number for people, to three digits: 0.05, 1.25, 12.5, 1,250, 1.25 M."""
+    if number >= 1e6:
+        return f"{number / 1e6:,.4g} M"
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def duration_text(seconds: float) -> str:

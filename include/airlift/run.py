@@ -10,6 +10,7 @@ from typing import Any
 
 from airlift.errors import AirliftError
 from airlift.migration import Migration
+from airlift.steps.assess import assess
 from airlift.steps.check import check
 from airlift.steps.convert import convert_batch
 from airlift.steps.copy_source import copy_files, files_to_copy, finish_copy
@@ -20,7 +21,7 @@ from airlift.steps.index import build_indexes, load_collections, rows_to_index
 from airlift.steps.plan import make_plan
 from airlift.steps.publish import clean_staging, publish, write_report
 from airlift.steps.verify import verify
-from airlift.timing import timed
+from airlift.task import task
 from airlift.waiting import wait_for
 
 _SERVER_SECONDS = 24 * 3600.0
@@ -42,38 +43,41 @@ def run(migration: Migration, max_batches: int = 64) -> dict[str, Any]:
 
 
 def _steps(migration: Migration, max_batches: int) -> dict[str, Any]:
-    with timed(migration, "check"):
+    with task(migration, "check"):
         check(migration)
-    with timed(migration, "export_meta"):
+    with task(migration, "export_meta"):
         export_meta(migration)
-    with timed(migration, "copy_source"):
+    if migration.params.dry_run:
+        with task(migration, "plan"):
+            assess(migration, max_batches, workers_share_disk=True)
+        migration.source.finish()
+        return {"report": write_report(migration, "planned")}
+    with task(migration, "copy_source"):
         files = files_to_copy(migration, workers_share_disk=True)
         if files:
             copy_files(migration, files)
             finish_copy(migration, files)
             migration.source.read_from(migration.staging.copied_source)
-    with timed(migration, "plan"):
+    with task(migration, "plan"):
         plan = make_plan(migration, max_batches)
-    if migration.params.dry_run:
-        migration.source.finish()
-        return {"report": write_report(migration, "planned")}
     for index in range(len(plan.batches)):
-        with timed(migration, "convert", index):
+        with task(migration, "convert", index):
             convert_batch(migration, index)
-    with timed(migration, "create"):
+    with task(migration, "create"):
         create(migration)
     for index in range(len(plan.batches)):
-        with timed(migration, "bulk_insert", index):
+        with task(migration, "bulk_insert", index):
             move_in(migration, index)
-    with timed(migration, "index"):
+    with task(migration, "index"):
         build_indexes(migration)
         if migration.params.wait_for_index:
             wait_for(lambda: rows_to_index(migration), lambda rows: rows == 0, _SERVER_SECONDS)
-    with timed(migration, "load"):
+    with task(migration, "load"):
         load_collections(migration)
-    with timed(migration, "verify"):
+    with task(migration, "verify"):
         verify(migration)
-    published = publish(migration)
+    with task(migration, "publish"):
+        published = publish(migration)
     clean_staging(migration)
     return published
 

@@ -8,7 +8,12 @@
         published.json                   the aliases that it has moved to them
         access_plan.json                 users, roles and grants that are to be restored
         restored_rbac.json               those that are, or are about to be
+        versions.json                    which versions of what took part
+        steps/, failures/                how long each task took, and how it failed
+        verification.json                what was compared, and how it came out
+        assessment.json, draft.json      of a dry run: what it would take; a refused plan
         report.json, report.html
+        earlier/                         reports of what was done, before a later run's
         scratch/                         what the source found while planning
         source/                          copied source files
         <collection>/<chunk id>/         data files, sample.parquet, keys.npy,

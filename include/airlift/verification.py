@@ -40,6 +40,28 @@ class PartitionCounts(BaseModel):
         )
 
 
+class SearchCheck(BaseModel):
+    """A search for a sampled vector.
+
+    Attributes:
+        key: the row's primary key; "" where the target makes the keys.
+        rank: the row's own place among what was found, from 1 on; None where it is not among it,
+            or has no key to know it by.
+        distance: of what was found first, or its score; None where nothing was found.
+        effort: results asked for, which is also the least effort of the search.
+        found: whether the row was first, or what was first is just as near.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    field: str
+    key: str
+    rank: int | None
+    distance: float | None
+    effort: int
+    found: bool
+
+
 class Verification(BaseModel):
     """What was compared for one collection, and how it came out.
 
@@ -48,6 +70,7 @@ class Verification(BaseModel):
         sampled, searched: rows compared field by field, and vectors searched for.
         found_first: those of them that were found first, or with the first's distance;
             `found_at_once` with the least effort, the others with more.
+        searches: each search, as it came out in the end.
         compared: rows whose fingerprints were added up (`full`).
     """
 
@@ -61,6 +84,7 @@ class Verification(BaseModel):
     searched: int = 0
     found_at_once: int = 0
     found_first: int = 0
+    searches: tuple[SearchCheck, ...] = ()
     compared: int = 0
     fingerprint_source: str = ""
     fingerprint_target: str = ""

@@ -199,6 +199,26 @@ def test_a_dry_run_writes_a_report_and_nothing_to_the_target(airflow, source, mi
     report = json.loads((Path(conf["staging_url"]) / "dry" / "report.json").read_text())
     assert report["state"] == "planned"
     assert report["collections"][0]["rows_planned"] == len(truth_of(source, "songs"))
+    assert report["assessment"]["refusals"] == []
+    assert report["assessment"]["collections"][0]["probe"]["rows"] > 0
+
+
+def test_a_dry_run_that_is_refused_fails_with_its_report(airflow, milvus, conf):
+    conf |= {
+        "dry_run": True,
+        "migration_id": "refused",
+        "mapping": {"songs": {"partitions": ["no_such"]}},
+    }
+    run_id, state = run(airflow, conf)
+    assert state == "failed"
+    assert states(airflow, run_id)[("plan", -1)] == "failed"
+    assert "no_such" in airflow.task_log(DAG, run_id, "plan")
+    folder = Path(conf["staging_url"]) / "refused"
+    report = json.loads((folder / "report.json").read_text())
+    assert (report["state"], report["failures"][0]["step"]) == ("failed", "plan")
+    assert "no_such" in report["assessment"]["refusals"][0]
+    assert report["versions"]["software"]["Airflow"]
+    assert "done as asked, for 1 reason" in (folder / "report.html").read_text()
 
 
 def test_every_reason_is_told_at_once_and_without_a_retry(airflow, conf, tmp_path):

@@ -8,12 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airlift.access import Grant, RestoredAccess
+from airlift.assessment import Assessment, CollectionAssessment, FieldMemory, StepEstimate
+from airlift.collection_report import CollectionReport
+from airlift.creation import CreatedIndex, Creation
+from airlift.datatypes import DataType
+from airlift.failures import StepFailure
 from airlift.params import Verify
-from airlift.report import CollectionReport, Report
+from airlift.report import Described, Report
 from airlift.report_html import render
-from airlift.report_style import AXIS, Timeline, duration_text, moment_text, size_text
+from airlift.report_style import Timeline, duration_text, moment_text, size_text
+from airlift.schema import CollectionSchema, Field
+from airlift.throughput import Work, throughput
+from airlift.time_axis import AXIS
 from airlift.timing import StepTime
-from airlift.verification import PartitionCounts, Verification
+from airlift.verification import PartitionCounts, SearchCheck, Verification
 
 HOSTILE = (
     "</title></style><script>alert(1)</script><img src=x onerror='a'>\"{{ 7*191 }}{% x %}&amp;"
@@ -99,6 +107,7 @@ def collection(name: str = "images", rows: int = 1_234_567, **changes) -> Collec
         "rows_deleted": 1100,
         "rows_left_out": 11,
         "rows_planned": rows,
+        "rows_read": rows,
         "rows_converted": rows,
         "rows_imported": rows,
         "rows_counted": rows,
@@ -111,7 +120,9 @@ def collection(name: str = "images", rows: int = 1_234_567, **changes) -> Collec
 
 
 def planned(**changes) -> CollectionReport:
-    nothing = dict.fromkeys(("rows_converted", "rows_imported", "bytes", "convert_seconds"), 0)
+    nothing = dict.fromkeys(
+        ("rows_read", "rows_converted", "rows_imported", "bytes", "convert_seconds"), 0
+    )
     return collection(**nothing | {"rows_counted": None, "verification": None} | changes)
 
 
@@ -155,7 +166,7 @@ def test_done_says_that_every_row_arrived_and_shows_the_numbers():
         '{"images": {"target": "x"}}',
     ):
         assert text in found.text
-    assert found.text.count("✓ equal") == 4
+    assert found.text.count("✓ equal") == 5
     assert "fewer" not in found.text and "✗" not in found.text
 
 
@@ -183,7 +194,7 @@ def test_any_difference_shows_in_the_headline(changes, says):
     [
         ([], "done", "There was nothing to move"),
         ([collection(), collection(verification=None)], "done", "Not verified: 1 of 2 collections"),
-        ([collection()], "failed", "Not finished: failed"),
+        ([collection()], "failed", "Stopped before it was done"),
         ([planned()], "planned", "Dry run: nothing was written to the target"),
     ],
 )
@@ -198,7 +209,7 @@ def test_rows_set_aside_are_not_called_arrived():
     one = collection(rows_set_aside=3, **numbers, verified={"partitions": {"": part}})
     found = page(one)
     assert found.headline == "Every row arrived but 3 that were set aside"
-    assert found.text.count("✓ equal") == 4
+    assert found.text.count("✓ equal") == 5
 
 
 def test_rows_that_were_there_before_are_part_of_the_sum():
@@ -228,19 +239,220 @@ def test_planned_size_shows_when_it_is_known():
     assert "in 2 chunks, about 1.3 GB." in page(one, state="planned").text
 
 
+def created(name: str = "images") -> Creation:
+    """What is made of a collection with a key, a text, and a vector."""
+    fields = (
+        Field(name="id", type=DataType.INT64, primary_key=True),
+        Field(name="title", type=DataType.VARCHAR, default="none"),
+        Field(name="embedding", type=DataType.FLOAT_VECTOR, dim=1536, metric_type="L2"),
+    )
+    return Creation(
+        database="music",
+        collection=CollectionSchema(
+            name=name, fields=fields, shards=2, aliases=("live",), properties={"ttl": "9"}
+        ),
+        indexes=(
+            CreatedIndex(field="embedding", index_type="HNSW", metric_type="L2", params={"M": 16}),
+        ),
+    )
+
+
+def assessment(*refusals: str) -> Assessment:
+    memory = FieldMemory(field="embedding", index_type="HNSW", formula="links", bytes=10**9)
+    one = CollectionAssessment(
+        source="images",
+        target="music.images",
+        way="insert",
+        file_format="parquet",
+        existing="append",
+        rows=1_234_567,
+        chunks=2,
+        files=2,
+        file_bytes=7_600_000_000,
+        exact_bytes=False,
+        sample_bytes=6_000_000,
+        row_bytes=6_160,
+        memory=(memory,),
+        scalar_bytes=20_000_000,
+        memory_bytes=1_170_000_000,
+        storage_bytes=8_770_000_000,
+    )
+    return Assessment(
+        refusals=refusals,
+        new_databases=("music",),
+        collections=(one,),
+        batches=2,
+        copied_bytes=1_000_000_000,
+        steps=(StepEstimate(step="convert", seconds=60, low=40, high=90, origin="measured"),),
+        untried=("whether every row is fit",),
+    )
+
+
+def search(key: int = 7) -> SearchCheck:
+    return SearchCheck(field="v", key=str(key), rank=1, distance=0.5, effort=10, found=True)
+
+
+def failure(step: str = "convert", *reasons: str) -> StepFailure:
+    return StepFailure(step=step, index=3, at=START.isoformat(), reasons=reasons or ("no disk",))
+
+
+def test_what_is_made_shows_with_types_and_indexes():
+    types = {"id": "INT64", "vector": "FLOAT16_VECTOR"}
+    names = {"": "", "b pop": "b_pop"}
+    found = page(collection(created=created(), types=types, partition_names=names))
+    for text in (
+        "database music",
+        "2 shards",
+        "alias live",
+        "b pop → b_pop",
+        "FLOAT_VECTOR(1,536)",
+        "embedding renamed another type FLOAT_VECTOR",
+        "HNSW · L2 · M 16",
+        "primary key",
+        "length told by the rows, default none",
+    ):
+        assert text in found.text, text
+
+
+def test_an_assessment_says_what_it_would_take():
+    found = page(
+        planned(created=created(), files=2),
+        state="planned",
+        assessment=assessment(),
+        params={"dry_run": True},
+    )
+    assert found.headline == "Dry run: nothing was written to the target"
+    for text in (
+        "in staging 8.6 GB",  # files, samples, and what is copied
+        "memory to load it 1.2 GB",
+        "storage on the target 8.8 GB",
+        "to move it (40 s to 1 min 30 s) 1 min 00 s",
+        "rows are appended",
+        "would be made: music",
+        "1.0 GB of source files would be copied",
+        "convert 1 min 00 s 40 s 1 min 30 s measured",
+        "whether every row is fit",
+        "Would be made on the target",
+    ):
+        assert text in found.text, text
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_failure_never_looks_like_success(dry_run):
+    reasons = ("the collection 'x' exists", "no vector field is left")
+    found = page(
+        planned(rows_converted=1_000_000, rows_read=1_000_000, rows_imported=0),
+        state="failed",
+        failures=[failure("plan", *reasons)],
+        params={"dry_run": dry_run},
+        assessment=assessment(*reasons) if dry_run else None,
+    )
+    assert "✓ Every row arrived" not in found.text and "Dry run: nothing" not in found.text
+    assert [attrs for attrs in found.all("div") if attrs.get("class") == "verdict bad"]
+    assert all(reason in found.text for reason in reasons)
+    if dry_run:
+        assert found.headline == "Can't be done as asked, for 2 reasons"
+        assert "do the dry run again" in found.text
+    else:
+        assert found.headline == "Failed in the step plan"
+        assert "234,567 to go" in found.text
+        assert "1,000,000 converted, 0 imported, none verified" in found.text
+        assert "trigger again with migration_id nightly_7" in found.text
+
+
+def test_a_mismatch_is_told_as_one_though_the_step_failed():
+    wrong = collection(rows_counted=1_234_566, verified={"problems": ("1 row is missing",)})
+    found = page(wrong, state="failed", failures=[failure("verify", "source and target differ")])
+    assert found.headline == "Source and target differ"
+    assert "✗ 1 fewer" in found.text
+
+
+def test_before_there_is_a_plan_the_source_is_told():
+    one = Described(name="songs", rows=5, deleted=1, fields={"id": "INT64"})
+    found = page(state="failed", failures=[failure("plan")], described=[one], target="")
+    assert "What the source holds" in found.text and "id INT64" in found.text
+    assert "not reached" in found.text
+
+
+def test_set_aside_rows_are_told_with_reasons():
+    found = page(collection(rows_set_aside=3, bad_rows={"field 'v' holds NaN": 2, "too long": 1}))
+    assert "2 rows: field 'v' holds NaN" in found.text and "1 row: too long" in found.text
+
+
+def test_versions_are_told():
+    versions = {"source": "Elasticsearch 8.19.1", "software": {"pymilvus": "3.0.2"}}
+    found = page(collection(), versions=versions)
+    assert "Elasticsearch 8.19.1" in found.text and "pymilvus 3.0.2" in found.text
+
+
+def test_fingerprints_are_told_where_rows_were_not_read_back():
+    counts = {"fingerprint_source": "", "fingerprint_target": "", "compared": 0}
+    found = page(collection(fingerprint="abcdef0123456789", verified=counts))
+    assert "fingerprint of the converted rows abcdef0123456789" in found.text
+
+
+def test_searches_and_throughput_are_drawn():
+    searches = [search(n) for n in range(20)]
+    works = [Work("convert", n, 1, 1_000, 10**6) for n in range(30)]
+    works += [Work("import", 40 + n, 2, 1_000, 10**6) for n in range(30)]
+    found = page(collection(verified={"searches": searches}), throughput=throughput(works))
+    assert len(found.all("circle")) == 20
+    assert len(found.all("path")) == 4
+    assert "primary key 7, at rank 1, the first at 0.5, 10 results asked for" in found.text
+    assert "1,000 at most" in found.text and "1 at most" in found.text
+
+
+def test_ten_thousand_chunks_and_many_searches_stay_small():
+    works = [Work("convert", n * 0.5, 1, 1_000, 10**6) for n in range(10_000)]
+    many = [
+        collection(
+            f"c{n}", chunks=10_000, created=created(), verified={"searches": [search()] * 200}
+        )
+        for n in range(60)
+    ]
+    found = page(*many, throughput=throughput(works))
+    assert len(found.html) < 4_000_000
+
+
 def test_no_name_breaks_out_of_the_page():
     good = collection()
     verified = good.verification.model_copy(
-        update={"partitions": {HOSTILE: good.verification.partitions[""]}, "problems": (HOSTILE,)}
+        update={
+            "partitions": {HOSTILE: good.verification.partitions[""]},
+            "problems": (HOSTILE,),
+            "searches": (
+                SearchCheck(
+                    field=HOSTILE, key=HOSTILE, rank=1, distance=0.0, effort=10, found=True
+                ),
+            ),
+        }
     )
     names = dict.fromkeys(("source", "target", "alias", "way", "file_format"), HOSTILE)
-    update = names | {"notes": [HOSTILE], "fields": {HOSTILE: HOSTILE}, "verification": verified}
+    made = created(HOSTILE).model_copy(update={"database": HOSTILE, "cutover_alias": HOSTILE})
+    update = names | {
+        "notes": [HOSTILE],
+        "fields": {HOSTILE: HOSTILE},
+        "types": {HOSTILE: HOSTILE},
+        "partition_names": {HOSTILE: "other"},
+        "created": made,
+        "bad_rows": {HOSTILE: 1},
+        "fingerprint": HOSTILE,
+        "verification": verified,
+    }
     one = good.model_copy(update=update)
     texts = ("migration_id", "written", "path", "source", "target", "staging")
     step = steps()[0].model_copy(update={"step": HOSTILE})
-    hostile = {"params": {HOSTILE: HOSTILE, "deep": {"x": [HOSTILE]}}, "steps": [step]}
-    hostile["access"] = access(HOSTILE)
-    for state in ("done", "planned", HOSTILE):
+    told = assessment(HOSTILE)
+    hostile = {
+        "params": {HOSTILE: HOSTILE, "deep": {"x": [HOSTILE]}, "dry_run": True},
+        "steps": [step],
+        "access": access(HOSTILE),
+        "failures": [failure(HOSTILE, HOSTILE)],
+        "described": [Described(name=HOSTILE, rows=1, deleted=0, fields={HOSTILE: HOSTILE})],
+        "versions": {"source": HOSTILE, "target": HOSTILE, "software": {HOSTILE: HOSTILE}},
+        "assessment": told.model_copy(update={"untried": (HOSTILE,), "new_databases": (HOSTILE,)}),
+    }
+    for state in ("done", "planned", "failed", HOSTILE):
         for many in (1, 5):
             found = page(*[one] * many, state=state, **hostile, **dict.fromkeys(texts, HOSTILE))
             assert not found.all("script") and not found.all("img")

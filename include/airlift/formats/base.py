@@ -48,6 +48,16 @@ class ChunkFormat(Protocol):
         ...
 
     @staticmethod
+    def files(schema: CollectionSchema) -> list[str]:
+        """The names of a chunk's data files."""
+        ...
+
+    @staticmethod
+    def size(schema: CollectionSchema, rows: int) -> int | None:
+        """Bytes of a chunk's files; None where only the rows tell."""
+        ...
+
+    @staticmethod
     def writer(folder: Storage, schema: CollectionSchema, rows: int) -> ChunkWriter:
         """Starts a chunk of `rows` rows in its folder."""
         ...

@@ -22,6 +22,10 @@ from airlift.schema import CollectionSchema, Field
 from airlift.storage import Storage
 
 
+def _file(field: Field) -> str:
+    return f"{field.name}.npy"
+
+
 def _header(field: Field, rows: int) -> bytes:
     """The `.npy` header of a field's file."""
     dtype = np.dtype(TYPES[field.type].numpy)
@@ -43,7 +47,7 @@ class NumpyWriter:
         self._expected = rows
         self._rows = 0
         self._fields = schema.written
-        self._writers = WriteBehind([folder.open_output(f"{f.name}.npy") for f in self._fields])
+        self._writers = WriteBehind([folder.open_output(_file(field)) for field in self._fields])
         for index, field in enumerate(self._fields):
             self._writers.write(index, memoryview(_header(field, rows)))
 
@@ -65,7 +69,7 @@ class NumpyWriter:
             )
         sizes = self._writers.commit()
         return [
-            ChunkFile(name=f"{field.name}.npy", size=size)
+            ChunkFile(name=_file(field), size=size)
             for field, size in zip(self._fields, sizes, strict=True)
         ]
 
@@ -93,6 +97,16 @@ class NumpyFormat:
         return None
 
     @staticmethod
+    def files(schema: CollectionSchema) -> list[str]:
+        """One for each field."""
+        return [_file(field) for field in schema.written]
+
+    @staticmethod
+    def size(schema: CollectionSchema, rows: int) -> int:
+        """Exact: headers, and values of fixed width."""
+        return sum(len(_header(one, rows)) + rows * (one.width or 0) for one in schema.written)
+
+    @staticmethod
     def writer(folder: Storage, schema: CollectionSchema, rows: int) -> NumpyWriter:
         """Starts a chunk of exactly `rows` rows."""
         return NumpyWriter(folder, schema, rows)
@@ -102,7 +116,7 @@ class NumpyFormat:
         folder: Storage, schema: CollectionSchema, batch_rows: int
     ) -> Iterator[pa.RecordBatch]:
         """Reads a written chunk back."""
-        streams = [folder.open_input(f"{field.name}.npy") for field in schema.written]
+        streams = [folder.open_input(_file(field)) for field in schema.written]
         rows = 0
         for stream in streams:
             np.lib.format.read_magic(stream)

@@ -37,6 +37,16 @@ class OwnFilesFormat:
         return None
 
     @staticmethod
+    def files(schema: CollectionSchema) -> list[str]:
+        """None are written."""
+        return []
+
+    @staticmethod
+    def size(schema: CollectionSchema, rows: int) -> int:
+        """Nothing is written."""
+        return 0
+
+    @staticmethod
     def writer(folder: Storage, schema: CollectionSchema, rows: int) -> _NothingWritten:
         """Writes nothing."""
         return _NothingWritten()

@@ -131,6 +131,16 @@ class ParquetFormat:
         return None
 
     @staticmethod
+    def files(schema: CollectionSchema) -> list[str]:
+        """One for all fields."""
+        return [_NAME]
+
+    @staticmethod
+    def size(schema: CollectionSchema, rows: int) -> None:
+        """Only the rows tell."""
+        return None
+
+    @staticmethod
     def writer(folder: Storage, schema: CollectionSchema, rows: int) -> ParquetWriter:
         """Starts a chunk of any number of rows."""
         return ParquetWriter(folder, schema)

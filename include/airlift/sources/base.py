@@ -96,6 +96,10 @@ class Source(Protocol):
         """Where the source is, for the report; without credentials."""
         ...
 
+    def version(self) -> str:
+        """What the source says it is, for the report, such as `Milvus 2.3.5`; "" if nothing."""
+        ...
+
     def read_from(self, folder: Storage) -> None:
         """Reads the source's files from a copy of its folder."""
         ...
@@ -153,6 +157,10 @@ class StillSource(WithoutAccess):
 
     def begin_after(self, moved: Mapping[str, int | str]) -> None:
         """Files have no rows that came later."""
+
+    def version(self) -> str:
+        """Most files don't tell what wrote them."""
+        return ""
 
     def changes(self, collection: SourceCollection) -> list[str]:
         """None: to read what has changed fails."""

@@ -8,6 +8,7 @@ from airlift.errors import AirliftError, Refused
 from airlift.migration import Migration
 from airlift.params import OnBadRow, WriteMode
 from airlift.steps.choose_way import choose_way
+from airlift.versions import Versions, installed_software
 
 
 def check(migration: Migration) -> dict[str, Any]:
@@ -32,6 +33,13 @@ def check(migration: Migration) -> dict[str, Any]:
         migration.database_exists(migration.params.target_database)
     except AirliftError as error:
         reasons.append(f"target: {error}")
+    if not staging_reason:
+        versions = Versions(
+            source="" if reasons else source.version(),
+            target=found.get("target", ""),
+            software=installed_software(),
+        )
+        migration.staging.write("versions.json", versions)
     if reasons:
         raise Refused(reasons)
     return found

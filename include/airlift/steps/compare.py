@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from airlift.milvus.rows import Hit, MilvusRows
 from airlift.plan import CollectionPlan
 from airlift.schema import Field
 from airlift.vectors import numbers
+from airlift.verification import SearchCheck
 
 SEARCHES = 20
 _EFFORTS = (10, 1000, 16_384)
@@ -102,26 +104,32 @@ def compare_search(
     effort, which more results make. `found_at_once` tells how the first searches came out.
     """
     schema = collection.mapped.target
-    found = {"searched": 0, "found_at_once": 0, "found_first": 0}
+    checks: list[SearchCheck] = []
     for field in schema.vectors:
         if field.is_function_output:
             continue  # the target's own making
         # A row without a vector, or with one of zeros only, can't be found by it.
         chosen = left = _spread(sample.filter(_searchable(field, sample.column(field.name))))
-        found["searched"] += chosen.num_rows
+        tried: list[SearchCheck] = []
         for effort in _EFFORTS:
-            first = _find_themselves(migration, collection, field, left, effort)
-            found["found_first"] += sum(first)
-            found["found_at_once"] += sum(first) if effort == _EFFORTS[0] else 0
-            left = left.filter(pa.array([not ok for ok in first], type=pa.bool_()))
+            tried = _find_themselves(migration, collection, field, left, effort)
+            checks += [one for one in tried if one.found]
+            left = left.filter(pa.array([not one.found for one in tried], type=pa.bool_()))
         if left.num_rows:
+            checks += [one for one in tried if not one.found]
             keys = [] if schema.primary_key.auto_id else left.column(schema.primary_key.name)
             problems.append(
                 f"{left.num_rows} of {chosen.num_rows} sampled vectors of the field "
                 f"{field.name!r} don't find themselves first, with any effort: primary keys "
                 f"{[key.as_py() for key in keys[:_TOLD]]}; the index may be wrong"
             )
-    return found
+    first = [one for one in checks if one.found]
+    return {
+        "searched": len(checks),
+        "found_at_once": sum(one.effort == _EFFORTS[0] for one in first),
+        "found_first": len(first),
+        "searches": tuple(checks),
+    }
 
 
 def _searchable(field: Field, column: pa.ChunkedArray) -> pa.Array:
@@ -140,8 +148,8 @@ def _spread(rows: pa.Table) -> pa.Table:
 
 def _find_themselves(
     migration: Migration, collection: CollectionPlan, field: Field, rows: pa.Table, effort: int
-) -> list[bool]:
-    """For each row, whether a search for its vector finds it first."""
+) -> list[SearchCheck]:
+    """For each row, whether a search for its vector finds it first, and as what it does."""
     if rows.num_rows == 0:
         return []
     schema = collection.mapped.target
@@ -150,7 +158,17 @@ def _find_themselves(
     keys = [None] * len(vectors) if key.auto_id else rows.column(key.name).to_pylist()
     target = MilvusRows(migration.target(collection.mapped))
     hits = target.search(schema.name, field, vectors, effort, key)
-    return [_is_first(field, *one) for one in zip(vectors, keys, hits, strict=True)]
+    return [
+        SearchCheck(
+            field=field.name,
+            key="" if key is None else str(key),
+            rank=next((n for n, hit in enumerate(own, 1) if hit.key == key), None),
+            distance=own[0].distance if own and math.isfinite(own[0].distance) else None,
+            effort=effort,
+            found=_is_first(field, vector, key, own),
+        )
+        for vector, key, own in zip(vectors, keys, hits, strict=True)
+    ]
 
 
 def _is_first(field: Field, vector: Any, key: Any, hits: list[Hit]) -> bool:

@@ -64,7 +64,8 @@ def _reasons(
     if mapped.has_partition_key:
         reasons.append("the server would have to spread the rows by the partition key")
     folder = migration.source.folder()
-    if folder is None or not _same_store(folder, migration.staging_root):
+    will_be_copied = params.dry_run and params.copy_source == "always"
+    if not will_be_copied and (folder is None or not _same_store(folder, migration.staging_root)):
         reasons.append(
             "the files are not in the store that the target reads; set copy_source to always"
         )

@@ -1,4 +1,7 @@
-"""The step `plan`: maps the collections, cuts them into chunks, and groups these into batches."""
+"""The step `plan`: maps the collections, cuts them into chunks, and groups these into batches.
+
+A dry run goes on from the same draft; see `airlift.steps.assess`.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +32,25 @@ def make_plan(migration: Migration, max_batches: int) -> Plan:
     Raises:
         Refused: with every reason why the collections can't be moved as asked.
     """
+    plan, reasons = draft_plan(migration, max_batches)
+    if reasons:
+        raise Refused(reasons)
+    migration.staging.write("plan.json", plan)
+    return plan
+
+
+def draft_plan(migration: Migration, max_batches: int) -> tuple[Plan, list[str]]:
+    """Plans what can be planned; writes nothing.
+
+    Returns:
+        The plan, and every reason against it; where there are such it may lack collections.
+    """
     meta = migration.staging.meta()
-    mapped = map_collections(list(meta.collections), migration.params, migration.id)
     reasons: list[str] = []
+    try:
+        mapped = map_collections(list(meta.collections), migration.params, migration.id)
+    except Refused as refused:
+        return Plan(migration_id=migration.id, collections=(), batches=()), refused.reasons
     try:
         mapped = fit_collections(
             mapped,
@@ -55,16 +74,13 @@ def make_plan(migration: Migration, max_batches: int) -> Plan:
             plans.append(_plan_collection(migration, collection, one))
         except Refused as refused:
             reasons += refused.reasons
-    if reasons:
-        raise Refused(reasons)
     plan = Plan(
         migration_id=migration.id,
         collections=tuple(plans),
         batches=group_chunks(plans, max_batches, migration.source.batch_bytes),
     )
-    _refuse_changed_source(migration, plan)
-    migration.staging.write("plan.json", plan)
-    return plan
+    # Chunks of a plan that is refused anyway would only be missed in vain.
+    return plan, reasons or _lost_chunks(migration, plan)
 
 
 def summary(plan: Plan) -> dict[str, Any]:
@@ -222,11 +238,11 @@ def _unfit_for_target(
     return reasons
 
 
-def _refuse_changed_source(migration: Migration, plan: Plan) -> None:
-    """Refuses to resume when chunks that are imported are not in the plan any more."""
+def _lost_chunks(migration: Migration, plan: Plan) -> list[str]:
+    """Why it can't be resumed: chunks that are imported are not in the plan any more."""
     earlier = migration.staging.read("plan.json", Plan)
     if earlier is None:
-        return
+        return []
     planned = {(one.name, chunk.id) for one in plan.collections for chunk in one.chunks}
     lost = [
         (one.name, chunk.id)
@@ -235,12 +251,11 @@ def _refuse_changed_source(migration: Migration, plan: Plan) -> None:
         if (one.name, chunk.id) not in planned
         and migration.staging.current_import(one.name, chunk.id)
     ]
-    if lost:
-        collections = sorted({name for name, _ in lost})
-        raise Refused(
-            [
-                f"migration {migration.id!r} has imported {len(lost)} chunks of {collections} that "
-                "the source or the params of this run would not give again; restore them, or use a "
-                "new migration_id (and drop the collections that the old one made)"
-            ]
-        )
+    if not lost:
+        return []
+    collections = sorted({name for name, _ in lost})
+    return [
+        f"migration {migration.id!r} has imported {len(lost)} chunks of {collections} that "
+        "the source or the params of this run would not give again; restore them, or use a "
+        "new migration_id (and drop the collections that the old one made)"
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from airlift.errors import AirliftError
@@ -86,11 +87,47 @@ def _keep_marks(migration: Migration) -> None:
 
 
 def write_report(migration: Migration, state: str) -> str:
-    """Writes `report.json` and `report.html`; returns the address of the latter."""
+    """Writes `report.json` and `report.html`; returns the address of the latter.
+
+    Args:
+        state: as of `airlift.report.Report`.
+    """
+    if state == "done":
+        migration.staging.folder.delete_folder("failures")  # what failed has succeeded since
+    elif _report_state(migration) == "done":
+        _keep_earlier(migration)
     report = build_report(migration, state)
     migration.staging.write("report.json", report)
     migration.staging.folder.write_bytes("report.html", render(report).encode())
     return migration.staging.folder.address("report.html")
+
+
+def _keep_earlier(migration: Migration) -> None:
+    """Keeps the report of what was done before another takes its place."""
+    folder = migration.staging.folder
+    report: Any = folder.read_json("report.json")
+    when = re.sub(r"\D", "", report["written"])[:14]
+    for name in ("report.json", "report.html"):
+        folder.write_bytes(f"earlier/{when}-{name}", folder.read_bytes(name))
+
+
+def remove_failed_report(migration: Migration) -> bool:
+    """Removes the report of a failure that is none any more; returns whether there was one."""
+    folder = migration.staging.folder
+    if _report_state(migration) != "failed":
+        return False
+    folder.delete_file("report.json")
+    folder.delete_file("report.html")
+    return True
+
+
+def _report_state(migration: Migration) -> str:
+    """The state of the report; "" when there is none."""
+    folder = migration.staging.folder
+    if not folder.exists("report.json"):
+        return ""
+    report: Any = folder.read_json("report.json")
+    return str(report["state"])
 
 
 def clean_staging(migration: Migration) -> dict[str, Any]:
@@ -105,10 +142,9 @@ def clean_staging(migration: Migration) -> dict[str, Any]:
     folder = migration.staging.folder
     if folder.exists("meta.json"):
         migration.source.finish()
-    if not folder.exists("report.json"):
-        return {"removed": 0, "kept_because": "the migration is not done and may be resumed"}
-    report: Any = folder.read_json("report.json")
-    if report["state"] != "done":
+    if not _report_state(migration):  # stopped from outside: no task could tell
+        write_report(migration, "failed")
+    if _report_state(migration) != "done":
         return {"removed": 0, "kept_because": "the migration is not done and may be resumed"}
     if migration.params.keep_staging:
         return {"removed": 0, "kept_because": "keep_staging is set"}

@@ -66,15 +66,14 @@ class MigrationOperator(BaseOperator):
 
     def execute(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Opens the migration and runs the step; again with the trigger's event after a wait."""
-        from airlift.timing import timed
+        from airlift.task import task
 
         params = dict(context["params"])
         if params.get("dry_run") and not self.runs_when_dry:
             raise AirflowSkipException("dry_run: stopped after the plan")
         with told_plainly(), open_migration(self.source, params, self.migration_id(context)) as one:
             began = (event or {}).get("started")
-            clock = timed(one, self.step_name, self.index, began, keep=self.is_timed)
-            with clock as self._timed:
+            with task(one, self.step_name, self.index, began, self.is_timed) as self._timed:
                 if event is None:
                     return self.step(one, context)
                 if event.get("error"):

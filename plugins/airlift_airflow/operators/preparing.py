@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airlift.migration import Migration
+    from airlift.plan import Plan
     from airlift.sources.base import SourceFile
 
 # Airflow refuses to map more tasks than [core] max_map_length; fewer, larger ones cost less anyway.
@@ -96,22 +97,33 @@ class PlanOperator(MigrationOperator):
 
     def step(self, migration: Migration, context: Context) -> Any:
         """Runs the step; a dry run ends here, with the report."""
-        from airlift.steps.copy_source import finish_copy
-        from airlift.steps.plan import make_plan, summary
+        from airlift.steps.assess import assess
         from airlift.steps.publish import write_report
 
-        groups = [] if migration.params.dry_run else _copy_groups(migration)
-        files = list(chain.from_iterable(groups))
+        if migration.params.dry_run:
+            self._tell(assess(migration, MAX_MAPPED, _workers_share_disk()), context)
+            self.log.info("dry run: see %s", write_report(migration, "planned"))
+            return []
+        plan = self._plan(migration)
+        self._tell(plan, context)
+        return list(range(len(plan.batches)))
+
+    def _plan(self, migration: Migration) -> Plan:
+        from airlift.steps.copy_source import finish_copy
+        from airlift.steps.plan import make_plan
+
+        files = list(chain.from_iterable(_copy_groups(migration)))
         if files:
             finish_copy(migration, files)
             migration.source.read_from(migration.staging.copied_source)
-        plan = make_plan(migration, MAX_MAPPED)
+        return make_plan(migration, MAX_MAPPED)
+
+    def _tell(self, plan: Plan, context: Context) -> None:
+        """Logs the plan's numbers and keeps them as an XCom."""
+        from airlift.steps.plan import summary
+
         planned = summary(plan)
         context["ti"].xcom_push("summary", planned)
         for name, counts in planned["collections"].items():
             told = (name, counts["rows"], counts["chunks"], counts["way"])
             self.log.info("%s: %s rows in %s chunks by %s", *told)
-        if migration.params.dry_run:
-            self.log.info("dry run: see %s", write_report(migration, "planned"))
-            return []
-        return list(range(len(plan.batches)))

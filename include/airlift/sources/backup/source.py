@@ -96,6 +96,11 @@ class BackupSource(StillSource):
         names = ", ".join(prefix.rstrip("/") for prefix in self._prefixes if prefix)
         return f"{self._original.url}{f': {names}' if names else ''}"
 
+    def version(self) -> str:
+        """The Milvus that the backups are of, as far as they say."""
+        told = dict.fromkeys(meta.milvus_version for meta in self._metas if meta.milvus_version)
+        return ", ".join(f"a backup of Milvus {version}" for version in told)
+
     def read_from(self, folder: Storage) -> None:
         """Reads the logs from a copy of the folder from now on."""
         self._copy = folder

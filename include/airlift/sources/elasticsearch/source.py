@@ -138,6 +138,10 @@ class ElasticsearchSource(StillSource):
         """The server's hosts."""
         return self._connections.elasticsearch(self._params.source_conn_id).address
 
+    def version(self) -> str:
+        """What the server says it is."""
+        return self._server.version.name
+
     def read_from(self, folder: Storage) -> None:
         """Not for a server: there are no files to copy."""
         raise AirliftError("Elasticsearch is read from the server itself; there is nothing to copy")

@@ -108,6 +108,10 @@ class MilvusSource(WithoutAccess):
             return f"{where}, all databases"
         return f"{where}, database {self._server.database or 'default'}"
 
+    def version(self) -> str:
+        """What the server says it is."""
+        return self._server.version().name
+
     def read_from(self, folder: Storage) -> None:
         """Not for a server: there are no files to copy."""
         raise AirliftError("Milvus is read from the server itself; there is nothing to copy")

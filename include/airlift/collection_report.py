@@ -1,0 +1,173 @@
+"""The part of the report that is about one collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from airlift.chunk import Manifest
+from airlift.creation import Creation, creation_of
+from airlift.errors import AirliftError
+from airlift.fingerprint import combined, from_text, to_text
+from airlift.formats import FORMATS
+from airlift.migration import Migration
+from airlift.plan import CollectionPlan
+from airlift.staging import Created, ImportRecord
+from airlift.throughput import Work, began
+from airlift.verification import Verification
+
+_REASONS = 10
+_BAD_ROWS_FILES = 50
+"""How many reasons are told, and how many files are read for them; the counts are of all rows."""
+
+
+class CollectionReport(BaseModel):
+    """One collection, from source to target; numbers as of `PartitionCounts`.
+
+    Attributes:
+        fields, types: of the fields that are written, the name on the target and the type at the
+            source, by their name there.
+        partition_names: source partition -> target partition, "" for the default one.
+        created: what is made, or was made, on the target; None where the target could not be asked.
+        files: data files of the chunks.
+        rows_read: rows that the source gave.
+        bad_rows: why rows were set aside -> rows, of the most frequent reasons.
+        fingerprint: of all rows that were converted.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    target: str
+    alias: str
+    fields: dict[str, str]
+    types: dict[str, str] = {}
+    partitions: list[str]
+    partition_names: dict[str, str] = {}
+    created: Creation | None = None
+    notes: list[str]
+    way: str
+    file_format: str
+    chunks: int
+    files: int = 0
+    rows_source: int
+    rows_deleted: int
+    rows_left_out: int
+    rows_planned: int
+    rows_read: int = 0
+    rows_set_aside: int = 0
+    bad_rows: dict[str, int] = {}
+    rows_present: int = 0
+    rows_replaced: int = 0
+    rows_converted: int = 0
+    rows_imported: int = 0
+    rows_counted: int | None = None
+    bytes: int = 0
+    convert_seconds: float = 0.0
+    fingerprint_seconds: float = 0.0
+    fingerprint: str = ""
+    jobs_adopted: int = 0
+    verification: Verification | None = None
+
+
+def report_collection(
+    migration: Migration, plan: CollectionPlan, verification: Verification | None
+) -> tuple[CollectionReport, list[Work]]:
+    """Puts together what staging holds of a collection, and when its chunks were moved."""
+    written, records = _manifests(migration, plan), _imports(migration, plan)
+    present = sum(one.rows_present for one in written)
+    imported = [record for record in records.values() if record.done]
+    aside = sum(one.bad_rows for one in written)
+    report = CollectionReport(
+        source=plan.mapped.source,
+        target=plan.name,
+        alias=plan.mapped.alias,
+        fields=plan.mapped.fields,
+        types={name: kind.value for name, kind in plan.mapped.types.items()},
+        partitions=list(plan.mapped.target.partitions),
+        partition_names=plan.mapped.partitions,
+        created=_created(migration, plan, written),
+        notes=list(plan.notes),
+        way=plan.way,
+        file_format=plan.file_format,
+        chunks=len(plan.chunks),
+        files=len(plan.chunks) * len(FORMATS[plan.file_format].files(plan.mapped.target)),
+        rows_source=plan.rows,
+        rows_deleted=plan.deleted,
+        rows_left_out=plan.left_out,
+        rows_planned=plan.planned_rows,
+        rows_read=sum(one.rows_read for one in written),
+        rows_set_aside=aside,
+        bad_rows=_bad_rows(migration, plan) if aside else {},
+        rows_present=present if plan.leaves_present_rows_out else 0,
+        rows_replaced=0 if plan.leaves_present_rows_out else present,
+        rows_converted=sum(one.rows for one in written),
+        rows_imported=sum(one.rows for one in imported),
+        rows_counted=verification.counted if verification else None,
+        bytes=sum(one.bytes for one in (written or plan.chunks)),
+        convert_seconds=sum(one.seconds for one in written),
+        fingerprint_seconds=sum(one.fingerprint_seconds for one in written),
+        fingerprint=_fingerprint(written),
+        jobs_adopted=sum(one.adopted for one in imported),
+        verification=verification,
+    )
+    return report, list(_works(written, records))
+
+
+def _works(written: list[Manifest], records: dict[str, ImportRecord]) -> Iterator[Work]:
+    """What took time for each chunk, as far as it is done: its conversion and its import."""
+    for one in written:
+        if one.started:
+            yield Work("convert", began(one.started), one.seconds, one.rows, one.bytes)
+        record = records.get(one.chunk)
+        if record and record.done and record.started:
+            yield Work("import", began(record.started), record.seconds, record.rows, one.bytes)
+
+
+def _manifests(migration: Migration, plan: CollectionPlan) -> list[Manifest]:
+    """The manifests of the chunks that are converted."""
+    found = (migration.staging.manifest(plan.name, chunk.id) for chunk in plan.chunks)
+    return [manifest for manifest in found if manifest]
+
+
+def _imports(migration: Migration, plan: CollectionPlan) -> dict[str, ImportRecord]:
+    """How far chunks came in the collection as it is now."""
+    created = migration.staging.read("created.json", Created)
+    made = created.find(plan.name) if created else None
+    if not made:
+        return {}
+    read = migration.staging.import_record
+    records = {chunk.id: read(plan.name, chunk.id) for chunk in plan.chunks}
+    return {
+        chunk: record
+        for chunk, record in records.items()
+        if record and record.collection_id == made.collection_id
+    }
+
+
+def _created(
+    migration: Migration, plan: CollectionPlan, written: list[Manifest]
+) -> Creation | None:
+    is_read = len(written) == len(plan.chunks)
+    longest = [(one.max_bytes, one.max_items) for one in written] if is_read else None
+    try:
+        return creation_of(migration, plan, longest)
+    except AirliftError:  # the target is what has failed
+        return None
+
+
+def _fingerprint(written: list[Manifest]) -> str:
+    return to_text(combined(*(from_text(one.fingerprint) for one in written))) if written else ""
+
+
+def _bad_rows(migration: Migration, plan: CollectionPlan) -> dict[str, int]:
+    """The most frequent reasons why rows were set aside."""
+    folder, counts = migration.staging.folder, dict[str, int]()
+    for name in list(folder.list(f"{plan.name}/bad_rows"))[:_BAD_ROWS_FILES]:
+        with folder.open_input(name) as stream:
+            for batch in pq.ParquetFile(stream).iter_batches(columns=["reason"]):
+                for reason in batch.column(0).to_pylist():
+                    counts[reason] = counts.get(reason, 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: -item[1])[:_REASONS])
