@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from airlift.migration import Migration
 from airlift.milvus.client import address
 from airlift.plan import CollectionPlan
-from airlift.staging import Created, SourceChanges
+from airlift.staging import Created, SetBack, SourceChanges
 from airlift.timing import StepTime, read_steps
 from airlift.verification import Verification, Verifications
 
@@ -47,7 +47,13 @@ class CollectionReport(BaseModel):
 
 
 class Report(BaseModel):
-    """The whole migration. `state` is `planned` (a dry run) or `done`."""
+    """The whole migration.
+
+    Attributes:
+        state: `planned` (a dry run) or `done`.
+        changes: what has changed at the source while it was read.
+        set_back: that Airflow's database knew less than staging, and what was done about it.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -61,6 +67,7 @@ class Report(BaseModel):
     params: dict[str, Any]
     collections: list[CollectionReport]
     changes: list[str] = []
+    set_back: str = ""
     steps: list[StepTime]
     seconds: float
 
@@ -73,6 +80,7 @@ def build_report(migration: Migration, state: str) -> Report:
     by_name = {one.collection: one for one in verified.collections} if verified else {}
     steps = read_steps(migration)
     changes = staging.read("changes.json", SourceChanges)
+    set_back = staging.read("set_back.json", SetBack)
     return Report(
         migration_id=migration.id,
         state=state,
@@ -87,6 +95,7 @@ def build_report(migration: Migration, state: str) -> Report:
             _collection(migration, one, by_name.get(one.name)) for one in plan.collections
         ],
         changes=list(changes.told) if changes else [],
+        set_back=set_back.told if set_back else "",
         steps=steps,
         seconds=sum(step.seconds for step in steps),
     )

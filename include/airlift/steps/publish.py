@@ -101,7 +101,7 @@ def clean_staging(migration: Migration) -> dict[str, Any]:
         How many files were removed, or why none was.
     """
     folder = migration.staging.folder
-    if folder.exists("meta.json"):
+    if folder.list("scratch"):
         migration.source.finish()
     if not folder.exists("report.json"):
         return {"removed": 0, "kept_because": "the migration is not done and may be resumed"}
