@@ -19,7 +19,7 @@ from airlift.failures import StepFailure, read_failures
 from airlift.migration import Migration
 from airlift.milvus.client import address
 from airlift.plan import Plan
-from airlift.staging import Meta, SourceChanges
+from airlift.staging import Meta, SetBack, SourceChanges
 from airlift.throughput import Throughput, Work, one_after_another, throughput
 from airlift.timing import StepTime, read_steps
 from airlift.verification import Verifications
@@ -52,6 +52,7 @@ class Report(BaseModel):
         assessment: of a dry run: what would be made, and what it would take.
         changes: what has changed at the source meanwhile.
         throughput: rows and bytes over time.
+        set_back: that Airflow's database knew less than staging, and what was done about it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -72,6 +73,7 @@ class Report(BaseModel):
     changes: list[str] = []
     access: RestoredAccess | None = None
     throughput: Throughput = Throughput()
+    set_back: str = ""
     steps: list[StepTime]
     seconds: float
 
@@ -102,6 +104,7 @@ def build_report(migration: Migration, state: str) -> Report:
         report_collection(migration, one, by_name.get(one.name))
         for one in (plan.collections if plan else ())
     ]
+    set_back = staging.read("set_back.json", SetBack)
     return Report(
         migration_id=migration.id,
         state=state,
@@ -119,6 +122,7 @@ def build_report(migration: Migration, state: str) -> Report:
         changes=list(changes.told) if changes else [],
         access=staging.read(PLANNED if state == "planned" else RESTORED, RestoredAccess),
         throughput=_throughput([work for _, works in found for work in works]),
+        set_back=set_back.told if set_back else "",
         steps=steps,
         seconds=sum(step.seconds for step in steps),
     )

@@ -11,6 +11,7 @@ from functools import cached_property
 from pydantic import BaseModel, ConfigDict
 
 from airlift.access import RESTORED, RestoredAccess
+from airlift.claims import Claims
 from airlift.connections import Connections
 from airlift.errors import AirliftError, Refused
 from airlift.migration import InDatabase, log
@@ -20,6 +21,7 @@ from airlift.names import is_valid, with_database
 from airlift.rollback_access import AccessRollback
 from airlift.rollback_params import RollbackParams
 from airlift.staging import Created, CreatedCollection, Published, PublishedAlias, Staging
+from airlift.steps.claim import claimed_migration, claimed_names
 from airlift.storage import Storage, open_storage
 from airlift.verification import Verifications
 
@@ -91,6 +93,18 @@ class Rollback:
             left=tuple(self._left),
         )
 
+    def claim(self, claims: Claims) -> None:
+        """Claims the migration, and the collections that it made.
+
+        Raises:
+            Taken: a run works on one of them.
+        """
+        wanted = claimed_migration(self._params.migration_id)
+        connection = self._connections.milvus(self._params.target_conn_id)
+        for one in self._created.collections:
+            wanted |= claimed_names(connection, one.database, [one.target_name])
+        claims.take(wanted)
+
     def undo(self) -> WhatIsUndone:
         """Removes what `listed` tells; to repeat it after a failure is safe."""
         undone = self.listed()
@@ -108,7 +122,7 @@ class Rollback:
                 f"drop the database {name!r}", self._server.client.drop_database, name
             )
         # Last: until then a rollback that was interrupted knows what is left to do.
-        self._root.delete_folder(self._params.migration_id)
+        self.root.delete_folder(self._params.migration_id)
         return undone
 
     def _access(self) -> AccessRollback | None:
@@ -117,7 +131,8 @@ class Rollback:
         return AccessRollback(self._server, restored, self._left) if restored else None
 
     @cached_property
-    def _root(self) -> Storage:
+    def root(self) -> Storage:
+        """The folder that `staging_url` names."""
         params = self._params
         connection = params.staging_conn_id and self._connections.storage(params.staging_conn_id)
         return open_storage(params.staging_url, connection or None)
@@ -126,14 +141,14 @@ class Rollback:
     def _staging(self) -> Staging:
         if not is_valid(f"m{self._params.migration_id}") or not self._files:
             raise AirliftError(
-                f"{self._root.address(self._params.migration_id)} does not exist: check "
+                f"{self.root.address(self._params.migration_id)} does not exist: check "
                 "migration_id and staging_url (or it was undone already)"
             )
-        return Staging(self._root.folder(self._params.migration_id))
+        return Staging(self.root.folder(self._params.migration_id))
 
     @property
     def _files(self) -> dict[str, int | None]:
-        return self._root.list(self._params.migration_id, recursive=True)
+        return self.root.list(self._params.migration_id, recursive=True)
 
     @cached_property
     def _created(self) -> Created:

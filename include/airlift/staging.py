@@ -4,6 +4,10 @@
         meta.json                        the source's collections
         plan.json                        chunks and batches
         changes.json                     what has changed at the source meanwhile
+        steps/                           how long each task took
+        claimed.json                     the names that no other run may work on meanwhile
+        set_back.json                    that Airflow's database knew less than staging
+        unfinished.json                  import jobs that outlived the run
         created.json                     the collections that this migration made on the target
         published.json                   the aliases that it has moved to them
         access_plan.json                 users, roles and grants that are to be restored
@@ -147,6 +151,14 @@ class SourceChanges(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     told: tuple[str, ...]
+
+
+class SetBack(BaseModel):
+    """`set_back.json`: what Airflow began although staging says that it was done."""
+
+    model_config = ConfigDict(frozen=True)
+
+    told: str
 
 
 class Staging:

@@ -8,9 +8,10 @@ address and what to look at, never the credentials.
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -23,6 +24,8 @@ from airlift.connections import StorageConnection
 from airlift.errors import AirliftError
 from airlift.output_file import OutputFile
 from airlift.storage_errors import explained
+
+_PART = re.compile(r"\.part-[0-9a-f]{32}$")
 
 
 class FileStat(NamedTuple):
@@ -107,6 +110,14 @@ class Storage:
         """Whether there is a file of that name."""
         return self.sizes([relative])[0] is not None
 
+    def half_written(self) -> list[str]:
+        """Files, here and in all folders below, that somebody began to write and did not end.
+
+        In a bucket there are none: an object only exists once its upload is complete.
+        """
+        held = self.list(recursive=True) if self.is_local else {}
+        return [path for path, size in held.items() if size is not None and _PART.search(path)]
+
     def list(self, relative: str = "", recursive: bool = False) -> dict[str, int | None]:
         """What the folder holds: relative path -> bytes (None for folders); empty if absent."""
         selector = pafs.FileSelector(self.path(relative), allow_not_found=True, recursive=recursive)
@@ -176,7 +187,8 @@ class Storage:
     def delete_file(self, relative: str) -> None:
         """Removes a file; no error if it is absent."""
         if self.exists(relative):
-            with explained("delete", self.address(relative)):
+            # Another process may delete it at this moment.
+            with explained("delete", self.address(relative)), suppress(FileNotFoundError):
                 self.filesystem.delete_file(self.path(relative))
 
     def delete_folder(self, relative: str) -> None:

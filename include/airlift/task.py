@@ -18,6 +18,8 @@ def task(
     index: int = -1,
     started: str | None = None,
     before_report: bool = True,
+    run: str = "",
+    attempt: int = 0,
 ) -> Iterator[timed]:
     """Runs what is inside as a task of the migration.
 
@@ -25,11 +27,11 @@ def task(
     after all, that report goes again. The error itself passes on unchanged.
 
     Args:
-        step, index, started: as of `timed`.
+        step, index, started, run, attempt: as of `timed`.
         before_report: off for what comes after the report, and can't change it.
     """
     try:
-        with timed(migration, step, index, started, keep=before_report) as clock:
+        with timed(migration, step, index, started, before_report, run, attempt) as clock:
             yield clock
     except Exception as error:
         if before_report:

@@ -80,7 +80,7 @@ def migration_dag(
         publish = finishing.PublishOperator(task_id="publish", source=source, asset=Asset(dag_id))
         clean_staging = finishing.CleanStagingOperator(
             task_id="clean_staging", source=source, retries=1
-        ).as_teardown()
+        ).as_teardown(on_failure_fail_dagrun=True)
 
         check >> export_meta >> copy_source >> plan >> convert >> create >> bulk_insert
         bulk_insert >> index >> load >> verify >> publish >> clean_staging

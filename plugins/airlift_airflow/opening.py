@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -13,12 +14,16 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound="BaseModel")
 
 
-def migration_id_of(params: dict[str, Any], run_id: str, run_after: Any) -> str:
-    """The param `migration_id`, or a name made from the run: the same for all tasks of the run."""
+def migration_id_of(params: dict[str, Any], dag_id: str, run_id: str, run_after: datetime) -> str:
+    """The param `migration_id`, or a name made from the run: the same for all tasks of the run.
+
+    Runs of two DAGs on one schedule have one `run_id`, and the hour that is repeated when summer
+    time ends has each clock time twice: hence the DAG's id in the digest, and UTC.
+    """
     if params.get("migration_id"):
         return str(params["migration_id"])
-    digest = hashlib.sha256(run_id.encode()).hexdigest()[:6]
-    return f"m{run_after:%Y%m%d_%H%M%S}_{digest}" if run_after else f"m_{digest}"
+    digest = hashlib.sha256(f"{dag_id}\n{run_id}".encode()).hexdigest()[:6]
+    return f"m{run_after.astimezone(UTC):%Y%m%d_%H%M%S}_{digest}"
 
 
 def open_migration(source: str, params: dict[str, Any], migration_id: str) -> Migration:

@@ -140,7 +140,7 @@ def clean_staging(migration: Migration) -> dict[str, Any]:
         How many files were removed, or why none was.
     """
     folder = migration.staging.folder
-    if folder.exists("meta.json"):
+    if folder.list("scratch"):
         migration.source.finish()
     if not _report_state(migration):  # stopped from outside: no task could tell
         write_report(migration, "failed")

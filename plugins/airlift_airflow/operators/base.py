@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
+from airlift_airflow.claiming import claims_of_run
 from airlift_airflow.opening import migration_id_of, open_migration
+from airlift_airflow.stopping import Stopped, ends_soon_when_told
 from airlift_airflow.triggers.server_work import ServerWorkTrigger
+from airlift_airflow.xcom import bounded
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airlift.claims import Claims
     from airlift.migration import Migration
 
 
@@ -54,6 +58,8 @@ class MigrationOperator(BaseOperator):
     ui_color = "#e8f4f8"
     runs_when_dry: ClassVar[bool] = False
     is_timed: ClassVar[bool] = True
+    claims_first: ClassVar[bool] = True
+    """Whether the step begins with the run's claims; else it takes them by itself, or none."""
 
     def __init__(self, *, source: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -66,19 +72,75 @@ class MigrationOperator(BaseOperator):
 
     def execute(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Opens the migration and runs the step; again with the trigger's event after a wait."""
-        from airlift.task import task
-
         params = dict(context["params"])
         if params.get("dry_run") and not self.runs_when_dry:
             raise AirflowSkipException("dry_run: stopped after the plan")
-        with told_plainly(), open_migration(self.source, params, self.migration_id(context)) as one:
-            began = (event or {}).get("started")
-            with task(one, self.step_name, self.index, began, self.is_timed) as self._timed:
-                if event is None:
-                    return self.step(one, context)
-                if event.get("error"):
-                    self.log.warning("the triggerer gave up waiting: %s", event["error"])
-                return self.after_wait(one, context)
+        with ends_soon_when_told(), told_plainly():
+            migration = open_migration(self.source, params, self.migration_id(context))
+            with migration, self._telling_of_stop(migration):
+                return bounded(self._run(migration, context, event or {}))
+
+    def _run(self, migration: Migration, context: Context, event: dict[str, Any]) -> Any:
+        from airlift.steps.claim import claim
+        from airlift.task import task
+
+        run, attempt = "", 0
+        if self.claims_first:
+            claim(migration, self.claims(migration, context))
+            run = f"{context['dag_run'].dag_id} {context['dag_run'].run_id}"
+            attempt = context["ti"].try_number
+        with task(
+            migration,
+            self.step_name,
+            self.index,
+            event.get("started"),
+            before_report=self.is_timed,
+            run=run,
+            attempt=attempt,
+        ) as self._timed:
+            if self._timed.set_back:
+                self._tell_set_back(migration, context)
+            if not event:
+                return self.step(migration, context)
+            if event.get("error"):
+                self.log.warning("the triggerer gave up waiting: %s", event["error"])
+            return self.after_wait(migration, context)
+
+    def _tell_set_back(self, migration: Migration, context: Context) -> None:
+        from airlift.staging import SetBack
+
+        told = (
+            f"Airflow began the task {self.task_id} of the run {context['dag_run'].run_id} as if "
+            "for the first time, but staging knows that it was done: Airflow's database was set "
+            "back to an earlier state. What staging knows counts: nothing is read or sent twice"
+        )
+        self.log.warning("%s", told)
+        migration.staging.write("set_back.json", SetBack(told=told))
+
+    def on_kill(self) -> None:
+        """Gives up, when the task was marked failed or cleared, or its worker shuts down."""
+        raise Stopped
+
+    @contextmanager
+    def _telling_of_stop(self, migration: Migration) -> Iterator[None]:
+        from airlift.errors import AirliftError
+
+        try:
+            yield
+        except Stopped:
+            self.log.warning("told to stop: reading and writing have ended")
+            try:
+                self.when_stopped(migration)
+            except AirliftError as error:
+                self.log.warning("what the target goes on with can't be asked: %s", error)
+            raise
+
+    def when_stopped(self, migration: Migration) -> None:
+        """Tells the log what goes on elsewhere, though the task has stopped."""
+
+    def claims(self, migration: Migration, context: Context) -> Claims:
+        """The claims of the task's run."""
+        return claims_of_run(context, migration.staging_root, migration.id)
 
     def wait_for_server(self, migration: Migration, context: Context, work: str) -> NoReturn:
         """Hands the wait for the target to the triggerer; `after_wait` comes next.
@@ -105,7 +167,8 @@ class MigrationOperator(BaseOperator):
     def migration_id(self, context: Context) -> str:
         """The migration's id, the same for all tasks of the run."""
         run = context["dag_run"]
-        return migration_id_of(dict(context["params"]), run.run_id, run.run_after)
+        # A run without a logical date (triggered by hand, or by an asset) has this time too.
+        return migration_id_of(dict(context["params"]), run.dag_id, run.run_id, run.run_after)
 
     @property
     def step_name(self) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import Asset
+from airflow.sdk.exceptions import AirflowFailException
 
 from airlift_airflow.operators.base import MigrationOperator
+from airlift_airflow.xcom import bounded
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -63,23 +65,67 @@ class PublishOperator(MigrationOperator):
         from airlift.steps.publish import publish
 
         published = publish(migration)
-        context["outlet_events"][self.asset].extra = {"migration_id": migration.id, **published}
+        context["outlet_events"][self.asset].extra = {
+            "migration_id": migration.id,
+            **bounded(published),
+        }
         self.log.info("every row arrived; the report is %s", published["report"])
         return published
 
 
 class CleanStagingOperator(MigrationOperator):
-    """Removes the data files of a migration that is done; keeps all after a failure."""
+    """Cleans up after a run, however it ended, and says whether it came to its end.
+
+    Airflow lets it run also when the run was marked failed. What was pending then is "skipped",
+    and Airflow would call such a run a success: so the run's state is this task's own.
+    """
 
     is_timed: ClassVar[bool] = False
     runs_when_dry: ClassVar[bool] = True
+    claims_first: ClassVar[bool] = False
 
     def step(self, migration: Migration, context: Context) -> Any:
-        """Runs the step."""
-        from airlift.steps.publish import clean_staging
+        """Removes the data files of a migration that is done; keeps all after a failure.
 
+        Raises:
+            AirflowFailException: the run did not come to its end.
+        """
+        from airlift.claims import Taken
+
+        cleaned: dict[str, Any] = {}
+        if migration.staging.folder.list():
+            try:
+                cleaned = self._clean(migration, context)
+            except Taken as taken:
+                self.log.warning("nothing is cleaned: %s", taken)
+        self._fail_unless_whole(migration, context)
+        return cleaned
+
+    def _clean(self, migration: Migration, context: Context) -> dict[str, Any]:
+        from airlift.steps.claim import claimed_migration
+        from airlift.steps.publish import clean_staging
+        from airlift.steps.unfinished import end_unfinished
+
+        claims = self.claims(migration, context)
+        claims.take(claimed_migration(migration.id))
+        for left in end_unfinished(migration):
+            self.log.warning("%s", left.told)
         cleaned = clean_staging(migration)
         why = cleaned.get("kept_because")
         told = f"kept everything: {why}" if why else f"removed {cleaned['removed']:,} data files"
         self.log.info("staging: %s", told)
+        claims.give_back()
         return cleaned
+
+    def _fail_unless_whole(self, migration: Migration, context: Context) -> None:
+        run, last = context["dag_run"], "plan" if migration.params.dry_run else "publish"
+        asked = context["ti"].get_task_states(dag_id=run.dag_id, run_ids=[run.run_id])
+        states = asked.get(run.run_id, {})
+        if states.get(last) == "success":
+            return
+        failed = sorted(name for name, state in states.items() if state == "failed")
+        raise AirflowFailException(
+            f"the run did not come to its end: {last} is {states.get(last)}; "
+            + (f"failed, or stopped by hand: {', '.join(failed)}" if failed else "it was stopped")
+            + "; clear what did not succeed to go on where it stopped"
+        )

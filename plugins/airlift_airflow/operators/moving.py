@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airlift_airflow.operators.base import MigrationOperator
+from airlift_airflow.xcom import bounded
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -63,7 +64,7 @@ class BulkInsertOperator(BatchOperator):
         write_batch(migration, self.batch)
         jobs = BatchImport(migration, self.batch).submit()
         # Staging holds the ids too; here the UI's task page shows them.
-        context["task_state_store"].set("import_jobs", list[Any](jobs))
+        context["task_state_store"].set("import_jobs", bounded(jobs))
         return self.after_wait(migration, context)
 
     def after_wait(self, migration: Migration, context: Context) -> Any:
@@ -73,6 +74,13 @@ class BulkInsertOperator(BatchOperator):
         if BatchImport(migration, self.batch).finish():
             self.wait_for_server(migration, context, "imports")
         return self.moved(migration)
+
+    def when_stopped(self, migration: Migration) -> None:
+        """Tells of the import jobs: they can't be stopped."""
+        from airlift.steps.unfinished import unfinished_imports
+
+        for one in unfinished_imports(migration, self.batch):
+            self.log.warning("%s", one.told)
 
     def moved(self, migration: Migration) -> dict[str, int]:
         """Rows of the batch that are in."""

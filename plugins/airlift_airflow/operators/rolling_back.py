@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
+from airlift_airflow.claiming import claims_of_run
 from airlift_airflow.operators.base import told_plainly
 
 if TYPE_CHECKING:
@@ -53,4 +54,10 @@ class RemoveOperator(BaseOperator):
         if context["params"].get("dry_run"):
             raise AirflowSkipException("dry_run: nothing is removed")
         with _rollback(context) as rollback:
-            return rollback.undo().model_dump(mode="json")
+            migration_id = context["params"]["migration_id"]
+            claims = claims_of_run(context, rollback.root, migration_id)
+            try:
+                rollback.claim(claims)
+                return rollback.undo().model_dump(mode="json")
+            finally:
+                claims.give_back()

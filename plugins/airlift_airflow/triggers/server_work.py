@@ -123,3 +123,24 @@ class ServerWorkTrigger(BaseTrigger):
                 pause = min(pause * 1.3, _SLOWEST)
         finally:
             await asyncio.to_thread(migration.__exit__, None, None, None)
+
+    async def on_kill(self) -> None:
+        """Tells the task's log what the target goes on with; the triggerer stops asking for it.
+
+        Called when the waiting task was marked failed or cleared.
+        """
+        for told in await asyncio.to_thread(self._unfinished):
+            self.log.warning("%s", told)
+
+    def _unfinished(self) -> list[str]:
+        from airlift.errors import AirliftError
+        from airlift.steps.unfinished import unfinished_imports
+        from airlift_airflow.opening import open_migration
+
+        if self.work != "imports":
+            return ["told to stop: nobody waits any more, but the target goes on indexing"]
+        try:
+            with open_migration(self.source, self.params, self.migration_id) as migration:
+                return [one.told for one in unfinished_imports(migration, self.batch)]
+        except AirliftError as error:
+            return [f"told to stop; what the target goes on with can't be asked: {error}"]

@@ -57,9 +57,19 @@ class Snapshots:
         return self._current[index]
 
     def renewed(self, lost: Snapshot) -> Snapshot:
-        """Another one instead of a lost one: one that another worker has opened, or a new one."""
+        """Another one instead of a lost one: one that another worker has opened, or a new one.
+
+        Raises:
+            AirliftError: all were closed in the meantime, so the run has ended.
+        """
         newest = self._newest(lost.index)
-        if newest is None or newest.id == lost.id or newest.opened <= lost.opened:
+        if newest is None:
+            # A task that was told to stop may live a moment longer than the run.
+            raise AirliftError(
+                f"index {lost.index!r}: the run has ended and its points in time are closed; run "
+                "again with the same migration_id to go on"
+            )
+        if newest.id == lost.id or newest.opened <= lost.opened:
             newest = self._open(lost.index)
         self._current[lost.index] = newest
         return newest
@@ -68,8 +78,7 @@ class Snapshots:
         """Closes all of them, and forgets them."""
         for path in self._scratch.list(_FOLDER):
             snapshot = Snapshot.model_validate(self._scratch.read_json(path))
-            if snapshot.id:
-                self._close(snapshot)
+            self._close(snapshot)
             self._scratch.delete_file(path)
         self._current.clear()
 
@@ -84,7 +93,11 @@ class Snapshots:
     def _open(self, index: str) -> Snapshot:
         snapshot = Snapshot(index=index, id=self._opened_id(index), opened=time.time())
         name = f"{_FOLDER}/{index}@{uuid.uuid4().hex}"
-        self._scratch.write_json(name, snapshot.model_dump(mode="json"))
+        try:
+            self._scratch.write_json(name, snapshot.model_dump(mode="json"))
+        except BaseException:
+            self._close(snapshot)  # nobody would know of it
+            raise
         return snapshot
 
     def _opened_id(self, index: str) -> str:
@@ -102,6 +115,8 @@ class Snapshots:
         return str(found.get("pit_id") or found["id"])
 
     def _close(self, snapshot: Snapshot) -> None:
+        if not snapshot.id:
+            return
         opensearch = self._server.version.is_opensearch
         path = "/_search/point_in_time" if opensearch else "/_pit"
         body = {"pit_id": [snapshot.id]} if opensearch else {"id": snapshot.id}

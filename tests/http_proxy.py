@@ -1,0 +1,112 @@
+"""A reverse proxy that tests put before a real server, to delay or refuse some of its requests."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    path: str
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Rule = Callable[[Request], Answer | None]
+"""Answers in the server's place, or with None lets the request through; it may wait first."""
+
+
+class HttpProxy:
+    """Listens on 127.0.0.1 and passes requests on, headers and all, so that signatures hold.
+
+    Args:
+        target: the server's URL.
+
+    Attributes:
+        rule: asked for every request; may be set at any time.
+        refused: the requests that the rule has answered.
+    """
+
+    def __init__(self, target: str) -> None:
+        self._target = urlsplit(target)
+        self.rule: Rule = lambda request: None
+        self.refused: list[Request] = []
+        proxy = self
+
+        class Handler(_Handler):
+            def answer(self, request: Request) -> Answer:
+                return proxy._answer(request, dict(self.headers.items()))
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._server.block_on_close = False
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def _answer(self, request: Request, headers: dict[str, str]) -> Answer:
+        refusal = self.rule(request)
+        if refusal is not None:
+            self.refused.append(request)
+            return refusal
+        connection = http.client.HTTPConnection(self._target.netloc, timeout=120)
+        try:
+            connection.request(request.method, request.path, request.body, headers)
+            found = connection.getresponse()
+            return Answer(found.status, found.read(), dict(found.getheaders()))
+        finally:
+            connection.close()
+
+    def __enter__(self) -> HttpProxy:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, request: Request) -> Answer:
+        raise NotImplementedError
+
+    def _handle(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        answer = self.answer(Request(self.command, self.path, body))
+        try:
+            self.send_response_only(answer.status)
+            # Of a HEAD, the length is that of the object.
+            told = {name.lower(): value for name, value in answer.headers.items()}
+            length = told.get("content-length") if self.command == "HEAD" else None
+            for name, value in answer.headers.items():
+                if name.lower() not in ("content-length", "transfer-encoding", "connection"):
+                    self.send_header(name, value)
+            self.send_header("Content-Length", length or str(len(answer.body)))
+            self.end_headers()
+            self.wfile.write(answer.body)
+        except ConnectionError:
+            self.close_connection = True
+
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _handle
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is told of each request."""
