@@ -6,11 +6,13 @@ STAMP := $(VENV)/.made-from-lock
 # Another interpreter: make env PYTHON=/opt/python3.13/bin/python3
 PYTHON ?=
 PYTEST_ARGS ?=
+CHAOS_MINUTES ?= 60
+CHAOS_ARGS ?=
 # Another path: make demo PATH_TO_SHOW=faiss_to_milvus
 PATH_TO_SHOW ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test bench lint format lock servers clean
+.PHONY: help env demo test chaos bench lint format lock servers clean
 .DELETE_ON_ERROR:
 
 help: ## list the commands
@@ -23,6 +25,9 @@ demo: env ## Airflow, a real Milvus and a sample migration on this machine; PATH
 
 test: env servers ## every test, in parts side by side; PYTEST_ARGS="-k name" chooses some
 	AIRFLOW_HOME="$(CURDIR)/.airflow/tests" $(BIN)/python -m tests.parts $(PYTEST_ARGS)
+
+chaos: env ## kill migrations at random for an hour; CHAOS_MINUTES=10, CHAOS_ARGS="--seed 7"
+	PYTHONPATH="$(CURDIR):$(CURDIR)/include" $(BIN)/python -m tests.faults --minutes $(CHAOS_MINUTES) $(CHAOS_ARGS)
 
 bench: env ## benchmarks; they print ratios
 	$(BIN)/python -m bench

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import re
 import shutil
+import threading
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -16,7 +18,11 @@ from tests.faults.child import DONE, KILLED, REFUSED, Ended, Job, run_child
 from tests.faults.points import Point, choose
 from tests.faults.routes import Ground, Route, fill, rows_after, rows_before
 from tests.faults.rows import differences
+from tests.faults.servers import revive
 
+_PROCESS = ("process",)
+WILD = "wild-"
+"""Before the name of a case in which not only the migration's own process is ended."""
 _LAST_TRIES = 3
 """How often a migration may be run again after a server was ended; a process needs one."""
 
@@ -28,17 +34,20 @@ class Case:
     Attributes:
         lives: how often the migration is ended before it is left alone.
         victims: what is ended at each.
+        points: where, if it is not the seed's choice.
     """
 
     route: Route
     seed: int
     lives: int = 2
-    victims: tuple[str, ...] = ("process",)
+    victims: tuple[str, ...] = _PROCESS
+    points: tuple[Point, ...] = ()
 
     @property
     def name(self) -> str:
         """What to repeat it by."""
-        return f"{self.route.name}-{self.seed}"
+        wild = WILD if self.victims != _PROCESS else ""
+        return f"{wild}{self.route.name}-{self.seed}"
 
 
 @dataclass
@@ -74,9 +83,14 @@ class Harness:
         self.folder = folder
         self._ends = ends or {}
         self._actions: dict[str, dict[str, int]] = {}
+        self._learning: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def learn(self, route: Route) -> dict[str, int]:
         """Runs a route unharmed; returns what its process did. The target must be right."""
+        with self._learning[route.name]:
+            return self._learn(route)
+
+    def _learn(self, route: Route) -> dict[str, int]:
         if route.name not in self._actions:
             outcome = Outcome(Case(route, 0, lives=0))
             with closing(_Life(self, outcome)) as life:
@@ -92,16 +106,22 @@ class Harness:
         seed = random.Random(case.name)
         outcome = Outcome(case)
         with closing(_Life(self, outcome)) as life:
-            for _ in range(case.lives):
-                point = choose(seed, actions, seed.choice(case.victims))
+            for point in case.points or [
+                choose(seed, actions, seed.choice(case.victims)) for _ in range(case.lives)
+            ]:
                 life.run(point)
                 if outcome.problems:
                     return outcome
-            tries = 1 if case.victims == ("process",) else _LAST_TRIES
+            tries = 1 if case.victims == _PROCESS else _LAST_TRIES
             life.finish(tries)
         if not outcome.problems:
             shutil.rmtree(self.folder / case.name, ignore_errors=True)
         return outcome
+
+    def revive(self) -> None:
+        """Starts the servers again that were ended."""
+        for server in self.ground.servers.values() if self._ends else ():
+            revive(server)
 
     def end(self, victim: str) -> Callable[[], None] | None:
         """What ends a server."""
@@ -129,6 +149,7 @@ class _Life:
 
     def run(self, point: Point | None) -> Ended:
         """Runs the migration once; what can't be right becomes a problem."""
+        self._harness.revive()
         end = self._harness.end(point.victim) if point else None
         ended = run_child(replace(self._job, point=point), end)
         how = {DONE: "came to its end", REFUSED: "failed", KILLED: "killed"}.get(ended.code)
@@ -139,6 +160,7 @@ class _Life:
         elif ended.code == REFUSED and (point is None or point.victim == "process"):
             self._outcome.problems.append(f"refused: {ended.told}")
         elif ended.code == DONE:
+            self._harness.revive()
             self.compare()
         return ended
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -112,18 +113,24 @@ class Ground:
     Args:
         folder: for the sources' files.
         servers: `milvus`, `milvus_on_s3`, `lite`, `elasticsearch`: those that the routes need.
+        reached_by: server -> the address by which migrations reach it, where not by its own.
     """
 
-    def __init__(self, folder: Path, servers: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, servers: dict[str, Any], reached_by: dict[str, str] | None = None
+    ) -> None:
         self.folder = folder
         self.servers = servers
+        self._reached_by = reached_by or {}
         self._samples: dict[str, Sample] = {}
+        self._lock = threading.Lock()
 
     def sample(self, name: str) -> Sample:
         """A source with its data."""
-        if name not in self._samples:
-            self._samples[name] = _SAMPLES[name](self)
-        return self._samples[name]
+        with self._lock:
+            if name not in self._samples:
+                self._samples[name] = _SAMPLES[name](self)
+            return self._samples[name]
 
     def client(self, server: str) -> MilvusClient:
         """A client of a target."""
@@ -133,10 +140,9 @@ class Ground:
     def connections(self, server: str) -> KnownConnections:
         """Those of a migration onto a server."""
         target = self.servers[server]
+        uri = self._reached_by.get(server, target.uri)
         login = {"user": "root", "password": "Milvus"} if getattr(target, "auth", False) else {}
-        found = KnownConnections(
-            {"milvus_default": MilvusConnection(uri=target.uri, timeout=30, **login)}
-        )
+        found = KnownConnections({"milvus_default": MilvusConnection(uri=uri, timeout=30, **login)})
         if "lite" in self.servers:
             found.servers["milvus_source"] = MilvusConnection(uri=self.servers["lite"].uri)
         if "elasticsearch" in self.servers:
