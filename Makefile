@@ -6,6 +6,8 @@ STAMP := $(VENV)/.made-from-lock
 # Another interpreter: make env PYTHON=/opt/python3.13/bin/python3
 PYTHON ?=
 PYTEST_ARGS ?=
+CHAOS_MINUTES ?= 60
+CHAOS_ARGS ?=
 # Another path: make demo PATH_TO_SHOW=faiss_to_milvus
 PATH_TO_SHOW ?=
 PASSWORDS := API_SECRET_KEY JWT_SECRET POSTGRES_PASSWORD REDIS_PASSWORD MILVUS_ROOT_PASSWORD \
@@ -15,7 +17,7 @@ FILE ?=
 OUT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test convert-config bench lint format lock servers clean
+.PHONY: help env demo test chaos convert-config bench lint format lock servers clean
 .DELETE_ON_ERROR:
 
 help: ## list the commands
@@ -32,6 +34,9 @@ test: env servers ## every test, in parts side by side; PYTEST_ARGS="-k name" ch
 convert-config: env ## a migration.yaml of milvus-migration becomes ours: FILE=… OUT=…
 	@test -n "$(FILE)" || { echo 'say which: make convert-config FILE=migration.yaml' >&2; exit 2; }
 	@$(BIN)/python -m airlift.old_config "$(FILE)" $(OUT)
+
+chaos: env ## kill migrations at random for an hour; CHAOS_MINUTES=10, CHAOS_ARGS="--seed 7"
+	PYTHONPATH="$(CURDIR):$(CURDIR)/include" $(BIN)/python -m tests.faults --minutes $(CHAOS_MINUTES) $(CHAOS_ARGS)
 
 bench: env ## benchmarks; they print ratios
 	$(BIN)/python -m bench

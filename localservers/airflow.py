@@ -24,7 +24,7 @@ _NO_LOG_SERVER = """#!/bin/sh
 # Airflow's two log servers listen on every interface and can't be told not to. Logs are read from
 # the disk here, so nobody needs them.
 case "$1" in
-  scheduler | triggerer) exec {airflow} "$@" --skip-serve-logs ;;
+  scheduler | triggerer) {forever} {airflow} "$@" --skip-serve-logs {again} ;;
   *) exec {airflow} "$@" ;;
 esac
 """
@@ -35,7 +35,8 @@ class AirflowStandalone(LocalServer, AirflowApi):
 
     Variables of our own environment whose names begin with AIRFLOW are not passed on; use `env`,
     which also overrides every setting made here (``AIRFLOW__SECTION__KEY``). Starting again with
-    the same home gives the same database and login.
+    the same home gives the same database and login. With `restarting` a scheduler or triggerer
+    that ends is started again, as systemd or Kubernetes would.
     """
 
     NAME = "airflow"
@@ -49,12 +50,14 @@ class AirflowStandalone(LocalServer, AirflowApi):
         plugins_folder: str | Path | None = None,
         port: int | None = None,
         env: Mapping[str, str] | None = None,
+        restarting: bool = False,
     ) -> None:
         self.home = Path(home).resolve()
         self.dags_folder = Path(dags_folder).resolve()
         self.plugins_folder = Path(plugins_folder or self.home / "plugins").resolve()
         self.port = port or free_port()
         self.env = dict(env or {})
+        self._restarting = restarting
         self.start_seconds: float | None = None
         self._began = 0.0
         self._secrets = self._load_secrets()
@@ -116,7 +119,10 @@ class AirflowStandalone(LocalServer, AirflowApi):
         self.plugins_folder.mkdir(parents=True, exist_ok=True)
         shim = self.home / "bin" / "airflow"
         shim.parent.mkdir(exist_ok=True)
-        shim.write_text(_NO_LOG_SERVER.format(airflow=shlex.quote(str(program))))
+        forever, again = ("while sleep 0.2; do", "; done") if self._restarting else ("exec", "")
+        shim.write_text(
+            _NO_LOG_SERVER.format(airflow=shlex.quote(str(program)), forever=forever, again=again)
+        )
         shim.chmod(0o755)
         self._began = time.monotonic()
         self._supervisor.start(

@@ -21,7 +21,9 @@ from airlift.names import is_valid, with_database
 from airlift.rollback_access import AccessRollback
 from airlift.rollback_params import RollbackParams
 from airlift.staging import Created, CreatedCollection, Published, PublishedAlias, Staging
+from airlift.steps.choose_way import drop_left_probes
 from airlift.steps.claim import claimed_migration, claimed_names
+from airlift.steps.existing import half_made
 from airlift.storage import Storage, open_storage
 from airlift.verification import Verifications
 
@@ -121,6 +123,7 @@ class Rollback:
             self._server.call(
                 f"drop the database {name!r}", self._server.client.drop_database, name
             )
+        drop_left_probes(self._server, self._staging.folder)
         # Last: until then a rollback that was interrupted knows what is left to do.
         self.root.delete_folder(self._params.migration_id)
         return undone
@@ -152,7 +155,13 @@ class Rollback:
 
     @cached_property
     def _created(self) -> Created:
-        return self._staging.read("created.json", Created) or Created()
+        created = self._staging.read("created.json", Created) or Created()
+        there = (
+            set(self._server.databases()) if any(one.database for one in created.begun) else set()
+        )
+        begun = [one for one in created.begun if not one.database or one.database in there]
+        made = [found for one in begun if (found := half_made(one, self._database(one)))]
+        return created.add(*made)
 
     @cached_property
     def _server(self) -> MilvusDatabase:

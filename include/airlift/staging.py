@@ -30,6 +30,7 @@ Staging, not Airflow's database, is what a resumed migration goes by.
 
 from __future__ import annotations
 
+import uuid
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -104,21 +105,60 @@ class CreatedCollection(BaseModel):
         return without_database(self.database, self.name)
 
 
+class BegunCollection(BaseModel):
+    """A collection that is about to be made; what is found there may be it, or a stranger's.
+
+    Attributes:
+        mark: what it is made with, and nobody else's is.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    database: str = ""
+    mark: str
+
+    @property
+    def target_name(self) -> str:
+        """The collection's name within its database."""
+        return without_database(self.database, self.name)
+
+
 class Created(BaseModel):
     """`created.json`.
 
     Attributes:
-        databases: those that this migration made.
+        databases: those that this migration made, or was about to make.
+        begun: collections that it was about to make, and does not know yet to be there.
     """
 
     model_config = ConfigDict(frozen=True)
 
     databases: tuple[str, ...] = ()
+    begun: tuple[BegunCollection, ...] = ()
     collections: tuple[CreatedCollection, ...] = ()
 
     def find(self, name: str) -> CreatedCollection | None:
         """The record of a collection, if there is one."""
         return next((one for one in self.collections if one.name == name), None)
+
+    def begin(self, name: str, database: str) -> tuple[Created, str]:
+        """With a collection that is about to be made; and its mark, the same at every attempt."""
+        begun = {one.name: one for one in self.begun}
+        one = begun.setdefault(
+            name, BegunCollection(name=name, database=database, mark=uuid.uuid4().hex)
+        )
+        return self.model_copy(update={"begun": tuple(begun.values())}), one.mark
+
+    def add(self, *made: CreatedCollection) -> Created:
+        """With collections that are there."""
+        names = {one.name for one in made}
+        return self.model_copy(
+            update={
+                "begun": tuple(one for one in self.begun if one.name not in names),
+                "collections": (*self.collections, *made),
+            }
+        )
 
 
 class PublishedAlias(BaseModel):

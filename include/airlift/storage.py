@@ -115,11 +115,21 @@ class Storage:
 
         In a bucket there are none: an object only exists once its upload is complete.
         """
-        held = self.list(recursive=True) if self.is_local else {}
+        held = self._everything("", recursive=True) if self.is_local else {}
         return [path for path, size in held.items() if size is not None and _PART.search(path)]
 
     def list(self, relative: str = "", recursive: bool = False) -> dict[str, int | None]:
-        """What the folder holds: relative path -> bytes (None for folders); empty if absent."""
+        """What the folder holds: relative path -> bytes (None for folders); empty if absent.
+
+        Files that are not written to their end are not among them; see `half_written`.
+        """
+        return {
+            path: size
+            for path, size in self._everything(relative, recursive).items()
+            if not _PART.search(path)
+        }
+
+    def _everything(self, relative: str, recursive: bool) -> dict[str, int | None]:
         selector = pafs.FileSelector(self.path(relative), allow_not_found=True, recursive=recursive)
         with explained("list", self.address(relative)):
             infos = self.filesystem.get_file_info(selector)
@@ -195,7 +205,7 @@ class Storage:
         """Removes a folder below this one and all that it holds; no error if it is absent."""
         if not relative:
             raise AirliftError(f"refusing to delete the whole of {self.url}")
-        held = self.list(relative, recursive=True)
+        held = self._everything(relative, recursive=True)
         while held:
             before = len(held)
             with explained("delete", self.address(relative)):
@@ -203,9 +213,9 @@ class Storage:
                     self.filesystem.delete_dir(self.path(relative))
                 except OSError:
                     # Stores on a disk (versitygw) refuse folders that were not empty a moment ago.
-                    if len(self.list(relative, recursive=True)) >= before:
+                    if len(self._everything(relative, recursive=True)) >= before:
                         raise
-            held = self.list(relative, recursive=True)
+            held = self._everything(relative, recursive=True)
 
     def check(self, write: bool) -> str | None:
         """Tries the folder; returns the reason why it can't be used, or None."""

@@ -17,11 +17,13 @@ from airlift.errors import AirliftError
 from airlift.milvus.database import MilvusDatabase
 from airlift.sources.milvus1x.source import Milvus1xSource
 from airlift.staging import Staging
+from airlift.steps.create import create
 from airlift.targets.grpc_bulk_insert import GrpcBulkInsert
 from airlift.targets.insert import Insert
 from localservers import Milvus
 from samples.milvus1x_tables import TableSpec
 from tests.paths.place import Place, local_place
+from tests.paths.test_rollback import undo
 from tests.paths.truth import assert_holds
 
 # Three chunks of a megabyte.
@@ -135,15 +137,69 @@ def test_killed_between_every_two_steps(place: Place, monkeypatch: pytest.Monkey
     assert report["state"] == "done"
 
 
-def test_killed_right_after_the_collection_was_made(place: Place) -> None:
-    """Nothing says whose it is then, so it is left alone and the way out is told."""
+@pytest.mark.parametrize("if_exists", ["fail", "append"])
+def test_killed_right_after_the_collection_was_made(place: Place, if_exists: str) -> None:
+    """The collection bears a mark that was written down before it was made, so it is known."""
     truth = place.write(SMALL)["songs"]
+    given = {"write_mode": "insert", "if_exists": if_exists}
+    run_until_killed(place, MilvusDatabase, "create", kill_after=1, **given)
+    made = place.client.describe_collection("songs")["collection_id"]
+    report = place.run(**given)
+    assert place.client.describe_collection("songs")["collection_id"] == made
+    assert collection(report)["rows_counted"] == sum(len(p.ids) for p in truth.partitions.values())
+    assert_holds(place.client, "songs", truth)
+    with place.migration() as migration:
+        [known] = migration.staging.created().collections
+        assert known.made and known.collection_id == str(made)
+
+
+@pytest.mark.parametrize("resumed", [True, False])
+def test_a_check_that_was_killed_leaves_nothing(place: Place, resumed: bool) -> None:
+    """The collection by which the target is asked whether it can read staging goes in the end."""
+    place.write(SMALL)
+    run_until_killed(place, MilvusDatabase, "create", kill_after=1)
+    assert any(name.startswith("airlift_probe_") for name in place.client.list_collections())
+    if resumed:
+        place.run()
+    else:
+        undo(place, place.migration_id)
+    assert not any(name.startswith("airlift_probe_") for name in place.client.list_collections())
+    assert not any("probe" in path for path in place.staged())
+
+
+def test_a_collection_that_was_not_written_down_is_rolled_back(place: Place) -> None:
+    place.write(SMALL)
     run_until_killed(place, MilvusDatabase, "create", kill_after=1, write_mode="insert")
-    assert place.client.has_collection("songs")
+    assert undo(place, place.migration_id).collections == ("songs",)
+    assert not place.client.has_collection("songs")
+
+
+def test_killed_before_the_collection_was_made_and_a_stranger_makes_it(place: Place) -> None:
+    """One of the same name without the mark is not taken for our own, nor touched."""
+    place.write(SMALL)
+    run_until_killed(place, MilvusDatabase, "create", kill_before=1, write_mode="insert")
+    place.client.create_collection("songs", dimension=SMALL.dim)
     with pytest.raises(AirliftError, match="the collection 'songs' exists on the target already"):
         place.run(write_mode="insert")
-    place.run(write_mode="insert", if_exists="replace")
-    assert_holds(place.client, "songs", truth)
+    found = place.client.query("songs", output_fields=["count(*)"], consistency_level="Strong")
+    assert found[0]["count(*)"] == 0
+
+
+@pytest.mark.parametrize("if_exists", ["fail", "append"])
+def test_a_collection_that_came_into_being_after_the_plan_is_not_touched(
+    place: Place, if_exists: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.write(SMALL)
+    given = {"write_mode": "insert", "if_exists": if_exists}
+    run_until_killed(place, airlift.run, "create", kill_before=1, **given)
+    rows = [{"id": 7, "vector": [0.5] * SMALL.dim}]
+    with place.migration(**given) as migration:
+        place.client.create_collection("songs", dimension=SMALL.dim)
+        place.client.insert("songs", rows)
+        with pytest.raises(AirliftError, match="has come into being on the target since"):
+            create(migration)
+    found = place.client.query("songs", "id > 0", ["id"], consistency_level="Strong")
+    assert [row["id"] for row in found] == [7]
 
 
 def test_a_second_whole_run_reads_and_sends_nothing(

@@ -244,3 +244,14 @@ def test_half_a_connection_is_refused(given, said):
     with pytest.raises(AirliftError) as error:
         open_storage("s3://b/x", StorageConnection(**given))
     assert said in str(error.value) and "hush" not in str(error.value)
+
+
+def test_what_a_killed_process_began_to_write_is_not_listed(folder):
+    """Where a folder's files are read one after the other, half of one must not be among them."""
+    folder.write_bytes("steps/whole.json", b"{}")
+    folder.open_output("steps/half.json").write(b'{"a": ')
+    assert folder.list("steps") == {"steps/whole.json": 2}
+    [half] = folder.half_written()
+    assert half.startswith("steps/half.json.part-")
+    folder.delete_folder("steps")
+    assert not folder.half_written()

@@ -20,6 +20,7 @@ from airlift.connections import MilvusConnection
 from airlift.datatypes import TYPES
 from airlift.errors import AirliftError
 from airlift.milvus.client import ServerVersion, close, connect, explaining, server_version
+from airlift.milvus.descriptions import MARK
 from airlift.milvus.errors import RateLimited
 from airlift.milvus.new_collection import field_arguments, function_of
 from airlift.params import IndexParams
@@ -103,8 +104,17 @@ class MilvusDatabase:
         """
         return str(self.describe(name).get("collection_id") or "")
 
-    def create(self, schema: CollectionSchema) -> None:
-        """Makes a collection and its partitions; partitions that are there already stay."""
+    def mark(self, name: str) -> str:
+        """What a migration has marked a collection with when it made it; "" without."""
+        properties = self.describe(name).get("properties") or {}
+        return str(properties.get(MARK, ""))
+
+    def create(self, schema: CollectionSchema, mark: str = "") -> None:
+        """Makes a collection and its partitions; partitions that are there already stay.
+
+        Args:
+            mark: what a new collection is told from any other by; see `mark`.
+        """
         if not self.exists(schema.name):
             made = self.client.create_schema(
                 auto_id=schema.primary_key.auto_id,
@@ -124,7 +134,7 @@ class MilvusDatabase:
                 schema=made,
                 num_shards=schema.shards,
                 consistency_level=schema.consistency_level,
-                properties=schema.properties or None,
+                properties=schema.properties | ({MARK: mark} if mark else {}) or None,
             )
         held = set(self.partitions(schema.name))
         for partition in schema.partitions:

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 _CONSISTENCY = ("Strong", "Session", "Bounded", "Eventually")
-# What a server sets by itself, and would not take from a client.
-_SERVERS_PROPERTIES = ("partitionkey.", "timezone", "replicate.")
+MARK = "airlift.made_by"
+"""The property by which a migration knows a collection that it made itself."""
+
+# What a server sets by itself, and would not take from a client; and what is said of its making.
+_SERVERS_PROPERTIES = ("partitionkey.", "timezone", "replicate.", MARK)
 
 
 def consistency_name(level: object) -> str:
@@ -18,7 +21,7 @@ def consistency_name(level: object) -> str:
 
 
 def own_properties(told: Mapping[Any, Any]) -> dict[str, str]:
-    """The properties that somebody has set, without those that the server sets."""
+    """The properties that somebody has set, without those that the server or a migration sets."""
     return {
         key: str(value)
         for key, value in told.items()

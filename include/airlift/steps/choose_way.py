@@ -8,8 +8,10 @@ from airlift.datatypes import DataType
 from airlift.errors import AirliftError
 from airlift.migration import Migration
 from airlift.milvus.capabilities import WAYS_OF_MODE
+from airlift.milvus.database import MilvusDatabase
 from airlift.params import WriteMode
 from airlift.schema import CollectionSchema, Field, SourceCollection
+from airlift.storage import Storage
 from airlift.targets.base import JobState
 from airlift.targets.ways import IMPORT_WAYS
 from airlift.waiting import wait_for
@@ -18,6 +20,8 @@ FEW_ROWS = 50_000
 """Fewer rows are in sooner by insert: import jobs take 2 seconds or more, one after the other."""
 
 _PROBE_SECONDS = 120.0
+_PROBE = "probe-"
+"""Before the token of a probe, in its folder's name; it is there as long as the collection is."""
 
 
 def choose_way(migration: Migration, collection: SourceCollection | None = None) -> str:
@@ -56,11 +60,12 @@ def check_target_reads_staging(migration: Migration, way_name: str) -> None:
     Raises:
         AirliftError: it can't.
     """
+    drop_left_probes(migration.server, migration.staging.folder)
     token = uuid.uuid4().hex[:12]
-    staging = migration.staging.folder.folder(f"probe-{token}")
+    staging = migration.staging.folder.folder(f"{_PROBE}{token}")
     way = IMPORT_WAYS[way_name](migration.server, staging)
     schema = CollectionSchema(
-        name=f"airlift_probe_{token}",
+        name=_probe_name(token),
         fields=(
             Field(name="id", type=DataType.INT64, primary_key=True),
             Field(name="vector", type=DataType.FLOAT_VECTOR, dim=8),
@@ -79,7 +84,7 @@ def check_target_reads_staging(migration: Migration, way_name: str) -> None:
         )
     finally:
         migration.server.drop(schema.name)
-        migration.staging.folder.delete_folder(f"probe-{token}")
+        migration.staging.folder.delete_folder(f"{_PROBE}{token}")
     reason = (job.reason if job else "") or "it did not answer in time"
     if not job or any(sign in reason.lower() for sign in _NOT_FOUND_SIGNS):
         raise AirliftError(
@@ -87,6 +92,19 @@ def check_target_reads_staging(migration: Migration, way_name: str) -> None:
             "the bucket that Milvus itself uses (minio.bucketName), or below its data folder when "
             "it stores locally; or set write_mode to insert"
         )
+
+
+def drop_left_probes(server: MilvusDatabase, staging: Storage) -> None:
+    """Drops what a check left that was killed: the probes' folders say which collections."""
+    tokens = {path.split("/")[0] for path in staging.list() if path.startswith(_PROBE)}
+    for token in sorted(one.removeprefix(_PROBE) for one in tokens):
+        if server.exists(_probe_name(token)):
+            server.drop(_probe_name(token))
+        staging.delete_folder(f"{_PROBE}{token}")
+
+
+def _probe_name(token: str) -> str:
+    return f"airlift_probe_{token}"
 
 
 _NOT_FOUND_SIGNS = (

@@ -6,19 +6,17 @@ checked and converted.
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from airlift.errors import AirliftError, Refused
 from airlift.longest_values import measured
 from airlift.migration import Migration, log
-from airlift.milvus.database import MilvusDatabase
 from airlift.milvus.rows import MilvusRows
 from airlift.params import IfExists, OnBadRow
 from airlift.plan import CollectionPlan
 from airlift.schema import CollectionSchema
 from airlift.staging import Created, CreatedCollection, SourceChanges
-from airlift.steps.existing import forget_lost_collections
+from airlift.steps.existing import own_id, settle_created
 from airlift.steps.index import begin_load
 from airlift.steps.unique_keys import refuse_repeated_keys
 
@@ -37,17 +35,23 @@ def create(migration: Migration) -> dict[str, Any]:
     _tell_changes(migration)
     migration.source.finish()  # every row is read
     # Read before this run's own record is written: it tells what earlier attempts made.
-    created = forget_lost_collections(migration) or Created()
+    created = settle_created(migration) or Created()
     for database in sorted({one.mapped.database for one in plan.collections}):
         if not migration.database_exists(database):
+            made = dict.fromkeys((*created.databases, database))
+            created = created.model_copy(update={"databases": tuple(made)})
+            migration.staging.write("created.json", created)
             migration.server.create_database(database)
-            made = (*created.databases, database)
-            created = created.model_copy(update={"databases": made})
     for collection in plan.collections:
         if created.find(collection.name) is None:
             refuse_repeated_keys(migration, collection)
-            one = _create_collection(migration, collection, schemas[collection.name])
-            created = created.model_copy(update={"collections": (*created.collections, one)})
+            one = _take_place(migration, collection)
+            if one is None:
+                # Written down first: one that is found after a crash is known by its mark.
+                created, mark = created.begin(collection.name, collection.mapped.database)
+                migration.staging.write("created.json", created)
+                one = _make_collection(migration, collection, schemas[collection.name], mark)
+            created = created.add(one)
             migration.staging.write("created.json", created)
         # A run that was killed between the two may have left partitions out.
         migration.target(collection.mapped).create(schemas[collection.name])
@@ -98,35 +102,42 @@ def _converted_schema(migration: Migration, collection: CollectionPlan) -> Colle
     return measured(collection.mapped.target, longest)
 
 
-def _create_collection(
-    migration: Migration, collection: CollectionPlan, schema: CollectionSchema
-) -> CreatedCollection:
-    """Makes a collection, or finds the one to append to."""
+def _take_place(migration: Migration, collection: CollectionPlan) -> CreatedCollection | None:
+    """The collection to append to; None where one is to be made, and one to replace is dropped."""
     target, name = migration.target(collection.mapped), collection.target_name
-    if target.exists(name):
-        if migration.params.if_exists is IfExists.FAIL and not collection.appends:
-            raise AirliftError(
-                f"the collection {collection.name!r} has come into being on the target since it "
-                "was planned; rename or drop it, then clear the task create"
-            )
-        if collection.appends:
-            _refuse_too_small(migration, collection)
-            log.info("%s is there already and is appended to", collection.name)
-            return CreatedCollection(
-                name=collection.name,
-                database=collection.mapped.database,
-                collection_id=_own_id(target, name),
-                made=False,
-                rows_before=_rows_by_partition(migration, collection),
-            )
-        log.warning("%s is there already and is dropped, as if_exists asks", collection.name)
-        target.drop(name)
-    target.create(schema)
+    if not target.exists(name):
+        return None
+    if not collection.appends:
+        if migration.params.if_exists is IfExists.REPLACE:
+            log.warning("%s is there already and is dropped, as if_exists asks", collection.name)
+            target.drop(name)
+            return None
+        raise AirliftError(
+            f"the collection {collection.name!r} has come into being on the target since it "
+            "was planned; rename or drop it, then clear the task create"
+        )
+    _refuse_too_small(migration, collection)
+    log.info("%s is there already and is appended to", collection.name)
+    return CreatedCollection(
+        name=collection.name,
+        database=collection.mapped.database,
+        collection_id=own_id(target, name),
+        made=False,
+        rows_before=_rows_by_partition(migration, collection),
+    )
+
+
+def _make_collection(
+    migration: Migration, collection: CollectionPlan, schema: CollectionSchema, mark: str
+) -> CreatedCollection:
+    """Makes a collection."""
+    target, name = migration.target(collection.mapped), collection.target_name
+    target.create(schema, mark)
     log.info("%s is made", collection.name)
     return CreatedCollection(
         name=collection.name,
         database=collection.mapped.database,
-        collection_id=_own_id(target, name),
+        collection_id=own_id(target, name),
         made=True,
     )
 
@@ -152,11 +163,6 @@ def _refuse_too_small(migration: Migration, collection: CollectionPlan) -> None:
             ]
     if reasons:
         raise Refused(reasons)
-
-
-def _own_id(target: MilvusDatabase, name: str) -> str:
-    """The collection's id, or one of our own: what was sent to an earlier one must not count."""
-    return target.collection_id(name) or f"unnumbered-{uuid.uuid4().hex[:12]}"
 
 
 def _rows_by_partition(migration: Migration, collection: CollectionPlan) -> dict[str, int]:

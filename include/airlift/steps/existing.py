@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
+
 from airlift.datatypes import DataType
 from airlift.mapping import MappedCollection
 from airlift.migration import Migration
 from airlift.milvus.database import MilvusDatabase
 from airlift.params import IfExists
 from airlift.schema import DYNAMIC_FIELD, CollectionSchema, SourceCollection
-from airlift.staging import Created, CreatedCollection
+from airlift.staging import BegunCollection, Created, CreatedCollection
 
 
 def appends_to(
@@ -27,19 +29,41 @@ def appends_to(
     return there and migration.target(mapped).exists(mapped.target.name)
 
 
-def forget_lost_collections(migration: Migration) -> Created | None:
-    """Drops from `created.json` the collections that are gone from the target or made anew.
+def settle_created(migration: Migration) -> Created | None:
+    """Brings `created.json` up to what the target holds now.
 
-    What was imported into them does not count any more.
+    Collections that are gone or made anew by others leave it: what was imported into them does not
+    count any more. Those that an attempt made, and did not live to write down, come into it.
     """
     created = migration.staging.read("created.json", Created)
     if created is None:
         return None
     still = tuple(one for one in created.collections if _is_still_there(migration, one))
-    if still != created.collections:
-        created = created.model_copy(update={"collections": still})
-        migration.staging.write("created.json", created)
-    return created
+    made = [
+        found
+        for one in created.begun
+        if migration.database_exists(one.database)
+        and (found := half_made(one, migration.target(one)))
+    ]
+    settled = created.model_copy(update={"collections": still}).add(*made)
+    if settled != created:
+        migration.staging.write("created.json", settled)
+    return settled
+
+
+def half_made(begun: BegunCollection, target: MilvusDatabase) -> CreatedCollection | None:
+    """The collection that was about to be made, if it is there; a stranger's has not its mark."""
+    name = begun.target_name
+    if target.found_by(name) != name or target.mark(name) != begun.mark:
+        return None
+    return CreatedCollection(
+        name=begun.name, database=begun.database, collection_id=own_id(target, name), made=True
+    )
+
+
+def own_id(target: MilvusDatabase, name: str) -> str:
+    """The collection's id, or one of our own: what was sent to an earlier one must not count."""
+    return target.collection_id(name) or f"unnumbered-{uuid.uuid4().hex[:12]}"
 
 
 def _is_still_there(migration: Migration, made: CreatedCollection) -> bool:

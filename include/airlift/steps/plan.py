@@ -18,7 +18,7 @@ from airlift.plan import CollectionPlan, Plan, group_chunks
 from airlift.schema import CollectionSchema, SourceCollection
 from airlift.steps.access import plan_access
 from airlift.steps.choose_way import check_target_reads_staging, choose_way
-from airlift.steps.existing import appends_to, existing_reasons, forget_lost_collections
+from airlift.steps.existing import appends_to, existing_reasons, settle_created
 from airlift.steps.own_files import imports_own_files
 from airlift.targets.ways import IMPORT_WAYS
 
@@ -231,7 +231,7 @@ def _unfit_for_target(
             for field in one.target.vectors
             if field.index is None
         ]
-    created = forget_lost_collections(migration)
+    created = settle_created(migration)
     for collection, one in zip(collections, mapped, strict=True):
         if migration.database_exists(one.database):
             reasons += existing_reasons(migration, one, created, collection.since is not None)

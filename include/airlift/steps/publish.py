@@ -155,6 +155,8 @@ def clean_staging(migration: Migration) -> dict[str, Any]:
             for file in manifest.files if manifest else ():
                 folder.delete_file(f"{collection.name}/{chunk.id}/{file.name}")
                 removed += 1
+    for path in folder.half_written():
+        folder.delete_file(path)
     folder.delete_file("copied.json")
     folder.delete_folder("source")
     return {"removed": removed}

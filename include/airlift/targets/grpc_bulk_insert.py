@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from pymilvus.client.call_context import _api_level_md
+from pymilvus.client.prepare import Prepare
 from pymilvus.client.utils import check_status
 from pymilvus.grpc_gen import milvus_pb2
 
@@ -43,16 +44,26 @@ class GrpcBulkInsert:
         return self._staging.key(path)
 
     def submit(self, collection: str, partition: str, files: list[str], key: str) -> str:
-        """Submits a job; this server knows no idempotency key."""
+        """Submits a job; this server knows no idempotency key.
+
+        Asked once only: pymilvus' own call asks again where the answer is lost, and the server
+        would take the files a second time. Whoever comes after that error looks for the job first.
+        """
         # The server retries for a minute before it says that a collection is missing.
         if not self._collections.exists(collection):
             raise AirliftError(f"the collection {collection!r} is not there; clear the task create")
-        with self._collections.explaining(f"import {files[0]} into {collection!r}"):
-            return str(
-                self._handler.do_bulk_insert(
-                    collection, partition, files, context=self._context, **self._options
-                )
+        request = Prepare.do_bulk_insert(collection, partition, files, **self._options)
+
+        def send() -> str:
+            answer = self._handler._stub.Import(
+                request,
+                timeout=self._collections.connection.timeout,
+                metadata=_api_level_md(self._context),
             )
+            check_status(answer.status)
+            return str(answer.tasks[0])
+
+        return self._collections.repeating(f"import {files[0]} into {collection!r}", send)
 
     def job(self, job_id: str) -> ImportJob | None:
         """The job's state now."""
