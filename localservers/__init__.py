@@ -19,6 +19,8 @@ _HOME = {
     "MilvusLite": "milvus_lite",
     "MilvusOnS3": "milvus",
     "OpenSearch": "opensearch",
+    "PostgreSQL": "postgresql",
+    "Redis": "redis",
     "S3Server": "s3",
     "S3Settings": "milvus_config",
 }

@@ -21,12 +21,23 @@ import grpc
 import numpy as np
 import psutil
 import pytest
+import redis
 from pymilvus import DataType
 from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 
-from localservers import LocalServerError, MariaDB, Milvus, MilvusLite, MilvusOnS3, S3Server
+from localservers import (
+    LocalServerError,
+    MariaDB,
+    Milvus,
+    MilvusLite,
+    MilvusOnS3,
+    PostgreSQL,
+    Redis,
+    S3Server,
+)
 from localservers.ports import listening_sockets, sockets_of, wait_until
 from localservers.supervisor import Supervisor
+from localservers.unprivileged import NOBODY
 
 ROOT = Path(__file__).resolve().parents[2]
 DIM = 8
@@ -218,6 +229,36 @@ def test_mariadb(tmp_path: Path) -> None:
             pymysql.connect(host=server.host, port=server.port, user="root", password="")
         with pytest.raises(LocalServerError, match="no name for a database"):
             server.create_database("x`; DROP")
+
+
+def test_postgresql_survives_a_kill(tmp_path: Path) -> None:
+    with PostgreSQL(tmp_path) as server:
+        with server.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE notes (text TEXT); INSERT INTO notes VALUES ('ö')")
+        connection.close()
+        listening = listening_sockets()
+        addresses = {listening[i][0] for i in sockets_of(server.pid or 0) if i in listening}
+        assert addresses == {"0100007F"}
+        server.kill()
+        server.start()
+        with server.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT text FROM notes")
+            assert cursor.fetchall() == [("ö",)]
+        connection.close()
+        user = psutil.Process(server.pid).uids().effective
+        assert user == (os.geteuid() or NOBODY)
+
+
+def test_redis(tmp_path: Path) -> None:
+    with Redis(tmp_path) as server:
+        with server.client() as client:
+            client.set("key", "value")
+            assert client.get("key") == b"value"
+        with (
+            redis.Redis(port=server.port, password="") as stranger,
+            pytest.raises(redis.AuthenticationError),
+        ):
+            stranger.get("key")
 
 
 def test_milvus_lite(tmp_path: Path) -> None:
