@@ -12,6 +12,7 @@ from typing import Any
 from .errors import LocalServerError
 
 _HOME = {
+    "AirflowCluster": "airflow_cluster",
     "AirflowStandalone": "airflow",
     "Elasticsearch": "elasticsearch",
     "MariaDB": "mariadb",
