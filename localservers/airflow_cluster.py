@@ -30,10 +30,15 @@ class AirflowCluster(AirflowServer):
 
     Args:
         servers: port at the bridge -> (host, port) of this machine: what the workers are to reach.
-        workers: the last numbers of their addresses, 2 to 254.
+
+    Attributes:
+        workers: the addresses of their machines.
     """
 
     NAME = "scheduler"
+    STOP_SIGNAL = signal.SIGKILL  # some never end by themselves
+
+    workers = ("10.77.0.11", "10.77.0.12")
 
     def __init__(
         self,
@@ -42,10 +47,8 @@ class AirflowCluster(AirflowServer):
         plugins_folder: str | Path | None = None,
         env: Mapping[str, str] | None = None,
         servers: Mapping[int, tuple[str, int]] | None = None,
-        workers: tuple[int, ...] = (11, 12),
     ) -> None:
         super().__init__(home, dags_folder, plugins_folder, env)
-        self.workers = [f"{BRIDGE.rsplit('.', 1)[0]}.{number}" for number in workers]
         self._servers = dict(servers or {})
         self._postgresql = PostgreSQL(self.home / "postgresql")
         self._redis = Redis(self.home / "redis")
@@ -62,7 +65,7 @@ class AirflowCluster(AirflowServer):
 
     @property
     def running(self) -> bool:
-        """Are all parts alive? Workers don't count."""
+        """Are all parts alive? Workers don't count: they come and go."""
         return all(self._supervisor.running(name) for name in _PARTS)
 
     def settings(self) -> dict[str, str]:
@@ -119,16 +122,15 @@ class AirflowCluster(AirflowServer):
         """SIGKILL every process of a worker; its machine ends with it."""
         self._supervisor.stop(address, signal_number=signal.SIGKILL)
 
-    def wait_healthy(self, timeout: float = 240) -> Self:
+    def wait_healthy(self, timeout: float = 480) -> Self:
         """Wait until every part is healthy, all workers take tasks, and we can log in."""
         super().wait_healthy(timeout)
         for worker in self.workers:
-            self.wait_worker(worker, timeout)
+            self._wait_worker(worker, timeout)
         self.start_seconds = time.monotonic() - self._began
         return self
 
-    def wait_worker(self, address: str, timeout: float = 240) -> None:
-        """Wait until a worker takes tasks."""
+    def _wait_worker(self, address: str, timeout: float) -> None:
         log = self._log_of(address)
         wait_until(
             lambda: _READY in log.read_text(errors="replace"),
@@ -140,9 +142,13 @@ class AirflowCluster(AirflowServer):
 
     def stop(self) -> None:
         """End every process of this Airflow, its database and its queue."""
-        self._supervisor.close()
+        super().stop()
         self._redis.stop()
         self._postgresql.stop()
+
+    def _end(self, signal_number: signal.Signals | None = None) -> None:
+        for name in (*self.workers, *_PARTS):
+            self._supervisor.stop(name, signal_number or self.STOP_SIGNAL)
 
     def _migrate_database(self) -> None:
         here = self._postgresql.url(self._postgresql.host, self._postgresql.port)
