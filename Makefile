@@ -73,6 +73,9 @@ clean: ## remove .venv, caches, and Airflow's own folder of this checkout
 servers:
 	@command -v mariadbd >/dev/null || test -x /usr/sbin/mariadbd || \
 		echo 'note: no mariadbd here, so tests on MySQL metadata will fail (apt-get install mariadb-server)'
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && command -v redis-server >/dev/null && \
+		PATH="$$PATH:/usr/sbin:/sbin" command -v ip >/dev/null || \
+		echo 'note: no PostgreSQL, Redis or iproute2 here, so tests on several machines will fail (apt-get install postgresql redis-server iproute2)'
 	@command -v go >/dev/null || test -x /usr/local/go/bin/go || \
 		test -x "$${XDG_CACHE_HOME:-$$HOME/.cache}/milvus-airlift/bin/versitygw" || \
 		echo 'note: no Go here to build versitygw with, so tests on S3 will fail (https://go.dev/dl)'

@@ -12,6 +12,7 @@ from typing import Any
 from .errors import LocalServerError
 
 _HOME = {
+    "AirflowCluster": "airflow_cluster",
     "AirflowStandalone": "airflow",
     "Elasticsearch": "elasticsearch",
     "MariaDB": "mariadb",
@@ -19,6 +20,8 @@ _HOME = {
     "MilvusLite": "milvus_lite",
     "MilvusOnS3": "milvus",
     "OpenSearch": "opensearch",
+    "PostgreSQL": "postgresql",
+    "Redis": "redis",
     "S3Server": "s3",
     "S3Settings": "milvus_config",
 }

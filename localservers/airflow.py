@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import os
-import secrets
 import shlex
 import signal
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
-from .airflow_api import AirflowApi
-from .errors import LocalServerError, log_tail
-from .local_server import LocalServer
-from .ports import LOOPBACK, free_port, wait_until
+from .airflow_server import AirflowServer
+from .ports import LOOPBACK, free_port
 from .supervisor import Supervisor
 
-_COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 _NO_LOG_SERVER = """#!/bin/sh
 # Airflow's two log servers listen on every interface and can't be told not to. Logs are read from
 # the disk here, so nobody needs them.
@@ -30,13 +23,11 @@ esac
 """
 
 
-class AirflowStandalone(LocalServer, AirflowApi):
-    """One Airflow with its own home, SQLite and LocalExecutor; also a context manager.
+class AirflowStandalone(AirflowServer):
+    """One Airflow with its own home, SQLite and LocalExecutor; see `AirflowServer`.
 
-    Variables of our own environment whose names begin with AIRFLOW are not passed on; use `env`,
-    which also overrides every setting made here (``AIRFLOW__SECTION__KEY``). Starting again with
-    the same home gives the same database and login. With `restarting` a scheduler or triggerer
-    that ends is started again, as systemd or Kubernetes would.
+    Starting again with the same home gives the same database and login. With `restarting` a
+    scheduler or triggerer that ends is started again, as systemd or Kubernetes would.
     """
 
     NAME = "airflow"
@@ -52,70 +43,32 @@ class AirflowStandalone(LocalServer, AirflowApi):
         env: Mapping[str, str] | None = None,
         restarting: bool = False,
     ) -> None:
-        self.home = Path(home).resolve()
-        self.dags_folder = Path(dags_folder).resolve()
-        self.plugins_folder = Path(plugins_folder or self.home / "plugins").resolve()
+        super().__init__(home, dags_folder, plugins_folder, env)
         self.port = port or free_port()
-        self.env = dict(env or {})
+        self.base_url = f"http://{LOOPBACK}:{self.port}"
         self._restarting = restarting
-        self.start_seconds: float | None = None
-        self._began = 0.0
-        self._secrets = self._load_secrets()
         self._supervisor = Supervisor(self.home)
-        AirflowApi.__init__(
-            self, f"http://{LOOPBACK}:{self.port}", "admin", self._secrets["password"]
-        )
 
     @property
     def log(self) -> Path:
         """What the server prints."""
         return self.home / "standalone.log"
 
-    def environment(self) -> dict[str, str]:
-        """The environment of the server; with it, the `airflow` command acts on the same home."""
-        bin_dir = Path(sys.executable).parent
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW")}
-        no_proxy = ",".join(filter(None, [inherited.get("NO_PROXY"), LOOPBACK, "localhost"]))
+    def settings(self) -> dict[str, str]:
+        """The settings of this kind of Airflow, as variables."""
         return {
-            **inherited,
-            "PATH": f"{self.home / 'bin'}:{bin_dir}:{inherited.get('PATH', os.defpath)}",
-            "NO_PROXY": no_proxy,
-            "no_proxy": no_proxy,
-            "AIRFLOW_HOME": str(self.home),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags_folder),
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(self.plugins_folder),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "AIRFLOW__CORE__PARALLELISM": "8",
-            "AIRFLOW__CORE__FERNET_KEY": self._secrets["fernet_key"],
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.base_url}/execution/",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "passwords.json"),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}",
-            "AIRFLOW__API__HOST": LOOPBACK,
             "AIRFLOW__API__PORT": str(self.port),
-            "AIRFLOW__API__BASE_URL": self.base_url,
-            "AIRFLOW__API__WORKERS": "1",
-            "AIRFLOW__API__SECRET_KEY": self._secrets["secret_key"],
-            "AIRFLOW__API_AUTH__JWT_SECRET": self._secrets["jwt_secret"],
-            "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
-            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
-            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-            "SCARF_ANALYTICS": "false",
-            "DO_NOT_TRACK": "1",
-            **self.env,
         }
 
-    def start(self) -> AirflowStandalone:
+    def start(self) -> Self:
         """Start Airflow; returns at once, so that other servers can be started meanwhile."""
         if self.running:
             return self
-        program = Path(sys.executable).parent / "airflow"
-        if not program.is_file():
-            raise LocalServerError(
-                f"There is no {program}: install apache-airflow into the environment of "
-                f"{sys.executable}, or run this with the Python of the one that has it."
-            )
+        program = self.program
         self.plugins_folder.mkdir(parents=True, exist_ok=True)
         shim = self.home / "bin" / "airflow"
         shim.parent.mkdir(exist_ok=True)
@@ -130,25 +83,6 @@ class AirflowStandalone(LocalServer, AirflowApi):
         )
         return self
 
-    def wait_healthy(self, timeout: float = 240) -> AirflowStandalone:
-        """Wait until the scheduler, the triggerer and the DAG processor are, and we can log in."""
-
-        def healthy() -> bool:
-            health = self.health()
-            return all(health.get(part) == "healthy" for part in _COMPONENTS)
-
-        def failure() -> str:
-            return f"Airflow is not healthy: {self.health()}.\n{log_tail(self.log, 40)}"
-
-        try:
-            wait_until(healthy, timeout, failure, alive=lambda: self.running, interval=0.25)
-            self._token = self.token()
-        except BaseException:
-            self.stop()
-            raise
-        self.start_seconds = time.monotonic() - self._began
-        return self
-
     def stop(self) -> None:
         """End every process of this Airflow: as Ctrl-C would, and by SIGKILL after 4 s.
 
@@ -156,30 +90,3 @@ class AirflowStandalone(LocalServer, AirflowApi):
         is left, whoever its parent is by now, is killed by its process id.
         """
         super().stop()
-
-    def restart(self) -> AirflowStandalone:
-        """Start again on the same database and wait until it is healthy."""
-        return super().restart().wait_healthy()
-
-    def _load_secrets(self) -> dict[str, str]:
-        """The passwords and keys of this home; made on first use, readable by us only."""
-        self.home.mkdir(parents=True, exist_ok=True)
-        store = self.home / "secrets.json"
-        if store.is_file():
-            return dict(json.loads(store.read_text()))
-        made = {
-            "password": secrets.token_urlsafe(16),
-            "secret_key": secrets.token_hex(32),
-            "jwt_secret": secrets.token_hex(32),
-            "fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-        }
-        for path, content in (
-            (store, made),
-            (self.home / "passwords.json", {"admin": made["password"]}),
-        ):
-            path.touch(mode=0o600)
-            path.write_text(json.dumps(content))
-        return made
-
-    def __enter__(self) -> AirflowStandalone:
-        return self.start().wait_healthy()

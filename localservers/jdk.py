@@ -1,4 +1,4 @@
-"""Finding a Java of the right age, building with it, and running it as somebody who isn't root."""
+"""Finding a Java of the right age, and building with it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from pathlib import Path
 
 from .errors import LocalServerError
 
-# Nobody has this id: it is in a range that Debian and systemd leave alone.
-_USER = "65533"
 _JVM_FOLDERS = ("/usr/lib/jvm", "/opt", "/opt/java", "/usr/local")
 
 
@@ -90,24 +88,3 @@ def build_jar(jar: Path, source: Path, libraries: Path, release: int) -> None:
 def write_properties(file: Path, properties: Mapping[str, str]) -> None:
     """Write a Java properties file."""
     file.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
-
-
-def not_as_root() -> list[str]:
-    """What to put before a command that refuses to run as root; nothing when we aren't root.
-
-    The command gets an unused user id, and on top the right to pass over file permissions: the
-    cache and the tests' folders are in places that only root may enter, and need no chown so.
-    """
-    if os.geteuid() != 0:
-        return []
-    setpriv = shutil.which("setpriv")
-    if setpriv is None:
-        raise LocalServerError(
-            "`setpriv` is not installed, and this server does not run as root. On Debian or "
-            "Ubuntu: apt-get install util-linux"
-        )
-    options = [f"--reuid={_USER}", f"--regid={_USER}", "--clear-groups", "--pdeathsig=KILL"]
-    options += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
-    # Without this, access(2) would say no where open(2) says yes.
-    options += ["--securebits=+no_setuid_fixup"]
-    return [setpriv, *options]

@@ -7,51 +7,15 @@ import re
 import secrets
 import shutil
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from .debian import installed
 from .errors import LocalServerError, log_tail
 from .local_server import LocalServer
 from .ports import LOOPBACK, free_port, listens, wait_until
 from .supervisor import Supervisor
-
-_SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
-
-
-def install_if_missing() -> None:
-    """Install mariadb-server by apt when it isn't there and we may; else say what to do."""
-    if _program("mariadbd") and _program("mariadb-install-db"):
-        return
-    apt = shutil.which("apt-get")
-    if os.geteuid() != 0 or apt is None:
-        raise LocalServerError(
-            "MariaDB is not installed (no `mariadbd` found). As root on Debian or Ubuntu: "
-            "apt-get update && apt-get install --no-install-recommends mariadb-server"
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        # Debian starts a freshly installed server by itself; this keeps it from doing so here.
-        for name in ("invoke-rc.d", "systemctl"):
-            stub = Path(folder) / name
-            stub.write_text("#!/bin/sh\nexit 0\n")
-            stub.chmod(0o755)
-        path = f"{folder}:{os.environ.get('PATH', '')}:{_SBIN}"
-        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "PATH": path}
-        for words in (["update"], ["install", "-y", "--no-install-recommends", "mariadb-server"]):
-            done = subprocess.run(
-                [apt, *words], env=env, capture_output=True, text=True, check=False
-            )
-            if done.returncode != 0 and words[0] == "install":
-                raise LocalServerError(
-                    "apt-get could not install mariadb-server; run `apt-get install "
-                    f"mariadb-server` yourself to see why.\n{done.stdout[-500:]}"
-                    f"{done.stderr[-1500:]}"
-                )
-
-
-def _program(name: str) -> str | None:
-    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{_SBIN}")
 
 
 class MariaDB(LocalServer):
@@ -87,7 +51,7 @@ class MariaDB(LocalServer):
         """Start the server and return when it answers to our password."""
         if self.running:
             return self
-        install_if_missing()
+        program = installed("mariadbd", "mariadb-server")
         began = time.monotonic()
         data = self.directory / "data"
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -110,13 +74,11 @@ class MariaDB(LocalServer):
             "FLUSH PRIVILEGES;\n"
         )
         # The path of a socket may have 107 characters at most, so it is given relatively.
-        command = [_program("mariadbd"), "--no-defaults", f"--datadir={data}"]
+        command: list[str | Path] = [program, "--no-defaults", f"--datadir={data}"]
         command += [f"--bind-address={LOOPBACK}", f"--port={port}", "--socket=../mariadb.sock"]
         command += ["--skip-name-resolve", f"--init-file={first}", *self._user_option()]
         try:
-            pid = self._supervisor.start(
-                self.NAME, [part for part in command if part], log, cwd=self.directory
-            )
+            pid = self._supervisor.start(self.NAME, command, log, cwd=self.directory)
             wait_until(
                 lambda: listens(pid, port) and self._answers(),
                 60,
@@ -166,7 +128,7 @@ class MariaDB(LocalServer):
         options = [f"--datadir={data}", "--auth-root-authentication-method=normal"]
         options += ["--skip-test-db", *self._user_option()]
         made = subprocess.run(
-            [_program("mariadb-install-db") or "mariadb-install-db", "--no-defaults", *options],
+            [installed("mariadb-install-db", "mariadb-server"), "--no-defaults", *options],
             capture_output=True,
             text=True,
             check=False,

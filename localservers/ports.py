@@ -34,14 +34,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def listening_sockets() -> dict[str, tuple[str, int]]:
-    """Every listening TCP socket of this network namespace: inode -> (address as hex, port).
+def listening_sockets(pid: int | str = "self") -> dict[str, tuple[str, int]]:
+    """Every listening TCP socket of a process's network: inode -> (address as hex, port).
 
     The address is as the kernel writes it: ``0100007F`` is 127.0.0.1, all zeros is "every
     interface" (8 zeros for IPv4, 32 for IPv6).
     """
     found: dict[str, tuple[str, int]] = {}
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+    for table in (f"/proc/{pid}/net/tcp", f"/proc/{pid}/net/tcp6"):
         try:
             with open(table) as lines:
                 next(lines)
@@ -72,9 +72,9 @@ def sockets_of(pid: int) -> set[str]:
 
 
 def listens(pid: int, port: int) -> bool:
-    """Does the process `pid` (not just anybody) listen on this port?"""
+    """Does the process `pid` (not just anybody) listen on this port, in whatever network it is?"""
     held = sockets_of(pid)
-    return any(p == port and inode in held for inode, (_, p) in listening_sockets().items())
+    return any(p == port and inode in held for inode, (_, p) in listening_sockets(pid).items())
 
 
 def wait_until(

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from .errors import LocalServerError, log_tail
-from .jdk import not_as_root
 from .local_server import LocalServer
 from .ports import LOOPBACK, free_port, wait_until
 from .supervisor import Supervisor
+from .unprivileged import not_as_root
 
 if TYPE_CHECKING:
     import httpx

@@ -3,7 +3,7 @@
 One :class:`Supervisor` holds one or several servers (command lines). With ``private_network`` they
 live in a network namespace of their own: ``forwards`` names the ports inside that can be reached
 from the host, each at a free port of 127.0.0.1, and ``reachable`` the servers of the host that can
-be reached from inside.
+be reached from inside, at every address that there is in there.
 """
 
 from __future__ import annotations
@@ -53,9 +53,15 @@ class Supervisor:
         self._pids: dict[str, int] = {}
         self.host_ports: dict[int, int] = {}
 
+    @property
+    def pid_inside(self) -> int | None:
+        """A process in the private network, the supervising one; None when it doesn't run."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
     def open(self) -> None:
         """Start the supervising process (does nothing if it runs already)."""
-        if self._process is not None and self._process.poll() is None:
+        if self.pid_inside is not None:
             return
         self.log_dir.mkdir(parents=True, exist_ok=True)
         ours, its = socket.socketpair()

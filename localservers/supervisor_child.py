@@ -131,7 +131,7 @@ def _open_network(setup: Request) -> int:
         listeners = []
         for inner_port, _, _ in setup["reachable"]:
             listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            listener.bind(("127.0.0.1", inner_port))
+            listener.bind(("", inner_port))  # nobody else is in this network
             listener.listen(512)
             listeners.append(listener)
         socket.send_fds(outside, [b"listeners"], [entry.fileno() for entry in listeners])

@@ -130,6 +130,21 @@ def test_the_workers_share_what_the_scheduler_has(services: dict[str, Any]) -> N
     assert not {"container_name", "ports", "hostname"} & set(services["worker"])
 
 
+def test_no_more_tasks_are_handed_out_than_workers_take(services: dict[str, Any]) -> None:
+    """One worker, as long as nobody scales; see docs/scaling.md."""
+    scheduler, worker = (services[name]["environment"] for name in ("scheduler", "worker"))
+    at_once = scheduler["AIRFLOW__CORE__PARALLELISM"]
+    assert at_once == scheduler["AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG"]
+    assert at_once == worker["AIRFLOW__CELERY__WORKER_CONCURRENCY"]
+
+
+def test_both_databases_name_the_driver(services: dict[str, Any]) -> None:
+    """SQLAlchemy 2.1 takes an address without one for another driver than 2.0 does."""
+    settings = services["worker"]["environment"]
+    for name in ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CELERY__RESULT_BACKEND"):
+        assert settings[name].removeprefix("db+").startswith("postgresql+psycopg2://")
+
+
 def test_the_connections_are_ones_that_the_project_reads(services: dict[str, Any]) -> None:
     from airflow.sdk import Connection
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -21,12 +22,31 @@ import grpc
 import numpy as np
 import psutil
 import pytest
+import redis
 from pymilvus import DataType
 from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 
-from localservers import LocalServerError, MariaDB, Milvus, MilvusLite, MilvusOnS3, S3Server
-from localservers.ports import listening_sockets, sockets_of, wait_until
+from localservers import (
+    LocalServerError,
+    MariaDB,
+    Milvus,
+    MilvusLite,
+    MilvusOnS3,
+    PostgreSQL,
+    Redis,
+    S3Server,
+)
+from localservers.lan import Lan
+from localservers.ports import (
+    LOOPBACK,
+    listen_on_loopback,
+    listening_sockets,
+    listens,
+    sockets_of,
+    wait_until,
+)
 from localservers.supervisor import Supervisor
+from localservers.unprivileged import NOBODY
 
 ROOT = Path(__file__).resolve().parents[2]
 DIM = 8
@@ -220,6 +240,36 @@ def test_mariadb(tmp_path: Path) -> None:
             server.create_database("x`; DROP")
 
 
+def test_postgresql_survives_a_kill(tmp_path: Path) -> None:
+    with PostgreSQL(tmp_path) as server:
+        with server.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE notes (text TEXT); INSERT INTO notes VALUES ('ö')")
+        connection.close()
+        listening = listening_sockets()
+        addresses = {listening[i][0] for i in sockets_of(server.pid or 0) if i in listening}
+        assert addresses == {"0100007F"}
+        server.kill()
+        server.start()
+        with server.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT text FROM notes")
+            assert cursor.fetchall() == [("ö",)]
+        connection.close()
+        user = psutil.Process(server.pid).uids().effective
+        assert user == (os.geteuid() or NOBODY)
+
+
+def test_redis(tmp_path: Path) -> None:
+    with Redis(tmp_path) as server:
+        with server.client() as client:
+            client.set("key", "value")
+            assert client.get("key") == b"value"
+        with (
+            redis.Redis(port=server.port, password="") as stranger,
+            pytest.raises(redis.AuthenticationError),
+        ):
+            stranger.get("key")
+
+
 def test_milvus_lite(tmp_path: Path) -> None:
     with MilvusLite(tmp_path) as server:
         client = server.client()
@@ -252,6 +302,62 @@ def test_forwarder_moves_all_bytes_and_half_closes(tmp_path: Path) -> None:
         assert transfer(10) == -1  # refused, by a reset
     finally:
         supervisor.close()
+
+
+# Answers with its machine's name; has a child, whose process id it writes down.
+GREETER = """
+import os, socket, subprocess, sys
+with open(sys.argv[1], "w") as out:
+    out.write(str(subprocess.Popen(["sleep", "600"], start_new_session=True).pid) + "\\n")
+listener = socket.create_server(("", 7001))
+while True:
+    connection, _ = listener.accept()
+    connection.sendall(socket.gethostname().encode())
+    connection.close()
+"""
+# Writes down what two servers answer.
+CALLER = """
+import socket, sys, time
+with open(sys.argv[1], "w") as out:
+    for host, port in (("10.77.0.2", 7001), ("10.77.0.1", 7000)):
+        with socket.create_connection((host, port), timeout=10) as connection:
+            out.write(connection.makefile().read() + "\\n")
+time.sleep(600)
+"""
+
+
+def test_machines_of_a_network_of_their_own(tmp_path: Path) -> None:
+    """They reach each other and the host; one that is killed is so with its children."""
+    listener = listen_on_loopback()
+    child, answers = tmp_path / "child", tmp_path / "answers"
+    lan = Lan(tmp_path, {7000: (LOOPBACK, listener.getsockname()[1])})
+    log = tmp_path / "machines.log"
+    command: list[str | Path] = [sys.executable, "-c", GREETER, child]
+
+    def lines(file: Path, count: int) -> list[str]:
+        text = file.read_text() if file.exists() else ""
+        return text.splitlines() if text.count("\n") == count else []
+
+    try:
+        lan.open()
+        for _ in range(2):  # the second time under the address of a dead one
+            lan.start_machine("10.77.0.2", command, log, os.environ)
+            [pid] = until(lambda: lines(child, 1))
+            assert not gone(int(pid))
+            until(lambda: listens(lan.pid("10.77.0.2") or 0, 7001))
+            lan.start_machine("10.77.0.3", [sys.executable, "-c", CALLER, answers], log, os.environ)
+            connection, _ = listener.accept()
+            connection.sendall(b"the host")
+            connection.close()
+            assert until(lambda: lines(answers, 2)) == ["10.77.0.2", "the host"], log.read_text()
+            for address in ("10.77.0.2", "10.77.0.3"):
+                lan.stop(address, signal.SIGKILL)
+            until(lambda pid=int(pid): gone(pid))
+            child.unlink()
+            answers.unlink()
+    finally:
+        lan.close()
+        listener.close()
 
 
 def test_abandoned_children_are_stopped_too(tmp_path: Path) -> None:
