@@ -130,25 +130,25 @@ def test_they_run_by_the_clock_and_after_each_other_and_move_what_is_new(
             target.drop_collection(name)
 
 
-def imported(airflow: AirflowStandalone, milvus: Milvus, dag_id: str, rows: int) -> str:
-    """Waits for a run that has moved this many rows; returns what kind of run it was."""
+def wait_for(airflow: AirflowStandalone, dag_id: str, rows: int) -> set[str]:
+    """Waits until the runs have moved this many rows, none twice; what kinds of runs they were."""
 
-    def found() -> str:
-        for run in runs(airflow, dag_id, "success"):
-            report = report_of(airflow, milvus, dag_id, run["dag_run_id"])
-            if report["collections"][0]["rows_imported"] == rows:
-                return str(run["run_type"])
-        return ""
+    def moved() -> int:
+        done = runs(airflow, dag_id, "success")
+        reports = [report_of(airflow, dag_id, run["dag_run_id"]) for run in done]
+        return sum(report["collections"][0]["rows_imported"] for report in reports)
 
-    return wait_until(
-        found,
-        600,
+    wait_until(
+        lambda: moved() >= rows,
+        1_200,
         lambda: (
-            f"no run of {dag_id} has moved {rows} rows: "
+            f"no runs of {dag_id} have moved {rows} rows: "
             f"{runs(airflow, dag_id, 'success', 'failed', 'running', 'queued')}"
         ),
-        interval=1,
+        interval=2,
     )
+    assert moved() == rows
+    return {run["run_type"] for run in runs(airflow, dag_id, "success")}
 
 
 def report_of(airflow: AirflowStandalone, milvus: Milvus, dag_id: str, run_id: str) -> Any:
