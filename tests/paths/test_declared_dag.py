@@ -21,24 +21,27 @@ ERRORS = "declared_migrations_errors.py"
 
 
 @pytest.fixture
-def migrations(airflow_and_milvus: AirflowStandalone, milvus_lite: MilvusLite) -> Iterator[Path]:
-    """The folder that Airflow reads; empty again afterwards, and without a trace in Airflow."""
+def migrations(
+    airflow_and_milvus: AirflowStandalone, milvus: Milvus, milvus_lite: MilvusLite
+) -> Iterator[Path]:
+    """The folder that Airflow reads; afterwards it is empty, and no run goes on."""
     airflow = airflow_and_milvus
     host, port = milvus_lite.address.rsplit(":", 1)
     body = {"connection_id": "declared", "conn_type": "milvus", "host": host, "port": int(port)}
     airflow.request("POST", "/connections", json=body)
     folder = airflow.home / "migrations"
     yield folder
-    for dag_id in (FIRST, SECOND):
-        if dag_id in airflow.dag_ids():
-            airflow.request("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
-            wait_until(
-                lambda dag_id=dag_id: not runs(airflow, dag_id, "running", "queued"),
-                300,
-                lambda: "runs go on though their DAG is paused",
-            )
+    for dag_id in {FIRST, SECOND} & set(airflow.dag_ids()):
+        airflow.request("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
+        for run in runs(airflow, dag_id, "running", "queued"):
+            place = f"/dags/{dag_id}/dagRuns/{run['dag_run_id']}"
+            airflow.request("PATCH", place, json={"state": "failed"})
     for file in folder.iterdir():
         file.unlink()
+    for server in (milvus, milvus_lite):
+        with closing(server.client()) as client:
+            for name in {"declared_songs", "declared_copy"} & set(client.list_collections()):
+                client.drop_collection(name)
     wait_until(lambda: not airflow.import_errors(), 180, lambda: str(airflow.import_errors()))
 
 
@@ -57,7 +60,7 @@ def declare(folder: Path, name: str, said: dict[str, Any]) -> None:
 
 
 def rows_of(client: Any, name: str) -> dict[int, dict[str, Any]]:
-    """Without the last digits of floats in lists: both sides give float32 as Python floats."""
+    """The rows of a collection by key, as they were inserted."""
     found = client.query(name, filter="id >= 0", output_fields=["*"], limit=5_000)
     return {
         row["id"]: {**row, "vector": [float(x) for x in row["vector"]], "tags": list(row["tags"])}
@@ -109,11 +112,11 @@ def test_they_run_by_the_clock_and_after_each_other_and_move_what_is_new(
         # Beside them one that is broken, which both don't mind.
         declare(migrations, "broken", {"path": path, "params": {**common, "since_pc": True}})
 
-        assert imported(airflow, milvus, FIRST, 400) == "scheduled"
-        assert imported(airflow, milvus, SECOND, 400) == "asset_triggered"
+        assert wait_for(airflow, FIRST, 400) == {"scheduled"}
+        assert wait_for(airflow, SECOND, 400) == {"asset_triggered"}
         source.insert("declared_songs", [row for key, row in truth.items() if key >= 1_200])
-        assert imported(airflow, milvus, FIRST, 200) == "scheduled"
-        assert imported(airflow, milvus, SECOND, 200) == "asset_triggered"
+        assert wait_for(airflow, FIRST, 600) == {"scheduled"}
+        assert wait_for(airflow, SECOND, 600) == {"asset_triggered"}
         for name in ("declared_songs", "declared_copy"):
             assert rows_of(target, name) == truth
         assert not runs(airflow, FIRST, "failed") and not runs(airflow, SECOND, "failed")
@@ -125,33 +128,31 @@ def test_they_run_by_the_clock_and_after_each_other_and_move_what_is_new(
         assert f"broken.yaml, line 14, {told}" in error
         listed = airflow.request("GET", f"/dags/{FIRST}")
         assert not listed["is_stale"] and not listed["has_import_errors"]
-        source.drop_collection("declared_songs")
-        for name in ("declared_songs", "declared_copy"):
-            target.drop_collection(name)
 
 
-def imported(airflow: AirflowStandalone, milvus: Milvus, dag_id: str, rows: int) -> str:
-    """Waits for a run that has moved this many rows; returns what kind of run it was."""
+def wait_for(airflow: AirflowStandalone, dag_id: str, rows: int) -> set[str]:
+    """Waits until the runs have moved this many rows, none twice; what kinds of runs they were."""
 
-    def found() -> str:
-        for run in runs(airflow, dag_id, "success"):
-            report = report_of(airflow, milvus, dag_id, run["dag_run_id"])
-            if report["collections"][0]["rows_imported"] == rows:
-                return str(run["run_type"])
-        return ""
+    def moved() -> int:
+        done = runs(airflow, dag_id, "success")
+        reports = [report_of(airflow, dag_id, run["dag_run_id"]) for run in done]
+        return sum(report["collections"][0]["rows_imported"] for report in reports)
 
-    return wait_until(
-        found,
-        600,
+    wait_until(
+        lambda: moved() >= rows,
+        1_200,
         lambda: (
-            f"no run of {dag_id} has moved {rows} rows: "
+            f"no runs of {dag_id} have moved {rows} rows: "
             f"{runs(airflow, dag_id, 'success', 'failed', 'running', 'queued')}"
         ),
-        interval=1,
+        interval=2,
     )
+    assert moved() == rows
+    return {run["run_type"] for run in runs(airflow, dag_id, "success")}
 
 
-def report_of(airflow: AirflowStandalone, milvus: Milvus, dag_id: str, run_id: str) -> Any:
+def report_of(airflow: AirflowStandalone, dag_id: str, run_id: str) -> Any:
+    """A run's report.json, which lies beside the page that its last task has named."""
     xcom = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/publish/xcomEntries/return_value"
-    value = airflow.request("GET", xcom)["value"]
-    return value
+    named = airflow.request("GET", xcom)["value"]["report"]
+    return json.loads(Path(named).with_name("report.json").read_text())
