@@ -61,6 +61,9 @@ class HttpProxy:
         if refusal is not None:
             self.refused.append(request)
             return refusal
+        # The whole body is sent at once, whose length http.client tells by itself.
+        unsent = ("transfer-encoding", "content-length", "expect")
+        headers = {name: value for name, value in headers.items() if name.lower() not in unsent}
         connection = http.client.HTTPConnection(self._target.netloc, timeout=120)
         try:
             connection.request(request.method, request.path, request.body, headers)
@@ -89,8 +92,19 @@ class _Handler(BaseHTTPRequestHandler):
     def answer(self, request: Request) -> Answer:
         raise NotImplementedError
 
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        parts = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass  # trailers
+        return b"".join(parts)
+
     def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self._body()
         answer = self.answer(Request(self.command, self.path, body))
         try:
             self.send_response_only(answer.status)
