@@ -16,6 +16,16 @@ class Request:
     method: str
     path: str
     body: bytes
+    headers: Mapping[str, str]
+
+    @property
+    def range_bytes(self) -> int | None:
+        """How many bytes of an object it asks for; None for all."""
+        wanted = self.headers.get("range", "")
+        if not wanted.startswith("bytes="):
+            return None
+        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        return int(last) - int(first) + 1
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,7 @@ class HttpProxy:
 
         class Handler(_Handler):
             def answer(self, request: Request) -> Answer:
-                return proxy._answer(request, dict(self.headers.items()))
+                return proxy._answer(request)
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -56,11 +66,14 @@ class HttpProxy:
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def _answer(self, request: Request, headers: dict[str, str]) -> Answer:
+    def _answer(self, request: Request) -> Answer:
         refusal = self.rule(request)
         if refusal is not None:
             self.refused.append(request)
             return refusal
+        # The whole body is sent at once, whose length http.client tells by itself.
+        unsent = ("transfer-encoding", "content-length", "expect")
+        headers = {name: value for name, value in request.headers.items() if name not in unsent}
         connection = http.client.HTTPConnection(self._target.netloc, timeout=120)
         try:
             connection.request(request.method, request.path, request.body, headers)
@@ -89,9 +102,21 @@ class _Handler(BaseHTTPRequestHandler):
     def answer(self, request: Request) -> Answer:
         raise NotImplementedError
 
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        parts = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass  # trailers
+        return b"".join(parts)
+
     def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        answer = self.answer(Request(self.command, self.path, body))
+        body = self._body()
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        answer = self.answer(Request(self.command, self.path, body, headers))
         try:
             self.send_response_only(answer.status)
             # Of a HEAD, the length is that of the object.

@@ -26,6 +26,8 @@ PARTS = {
         "servers/test_*search*.py",
         "paths/test_*search*.py",
         "paths/test_*_dag.py",
+        "faults/test_limits.py",
+        "faults/test_secrets.py",
         "paths/test_milvus_*.py",
     )
 }

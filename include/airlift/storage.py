@@ -25,6 +25,7 @@ from airlift.errors import AirliftError
 from airlift.output_file import OutputFile
 from airlift.storage_errors import explained
 
+_S3_ATTEMPTS = 6
 _PART = re.compile(r"\.part-[0-9a-f]{32}$")
 
 
@@ -272,6 +273,9 @@ def _s3(connection: StorageConnection) -> pafs.S3FileSystem:
         region=connection.region or ("us-east-1" if endpoint.netloc else None),
         scheme=endpoint.scheme or "https",
         endpoint_override=endpoint.netloc or None,
+        # With jitter, and pauses that double: some 15 s in all. Arrow's own three attempts are
+        # over in a second, while a bucket that says SlowDown means it for longer.
+        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=_S3_ATTEMPTS),
         connect_timeout=10,
         request_timeout=120,
         # Arrow's own background writes queue without bound; a chunk writer has its bounded queue.

@@ -9,6 +9,7 @@ from typing import Any
 from airflow.sdk import DAG, Asset
 
 from airlift.sources.registry import params_class
+from airlift_airflow.limits import source_reads, target_writes
 from airlift_airflow.operators import finishing, moving, preparing
 from airlift_airflow.params import airflow_params
 
@@ -67,12 +68,12 @@ def migration_dag(
             task_id="copy_source", source=source
         ).expand(group=export_meta.output)
         plan = preparing.PlanOperator(task_id="plan", source=source)
-        convert = moving.ConvertOperator.partial(task_id="convert", source=source).expand(
-            batch=plan.output
-        )
+        convert = moving.ConvertOperator.partial(
+            task_id="convert", source=source, **source_reads()
+        ).expand(batch=plan.output)
         create = moving.CreateOperator(task_id="create", source=source)
         bulk_insert = moving.BulkInsertOperator.partial(
-            task_id="bulk_insert", source=source
+            task_id="bulk_insert", source=source, **target_writes()
         ).expand(batch=plan.output)
         index = finishing.IndexOperator(task_id="index", source=source)
         load = finishing.LoadOperator(task_id="load", source=source)

@@ -16,18 +16,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import httpx
 import psutil
 import pytest
 
-from airlift.storage import open_storage
 from localservers import AirflowStandalone, Elasticsearch, Milvus, S3Server
 from localservers.ports import wait_until
 from samples.elasticsearch_documents import write_articles
 from samples.milvus1x_tables import TableSpec, write_milvus1x
 from tests.http_proxy import HttpProxy, Request
-from tests.paths.place import FLAT, bucket_of
+from tests.paths.far_source import FarSource, far_source_of
+from tests.paths.place import FLAT
 
 DAG = "milvus1x_to_milvus"
 SPEC = TableSpec("songs", 300_000, dim=128, segments=4, deleted_fraction=0.03)
@@ -74,59 +73,13 @@ def conf(source: SimpleNamespace, milvus: Milvus, request: pytest.FixtureRequest
             client.drop_collection(name)
 
 
-class FarSource:
-    """The source in a bucket, whose third vector file is not answered until it may go on."""
-
-    def __init__(self, proxy: HttpProxy, params: dict[str, Any]) -> None:
-        self.params = params
-        self._waits, self._may_go_on = threading.Event(), threading.Event()
-        self._read: set[str] = set()
-        proxy.rule = self._rule
-
-    def _rule(self, request: Request) -> None:
-        if request.method == "GET" and ".rv" in request.path:
-            self._read.add(request.path)
-            if len(self._read) > 2:
-                self._waits.set()
-                self._may_go_on.wait()
-
-    def wait_until_it_waits(self, airflow: AirflowStandalone, run_id: str) -> None:
-        wait_until(
-            self._waits.is_set,
-            600,
-            lambda: "the source was not read",
-            alive=lambda: airflow.run_state(DAG, run_id) != "failed",
-        )
-
-    def go_on(self) -> None:
-        self._may_go_on.set()
-
-
 @pytest.fixture
 def far_source(
     airflow: AirflowStandalone, source: SimpleNamespace, s3_server: S3Server, request: Any
 ) -> Iterator[FarSource]:
-    tables, bucket = source.folder / "tables", f"far-{request.node.name.replace('_', '-')}"
-    key, secret = s3_server.access_key, s3_server.secret_key
-    boto3.client(
-        "s3",
-        endpoint_url=s3_server.endpoint_url,
-        region_name=s3_server.region,
-        aws_access_key_id=key,
-        aws_secret_access_key=secret,
-    ).create_bucket(Bucket=bucket)
-    storage = open_storage(f"s3://{bucket}", bucket_of(s3_server))
-    for path in tables.rglob("*"):
-        if path.is_file():
-            storage.write_bytes(f"tables/{path.relative_to(tables)}", path.read_bytes())
-    with HttpProxy(s3_server.endpoint_url) as proxy:
-        extra = {"endpoint_url": proxy.url, "region_name": s3_server.region}
-        connection = {"connection_id": bucket, "conn_type": "aws", "login": key}
-        connection |= {"password": secret, "extra": json.dumps(extra)}
-        airflow.request("POST", "/connections", json=connection)
-        far = FarSource(proxy, {"tables_url": f"s3://{bucket}/tables", "source_conn_id": bucket})
+    bucket = f"far-{request.node.name.replace('_', '-')}"[:60].rstrip("-")
+    with far_source_of(airflow, s3_server, source.folder, bucket) as far:
         yield far
-        far.go_on()
 
 
 def working(airflow: AirflowStandalone, dag: str, run_id: str, task: str) -> list[psutil.Process]:

@@ -49,6 +49,7 @@ def test_another_migration_into_the_same_collection(lite: Place, monkeypatch) ->
     second_run_while_it_converts(lite, monkeypatch, told, migration_id="second")
     assert_holds(lite.client, "songs", truth)
     assert claims_left(lite) == []
+    monkeypatch.undo()
     lite.run(migration_id="third", mapping={"songs": {"target": "other_songs"}})
 
 

@@ -19,6 +19,7 @@ from samples.milvus1x_tables import TableSpec, write_milvus1x
 from tests.paths.place import FLAT, bucket_of
 
 DAG = "milvus1x_to_milvus"
+PASSWORD = "Pw-unmistakable-4711"
 SONGS = TableSpec(
     "songs", 3_000, dim=16, segments=2, deleted_fraction=0.03, partitions={"rock": 500}
 )
@@ -30,9 +31,12 @@ def airflow(airflow_and_milvus: AirflowStandalone, milvus_on_s3: MilvusOnS3) -> 
     """Airflow with connections to the Milvus on S3 as well, a good one and a wrong one."""
     host, port = milvus_on_s3.address.rsplit(":", 1)
     s3 = milvus_on_s3.s3
-    server = {"conn_type": "milvus", "host": host, "port": int(port), "login": "root"}
+    with closing(milvus_on_s3.client()) as root:
+        root.create_user("dag_user", PASSWORD)
+        root.grant_role("dag_user", "admin")
+    server = {"conn_type": "milvus", "host": host, "port": int(port), "login": "dag_user"}
     connections = {
-        "milvus_s3": {**server, "password": "Milvus"},
+        "milvus_s3": {**server, "password": PASSWORD},
         "milvus_wrong": {**server, "password": "not-the-password"},
         "bucket": {
             "conn_type": "aws",
@@ -144,7 +148,7 @@ def test_a_run_with_logins_and_s3_brings_every_row_and_tells_no_secret(
         assert rows_of(client, "dag_songs__with_secrets") == truth_of(source, "songs")
         assert client.describe_alias("dag_songs")["collection_name"] == "dag_songs__with_secrets"
 
-    secrets = {s3.secret_key, s3.access_key, "root:Milvus", '"Milvus"'}
+    secrets = {s3.secret_key, PASSWORD}
     staging = open_storage(conf["staging_url"], bucket_of(s3))
     texts = {
         name: staging.read_bytes(name)
@@ -163,6 +167,10 @@ def test_a_run_with_logins_and_s3_brings_every_row_and_tells_no_secret(
             "GET", f"{path}/xcomEntries", params={"map_index": task["map_index"]}
         )
         texts[f"xcom {at}"] = json.dumps(entries).encode()
+    # All that Airflow has written, and its database byte by byte: triggers, task store, audit log.
+    texts |= {str(path): path.read_bytes() for path in (airflow.home / "logs").rglob("*.log")}
+    texts |= {path.name: path.read_bytes() for path in airflow.home.glob("airflow.db*")}
+    assert "airflow.db" in texts
     for name, text in texts.items():
         assert not [secret for secret in secrets if secret.encode() in text], name
 

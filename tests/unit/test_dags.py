@@ -67,6 +67,32 @@ def test_airflow_can_store_every_dag(dags):
         assert DagSerialization.to_dict(dag)["dag"]["dag_id"] == dag.dag_id
 
 
+def test_tasks_that_read_and_write_are_limited(paths):
+    for dag in paths.values():
+        for name, most in (("convert", 16), ("bulk_insert", 8)):
+            task = dag.get_task(name)
+            assert (task.max_active_tis_per_dag, task.pool) == (most, "default_pool")
+
+
+def test_the_limits_can_be_set(monkeypatch):
+    from airlift_airflow.limits import source_reads, target_writes
+
+    monkeypatch.setenv("AIRLIFT_SOURCE_READS", "3")
+    monkeypatch.setenv("AIRLIFT_TARGET_POOL", "milvus_writes")
+    assert source_reads() == {"max_active_tis_per_dag": 3, "pool": "default_pool"}
+    assert target_writes() == {"max_active_tis_per_dag": 8, "pool": "milvus_writes"}
+    for wrong in ("0", "many", ""):
+        monkeypatch.setenv("AIRLIFT_SOURCE_READS", wrong)
+        with pytest.raises(ValueError, match="AIRLIFT_SOURCE_READS is"):
+            source_reads()
+
+
+def test_a_run_that_was_stopped_is_no_success(paths):
+    """Airflow takes skipped tasks for good ones; the teardown decides instead."""
+    for dag in paths.values():
+        assert dag.get_task("clean_staging").on_failure_fail_dagrun
+
+
 # What must be given; a path's own.
 REQUIRED = {
     "backup": {"backup_url": "/b"},

@@ -106,12 +106,19 @@ def with_patience(send: Callable[[], bytes], patience: float) -> bytes:
     """Sends until it is answered: waits at random, and ever longer, between two tries."""
     retrying = Retrying(
         retry=retry_if_exception(lambda error: isinstance(error, ServerError) and error.passes),
-        wait=wait_random_exponential(multiplier=0.5, max=_SLOWEST),
+        wait=_pause,
         stop=stop_after_delay(patience),
         before_sleep=_tell,
         reraise=True,
     )
     return retrying(send)
+
+
+def _pause(state: RetryCallState) -> float:
+    """At random, and ever longer; at least as long as the server asks for."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.pause if isinstance(error, ServerError) else 0.0
+    return max(wait_random_exponential(multiplier=0.5, max=_SLOWEST)(state), asked)
 
 
 def _tell(state: RetryCallState) -> None:

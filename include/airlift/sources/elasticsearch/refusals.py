@@ -17,17 +17,31 @@ class ServerError(AirliftError):
         status: of the HTTP answer; 0 when there was none.
         kind: the server's name for it, such as `index_not_found_exception`.
         passes: whether it may well work a little later.
+        pause: seconds that the server asks to be left alone (`Retry-After`); 0 where it says none.
     """
 
-    def __init__(self, message: str, status: int = 0, kind: str = "", passes: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        status: int = 0,
+        kind: str = "",
+        passes: bool = False,
+        pause: float = 0.0,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.kind = kind
         self.passes = passes
+        self.pause = pause
 
 
-def refusal(status: int, body: bytes, what: str) -> ServerError:
-    """What an answer that is an error means."""
+def refusal(status: int, body: bytes, what: str, retry_after: str = "") -> ServerError:
+    """What an answer that is an error means.
+
+    Args:
+        retry_after: that header of the answer. RFC 9110 allows a date there too; search servers
+            and the proxies before them send seconds.
+    """
     kind, reason = _cause(body)
     passes = status in _PASSING
     message = f"{what}: the server answers {status} {kind}: {reason}"
@@ -37,7 +51,8 @@ def refusal(status: int, body: bytes, what: str) -> ServerError:
         message += "; give the user the privileges that docs/elasticsearch.md lists"
     elif passes:
         message += "; it is overloaded or restarting: look at its log, then clear the task"
-    return ServerError(message, status, kind, passes)
+    pause = float(retry_after) if retry_after.isdigit() else 0.0
+    return ServerError(message, status, kind, passes, pause)
 
 
 def _cause(body: bytes) -> tuple[str, str]:

@@ -68,7 +68,8 @@ class ElasticsearchWire:
         except elasticsearch.UnsupportedProductError as error:
             raise OtherProduct from error
         except elasticsearch.ApiError as error:
-            raise refusal(error.meta.status, _raw(error.body), what) from error
+            asked = error.meta.headers.get("retry-after", "")
+            raise refusal(error.meta.status, _raw(error.body), what, asked) from error
         except TlsError as error:
             raise _untrusted(what, error) from error
         except (ElasticTimeout, ElasticConnectionError) as error:

@@ -1,0 +1,137 @@
+"""Secrets stay in connections: each path is run with ones that can't be mistaken, then all is read.
+
+The DAGs in a real Airflow have the same test in `tests/paths/test_milvus1x_dag.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from airlift.connections import MilvusConnection
+from airlift.errors import AirliftError
+from airlift.storage import open_storage
+from localservers import Elasticsearch, MilvusLite, MilvusOnS3
+from samples.elasticsearch_documents import write_articles
+from samples.faiss_indexes import IndexSpec, write_faiss
+from samples.milvus1x_tables import TableSpec
+from tests.paths.place import MILVUS1X, Place, SourceKind, bucket_of, bucket_place, lite_place
+from tests.servers.search_place import connection_to
+
+USER, PASSWORD = "airlift_secret_user", "Pw-unmistakable-4711"
+WRONG = "Pw-wrong-but-secret-0815"
+
+
+@pytest.fixture
+def user(milvus_on_s3: MilvusOnS3) -> Iterator[MilvusConnection]:
+    """A user of the Milvus on S3 that may do all."""
+    with closing(milvus_on_s3.client()) as root:
+        root.create_user(USER, PASSWORD)
+        root.grant_role(USER, "admin")
+        yield MilvusConnection(uri=milvus_on_s3.uri, user=USER, password=SecretStr(PASSWORD))
+        root.drop_user(USER)
+
+
+def everything_told(place: Place, caplog: pytest.LogCaptureFixture, extra: Any) -> dict[str, bytes]:
+    """All that a run leaves behind or says, by where it stands."""
+    texts = {"log": caplog.text.encode(), "connections": repr(place.connections).encode()}
+    # With arguments and stack traces, also those that no handler has formatted.
+    texts["records"] = "\n".join(repr(vars(record)) for record in caplog.records).encode()
+    with place.migration(**extra) as migration:
+        for one in (migration, migration.params, migration.source, migration.server):
+            texts[f"repr of {type(one).__name__}"] = (repr(one) + str(one)).encode()
+        folder = migration.staging_root
+        for name, size in folder.list(recursive=True).items():
+            if size is not None:
+                texts[name] = folder.read_bytes(name)
+    return texts
+
+
+def assert_silent(texts: dict[str, bytes], secrets: list[str]) -> None:
+    assert len(texts) > 15
+    for where, text in texts.items():
+        for secret in secrets:
+            assert secret.encode() not in text, where
+
+
+def run_and_read(
+    place: Place, caplog: pytest.LogCaptureFixture, secrets: list[str], **params: Any
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        place.run(keep_staging=True, **params)
+        wrong = {
+            name: one.model_copy(update={"password": SecretStr(WRONG)})
+            for name, one in place.connections.servers.items()
+            if one.user
+        }
+        if wrong:
+            good = dict(place.connections.servers)
+            place.connections.servers |= wrong
+            with pytest.raises(AirliftError) as refused:
+                place.run(migration_id="refused", **params)
+            assert WRONG not in str(refused.value) + repr(refused.value)
+            place.connections.servers |= good
+    assert_silent(everything_told(place, caplog, params), [*secrets, WRONG])
+
+
+def in_bucket_of_its_own(place: Place, milvus_on_s3: MilvusOnS3, user: MilvusConnection) -> None:
+    place.connections.servers["milvus_default"] = user
+    place.staging_url = f"s3://{milvus_on_s3.s3.bucket}/secret-{place.migration_id}"
+    place.defaults["staging_url"] = place.staging_url
+
+
+def test_milvus_1x_and_a_bucket(milvus_on_s3, user, tmp_path: Path, caplog) -> None:
+    with bucket_place(milvus_on_s3, tmp_path / "source", MILVUS1X) as place:
+        in_bucket_of_its_own(place, milvus_on_s3, user)
+        place.write(TableSpec("hushed", 500, dim=8, segments=2))
+        run_and_read(place, caplog, [PASSWORD, milvus_on_s3.s3.secret_key])
+
+
+def test_faiss_in_a_bucket(milvus_on_s3, user, tmp_path: Path, caplog) -> None:
+    """Its decoder is a process of its own."""
+    kind = SourceKind("faiss", write_faiss, lambda folder: {})
+    with bucket_place(milvus_on_s3, tmp_path / "source", kind) as place:
+        in_bucket_of_its_own(place, milvus_on_s3, user)
+        place.write(IndexSpec("hushed", rows=500, dim=8))
+        s3 = milvus_on_s3.s3
+        local = tmp_path / "source" / "hushed.index"
+        away = open_storage(f"s3://{s3.bucket}/faiss-source", bucket_of(s3))
+        away.write_bytes("hushed.index", local.read_bytes())
+        params = {"index_url": f"{away.url}/hushed.index", "source_conn_id": "store"}
+        run_and_read(place, caplog, [PASSWORD, s3.secret_key], **params)
+
+
+def test_milvus_as_a_source(milvus_on_s3, user, milvus_lite: MilvusLite, tmp_path, caplog) -> None:
+    with closing(milvus_on_s3.client()) as root:
+        root.create_collection("hushed", dimension=8)
+        rows = [{"id": row, "vector": [float(row)] * 8} for row in range(300)]
+        root.insert("hushed", rows)
+        kind = SourceKind("milvus", lambda folder, specs: None, lambda folder: {})
+        with lite_place(milvus_lite, tmp_path / "source", kind) as place:
+            place.connections.servers["milvus_source"] = user
+            run_and_read(place, caplog, [PASSWORD], collections=["hushed"])
+        root.drop_collection("hushed")
+
+
+def test_elasticsearch(
+    elasticsearch_secure: Elasticsearch, milvus_lite: MilvusLite, tmp_path: Path, caplog
+) -> None:
+    write_articles(elasticsearch_secure, 500)
+    key = elasticsearch_secure.create_api_key()
+    with_key = connection_to(elasticsearch_secure, user="", password="", api_key=SecretStr(key))
+    kind = SourceKind("elasticsearch", lambda folder, specs: None, lambda folder: {})
+    with lite_place(milvus_lite, tmp_path / "source", kind) as place:
+        params = {"indices": ["shop-articles"]}
+        for number, connection in enumerate((connection_to(elasticsearch_secure), with_key)):
+            place.connections.searches["elasticsearch_default"] = connection
+            target = {"shop-articles": {"target": f"hushed_{number}"}}
+            secrets = [key, elasticsearch_secure.password]
+            run_and_read(
+                place, caplog, secrets, mapping=target, migration_id=f"m_{number}", **params
+            )
