@@ -68,7 +68,7 @@ class ElasticsearchWire:
         except elasticsearch.UnsupportedProductError as error:
             raise OtherProduct from error
         except elasticsearch.ApiError as error:
-            asked = error.meta.headers.get("retry-after", "")
+            asked = error.meta.headers.get("retry-after") or ""
             raise refusal(error.meta.status, _raw(error.body), what, asked) from error
         except TlsError as error:
             raise _untrusted(what, error) from error
