@@ -179,7 +179,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Milvus]:
 def test_a_quota_of_milvus_stops_the_run(limited: Milvus, tmp_path: Path, quota: str) -> None:
     """What to do is said; once it is done, the run goes on, and no row is there twice."""
     config, told = QUOTAS[quota]
-    enabled = {"quotaAndLimits.quotaCenterCollectInterval": 1}
+    enabled = {"quotaAndLimits.quotaCenterCollectInterval": 1, "quotaAndLimits.dml.enabled": True}
     limited.stop()
     limited.config = {**enabled, **config}
     limited.start()

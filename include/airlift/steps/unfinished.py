@@ -74,10 +74,11 @@ def unfinished_imports(migration: Migration, batch: int) -> list[UnfinishedImpor
     ]
 
 
-def end_unfinished(migration: Migration) -> list[UnfinishedImport]:
-    """Ends what a run that did not come to its end has left, and writes down what can't be ended.
+def end_unfinished(migration: Migration, is_whole: bool) -> list[UnfinishedImport]:
+    """Removes what tasks have half written, and writes down what can't be ended.
 
-    For after every task has ended: removes files that were half written.
+    Args:
+        is_whole: whether the run came to its end, so that no job can be left.
 
     Returns:
         The import jobs that still run.
@@ -86,6 +87,9 @@ def end_unfinished(migration: Migration) -> list[UnfinishedImport]:
     for path in folder.half_written():
         log.info("removing the half-written %s", path)
         folder.delete_file(path)
+    if is_whole:
+        folder.delete_file(_RECORD)
+        return []
     if not folder.exists("plan.json") or not folder.exists("created.json"):
         return []
     batches = range(len(migration.staging.plan().batches))

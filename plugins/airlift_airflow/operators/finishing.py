@@ -92,23 +92,25 @@ class CleanStagingOperator(MigrationOperator):
         """
         from airlift.claims import Taken
 
+        why_not = self._why_not_whole(migration, context)
         cleaned: dict[str, Any] = {}
         if migration.staging.folder.list():
             try:
-                cleaned = self._clean(migration, context)
+                cleaned = self._clean(migration, context, is_whole=not why_not)
             except Taken as taken:
                 self.log.warning("nothing is cleaned: %s", taken)
-        self._fail_unless_whole(migration, context)
+        if why_not:
+            raise AirflowFailException(why_not)
         return cleaned
 
-    def _clean(self, migration: Migration, context: Context) -> dict[str, Any]:
+    def _clean(self, migration: Migration, context: Context, is_whole: bool) -> dict[str, Any]:
         from airlift.steps.claim import claimed_migration
         from airlift.steps.publish import clean_staging
         from airlift.steps.unfinished import end_unfinished
 
         claims = self.claims(migration, context)
         claims.take(claimed_migration(migration.id))
-        for left in end_unfinished(migration):
+        for left in end_unfinished(migration, is_whole):
             self.log.warning("%s", left.told)
         cleaned = clean_staging(migration)
         why = cleaned.get("kept_because")
@@ -117,14 +119,15 @@ class CleanStagingOperator(MigrationOperator):
         claims.give_back()
         return cleaned
 
-    def _fail_unless_whole(self, migration: Migration, context: Context) -> None:
+    def _why_not_whole(self, migration: Migration, context: Context) -> str:
+        """Why the run did not come to its end; "" when it did."""
         run, last = context["dag_run"], "plan" if migration.params.dry_run else "publish"
         asked = context["ti"].get_task_states(dag_id=run.dag_id, run_ids=[run.run_id])
         states = asked.get(run.run_id, {})
         if states.get(last) == "success":
-            return
+            return ""
         failed = sorted(name for name, state in states.items() if state == "failed")
-        raise AirflowFailException(
+        return (
             f"the run did not come to its end: {last} is {states.get(last)}; "
             + (f"failed, or stopped by hand: {', '.join(failed)}" if failed else "it was stopped")
             + "; clear what did not succeed to go on where it stopped"
