@@ -24,6 +24,7 @@ TESTS = Path(__file__).resolve().parent
 PARTS = {
     "slow-servers": (
         "servers/test_*search*.py",
+        "faults/test_*search*.py",
         "paths/test_*search*.py",
         "paths/test_*_dag.py",
         "faults/test_limits.py",

@@ -110,13 +110,15 @@ def airflow(
         env[f"AIRFLOW_CONN_MILVUS_{name.upper()}"] = json.dumps(connection)
     home = tmp_path_factory.mktemp("airflow")
     armed.write_settings(home, points)
-    with AirflowStandalone(
-        home, ROOT / "dags", ROOT / "plugins", env=env, restarting=True
-    ) as server:
+    server = AirflowStandalone(home, ROOT / "dags", ROOT / "plugins", env=env, restarting=True)
+    try:
+        server.start().wait_healthy(timeout=900)
         for dag in {run.dag for run in RUNS}:
             server.wait_for_dag(dag)
             server.unpause(dag)
         yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="module")

@@ -110,3 +110,14 @@ def test_folders_are_where_the_design_says(staging):
     assert staging.scratch.url == staging.folder.url + "/scratch"
     assert staging.copied_source.url == staging.folder.url + "/source"
     assert staging.chunk_folder("c", "1").url == staging.folder.url + "/c/1"
+
+
+def test_a_collection_that_is_begun_keeps_its_mark_until_it_is_there():
+    begun, mark = Created().begin("c", "db")
+    again, same = begun.begin("c", "db")
+    assert (again, same) == (begun, mark) and len(mark) == 32
+    both, other = again.begin("d", "")
+    assert other != mark
+    made = CreatedCollection(name="c", database="db", collection_id="7", made=True)
+    added = both.add(made)
+    assert added.find("c") == made and [one.name for one in added.begun] == ["d"]
