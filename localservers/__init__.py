@@ -1,7 +1,8 @@
 """Real servers on this machine, without Docker, for the demo, the tests and the benchmarks.
 
-Nothing here listens on anything but 127.0.0.1, every server ends with the process that started it
-(even if that is killed), and everything is stopped by process id. The classes load on first use.
+Nothing here listens on any address of this machine but 127.0.0.1, every server ends with the
+process that started it (even if that is killed), and everything is stopped by process id. The
+classes load on first use.
 """
 
 from __future__ import annotations
