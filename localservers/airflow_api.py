@@ -40,7 +40,7 @@ class AirflowApi:
         self.username = username
         self.password = password
         self._token: str | None = None
-        self._http = httpx.Client(timeout=60, trust_env=False)
+        self._http = httpx.Client(timeout=300, trust_env=False)
 
     def token(self) -> str:
         """A fresh JWT for the `Authorization: Bearer` header."""

@@ -37,12 +37,10 @@ SETTINGS = {
     "AIRFLOW__CELERY__WORKER_CONCURRENCY": "2",
     # As many as the workers run at a time; see docs/scaling.md.
     "AIRFLOW__CORE__PARALLELISM": "4",
-    # A worker that died is noticed by the silence of its tasks, and by those it never began.
+    # A worker that died is noticed by the silence of its tasks.
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
-    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
-    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
-    # Redis gives the messages of a dead worker to the other one, whose tasks they are no more.
+    # Redis gives a dead worker's messages to the other one, which runs what was not begun.
     "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "30",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.25",
     # On a machine that does much else the API server answers late.
