@@ -87,6 +87,8 @@ class AirflowServer(LocalServer, AirflowApi):
             "AIRFLOW__API__SECRET_KEY": self._secrets["secret_key"],
             "AIRFLOW__API_AUTH__JWT_SECRET": self._secrets["jwt_secret"],
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
+            # A task whose first answer is late on a machine with much to do would fail.
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             "SCARF_ANALYTICS": "false",
