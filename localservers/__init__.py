@@ -13,7 +13,9 @@ from .errors import LocalServerError
 
 _HOME = {
     "AirflowStandalone": "airflow",
+    "Azurite": "azurite",
     "Elasticsearch": "elasticsearch",
+    "GoogleStorage": "google_storage",
     "MariaDB": "mariadb",
     "Milvus": "milvus",
     "MilvusLite": "milvus_lite",
