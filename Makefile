@@ -78,7 +78,9 @@ servers:
 		echo 'note: no PostgreSQL, Redis or iproute2 here, so tests on several machines will fail (apt-get install postgresql redis-server iproute2)'
 	@command -v go >/dev/null || test -x /usr/local/go/bin/go || \
 		test -x "$${XDG_CACHE_HOME:-$$HOME/.cache}/milvus-airlift/bin/versitygw" || \
-		echo 'note: no Go here to build versitygw with, so tests on S3 will fail (https://go.dev/dl)'
+		echo 'note: no Go here to build versitygw and fake-gcs-server with, so tests on S3 and Google Cloud Storage will fail (https://go.dev/dl)'
+	@command -v node >/dev/null && command -v npm >/dev/null || \
+		echo 'note: no Node.js or no npm here for Azurite, so tests on Azure will fail (apt-get install nodejs npm)'
 	@command -v mvn >/dev/null && command -v javac >/dev/null || \
 		echo 'note: no Maven or no JDK here, so tests on Elasticsearch and OpenSearch will fail (apt-get install maven default-jdk-headless)'
 	@test "$$(uname -sm)" = 'Linux x86_64' || \

@@ -11,7 +11,7 @@ import pyarrow.fs as pafs
 from pydantic import SecretStr
 
 from airlift.chunk import Chunk
-from airlift.connections import MilvusConnection, StorageConnection
+from airlift.connections import MilvusConnection, S3Connection, StorageConnection
 from airlift.migration import Migration
 from airlift.report import Report
 from airlift.run import run
@@ -42,7 +42,7 @@ class OneTarget:
     def storage(self, conn_id: str) -> StorageConnection:
         """The staging bucket."""
         s3 = self._s3 or {}
-        return StorageConnection(
+        return S3Connection(
             access_key=s3["access_key"],
             secret_key=SecretStr(s3["secret_key"]),
             region=s3["region"],

@@ -10,7 +10,7 @@ that they come from, and proves that every row arrived: fields, partitions, the 
 properties and aliases come along, deleted rows don't.
 
 **You need** a connection of type `milvus` (the target), and, where the backup lies in a bucket, one
-of type `aws`. Then press *Trigger* and fill in:
+of type `aws`, `google_cloud_platform` or `wasb`. Then press *Trigger* and fill in:
 
 | param | for example |
 | --- | --- |

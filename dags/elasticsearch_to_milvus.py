@@ -9,7 +9,8 @@ Moves indices with their vectors into a running Milvus, and proves that every do
 Documents may be written meanwhile: those of the moment when the migration began are moved.
 
 **You need** a connection of type `elasticsearch` (the source) and one of type `milvus` (the
-target); one of type `aws` where staging lies in a bucket. Then press *Trigger* and fill in:
+target); one of type `aws`, `google_cloud_platform` or `wasb` where staging lies in a bucket.
+Then press *Trigger* and fill in:
 
 | param | for example |
 | --- | --- |

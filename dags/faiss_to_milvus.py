@@ -9,7 +9,7 @@ Moves a Faiss index, with its ids and the fields beside it, into a running Milvu
 every row arrived. The index is one file, or several that are shards of one collection.
 
 **You need** a connection of type `milvus` (the target), and, where files lie in a bucket, one of
-type `aws`. Then press *Trigger* and fill in:
+type `aws`, `google_cloud_platform` or `wasb`. Then press *Trigger* and fill in:
 
 | param | for example |
 | --- | --- |

@@ -9,7 +9,7 @@ Moves collections of Milvus 0.9 to 1.x, read from its files, into a running Milv
 every row arrived. Stop Milvus 1.x first, or at least all writes to it.
 
 **You need** a connection of type `milvus` (the target), and, where files lie in a bucket, one of
-type `aws`. Then press *Trigger* and fill in:
+type `aws`, `google_cloud_platform` or `wasb`. Then press *Trigger* and fill in:
 
 | param | for example |
 | --- | --- |

@@ -15,7 +15,9 @@ from .errors import LocalServerError
 _HOME = {
     "AirflowCluster": "airflow_cluster",
     "AirflowStandalone": "airflow",
+    "Azurite": "azurite",
     "Elasticsearch": "elasticsearch",
+    "GoogleStorage": "google_storage",
     "MariaDB": "mariadb",
     "Milvus": "milvus",
     "MilvusLite": "milvus_lite",

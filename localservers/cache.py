@@ -18,6 +18,8 @@ from .errors import LocalServerError
 
 VERSITYGW_VERSION = "v1.8.0"
 _VERSITYGW = "github.com/versity/versitygw/cmd/versitygw"
+FAKE_GCS_VERSION = "v1.56.1"
+_FAKE_GCS = "github.com/fsouza/fake-gcs-server"
 COMPOSE_GO_VERSION = "v2.16.2"
 _COMPOSE_GO = "github.com/compose-spec/compose-go/v2/cmd"
 
@@ -102,6 +104,11 @@ def go_program(package: str, version: str, name: str) -> Path:
 def versitygw_binary() -> Path:
     """The S3 server `versitygw`."""
     return go_program(_VERSITYGW, VERSITYGW_VERSION, "versitygw")
+
+
+def fake_gcs_server_binary() -> Path:
+    """The emulator of Google Cloud Storage, fake-gcs-server."""
+    return go_program(_FAKE_GCS, FAKE_GCS_VERSION, f"fake-gcs-server-{FAKE_GCS_VERSION}")
 
 
 def compose_go_binary() -> Path:

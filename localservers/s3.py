@@ -92,6 +92,11 @@ class S3Server(LocalServer):
         if name not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
             client.create_bucket(Bucket=name)
 
+    def objects(self, bucket: str) -> dict[str, int]:
+        """What is in a bucket, with its bytes; without the marks of empty folders."""
+        listed = self.client().list_objects_v2(Bucket=bucket).get("Contents", [])
+        return {one["Key"]: one["Size"] for one in listed if not one["Key"].endswith("/")}
+
     def client(self, **options: Any) -> Any:
         """A boto3 client for this server."""
         import boto3

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from localservers import (
+    Azurite,
     Elasticsearch,
+    GoogleStorage,
     LocalServerError,
     MariaDB,
     Milvus,
@@ -97,6 +99,9 @@ SERVERS: dict[str, Callable[[Path], Any]] = {
     "milvus_lite": MilvusLite,
     # An S3 server that no Milvus uses.
     "s3_server": S3Server,
+    # The other clouds' buckets: emulators.
+    "google_storage": GoogleStorage,
+    "azurite": Azurite,
     "mariadb": MariaDB,
     # These let everybody in; 9 needs Java 21 or newer.
     "elasticsearch_7": lambda folder: Elasticsearch(folder, "7.17.29", short_lived=True),

@@ -48,16 +48,62 @@ class MilvusConnection(BaseModel):
 
 
 class StorageConnection(BaseModel):
-    """Credentials of a bucket. All empty means: what the machine's environment or role gives."""
+    """How to reach buckets, of whichever kind; alone it means: what the machine's role gives.
 
-    model_config = ConfigDict(frozen=True)
+    Attributes:
+        endpoint_url: where the service answers, when that is not the cloud's own address.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    endpoint_url: str = ""
+
+
+class S3Connection(StorageConnection):
+    """Credentials of S3 buckets. All empty means: what the machine's environment or role gives."""
 
     access_key: str = ""
     secret_key: SecretStr = SecretStr("")
     session_token: SecretStr = SecretStr("")
     region: str = ""
-    endpoint_url: str = ""
     role_arn: str = ""
+
+
+class GoogleConnection(StorageConnection):
+    """Credentials of Google Cloud Storage. All empty means: the machine's default credentials.
+
+    Attributes:
+        key_json: the JSON of a service account's key, or of another credential configuration.
+        key_file: a file with that on the workers' disk.
+        impersonate: the service account to act as; others before it are the delegates on the way.
+        anonymous: for public buckets; goes before all others.
+    """
+
+    key_json: SecretStr = SecretStr("")
+    key_file: str = ""
+    impersonate: tuple[str, ...] = ()
+    anonymous: bool = False
+
+
+class AzureConnection(StorageConnection):
+    """Credentials of an Azure storage account.
+
+    Without any the default credential is used: environment, workload identity, managed identity.
+
+    Attributes:
+        account: the storage account's name; an address may give it too.
+        account_key: one of its two keys, in base64.
+        sas_token: a shared access signature, of the account or of the container.
+        tenant_id, client_id, client_secret: of an application in Entra ID. A client_id alone is
+            that of a user-assigned managed identity.
+    """
+
+    account: str = ""
+    account_key: SecretStr = SecretStr("")
+    sas_token: SecretStr = SecretStr("")
+    tenant_id: str = ""
+    client_id: str = ""
+    client_secret: SecretStr = SecretStr("")
 
 
 class ElasticsearchConnection(BaseModel):

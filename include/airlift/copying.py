@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airlift.errors import AirliftError
 from airlift.storage import Storage
+from airlift.storage_errors import explained
 
 _COPY_BYTES = 8 << 20
 
@@ -16,8 +17,9 @@ def copy_file(source: Storage, target: Storage, relative: str, size: int) -> Non
     Raises:
         AirliftError: a side can't be used, or the file is not `size` bytes long.
     """
-    if not source.is_local and not target.is_local and source.connection == target.connection:
-        _copy_in_store(source, target, relative)
+    if _of_one_store(source, target) and size <= source.store.copies_up_to:
+        with explained("copy", f"{source.address(relative)} to {target.address(relative)}"):
+            source.store.copy(source.path(relative), target.path(relative))
         [copied] = target.sizes([relative])
         if copied != size:
             target.delete_file(relative)
@@ -43,29 +45,7 @@ def _changed(address: str, found: int, expected: int) -> str:
     )
 
 
-def _copy_in_store(source: Storage, target: Storage, relative: str) -> None:
-    """S3's server-side copy; boto3 divides what is too large for one CopyObject call."""
-    import boto3
-    from boto3.exceptions import Boto3Error
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    connection = target.connection
-    client = boto3.client(
-        "s3",
-        endpoint_url=connection.endpoint_url or None,
-        region_name=connection.region or None,
-        aws_access_key_id=connection.access_key or None,
-        aws_secret_access_key=connection.secret_key.get_secret_value() or None,
-        aws_session_token=connection.session_token.get_secret_value() or None,
-    )
-    try:
-        client.copy(
-            {"Bucket": source.bucket, "Key": source.key(relative)},
-            target.bucket,
-            target.key(relative),
-        )
-    except (Boto3Error, BotoCoreError, ClientError) as error:
-        raise AirliftError(
-            f"cannot copy {source.address(relative)} to {target.address(relative)}: {error}; the "
-            "connection needs to read the one and write the other"
-        ) from error
+def _of_one_store(source: Storage, target: Storage) -> bool:
+    """Whether the same credentials reach both buckets."""
+    one, other = source.store, target.store
+    return not one.is_local and type(one) is type(other) and one.connection == other.connection

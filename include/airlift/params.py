@@ -80,8 +80,12 @@ class IndexParams(BaseModel):
     params: dict[str, Any] = {}
 
 
+# What stands before the @ is a container there: `abfss://container@account.dfs.core.windows.net`.
+_CONTAINER = r"(?:abfs|wasb)s?://[a-z0-9$-]+@[a-z0-9]+\.[a-z0-9.-]+(?:/|$)"
 # Airflow checks it before it stores a run's params; `without_credentials` is the same and more.
-URL_PATTERN = {"pattern": r"^(?!\w+://[^/]*@)(?!s3a?://[^/]*:)"}
+URL_PATTERN = {
+    "pattern": rf"^(?:{_CONTAINER}|(?!\w+://[^/]*@)(?!(?:s3a?|gc?s|abfss?|wasbs?|az)://[^/]*:))"
+}
 
 _MAPPING_EXAMPLE = {
     "my_table": {
@@ -163,12 +167,16 @@ class MigrationParams(BaseModel):
     staging_url: str = param(
         MOVING,
         ...,
-        "Folder for chunk files, as `s3://bucket/prefix` or `/path`. For a bulk insert the target "
-        "must be able to read it: its own bucket, or its data folder when it stores locally.",
+        "Folder for chunk files, as `s3://bucket/prefix`, `gs://…`, `abfss://…` or `/path`. For a "
+        "bulk insert the target must be able to read it: its own bucket, or its data folder when "
+        "it stores locally.",
         json_schema_extra=URL_PATTERN,
     )
     staging_conn_id: str = param(
-        MOVING, "", "Connection of type `aws` for the staging bucket (also MinIO, OSS, COS)."
+        MOVING,
+        "",
+        "Connection to the staging bucket: `aws` (also MinIO, OSS, COS), `google_cloud_platform`, "
+        "`wasb`.",
     )
     write_mode: WriteMode = param(
         MOVING,
@@ -268,7 +276,8 @@ def without_credentials(url: str) -> str:
     scheme, there, rest = url.partition("://")
     authority = rest.split("/", 1)[0]
     # A secret key may hold slashes, so `key:sec/ret@bucket` shows by the colon: no bucket has one.
-    is_bucket = scheme.lower() in ("s3", "s3a") and ":" in authority
-    if there and ("@" in authority or is_bucket or _SECRET_IN_QUERY.search(url)):
+    colon = scheme.lower() not in ("file", "http", "https") and ":" in authority
+    login = colon or ("@" in authority and not re.match(_CONTAINER, url))
+    if there and (login or _SECRET_IN_QUERY.search(url)):
         raise ValueError("put the credentials into an Airflow connection, not into the URL")
     return url

@@ -25,7 +25,9 @@ class RollbackParams(BaseModel):
     staging_url: str = param(
         MOVING, ..., "The `staging_url` of the migration.", json_schema_extra=URL_PATTERN
     )
-    staging_conn_id: str = param(MOVING, "", "Connection of type `aws` for the staging bucket.")
+    staging_conn_id: str = param(
+        MOVING, "", "Connection to the staging bucket, as the migration had it."
+    )
 
     @field_validator("staging_url")
     @classmethod

@@ -1,20 +1,19 @@
-"""One way to read and write folders on a local disk and in S3-compatible buckets.
+"""One way to read and write folders on a local disk and in buckets.
 
-A URL is `file:///folder`, a plain path, or `s3://bucket/prefix` (AWS, MinIO, OSS, COS, R2: the
-connection's `endpoint_url` says which). Every failure becomes an AirliftError that names the
-address and what to look at, never the credentials.
+A URL is `file:///folder`, a plain path, `s3://bucket/prefix`, `gs://bucket/prefix`,
+`abfss://container@account.dfs.core.windows.net/prefix` or `az://container/prefix`; `airlift.stores`
+has a module for each kind. Every failure becomes an AirliftError that names the address and what to
+look at, never the credentials.
 """
 
 from __future__ import annotations
 
-import os
-import re
 import uuid
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import orjson
 import pyarrow as pa
@@ -24,9 +23,11 @@ from airlift.connections import StorageConnection
 from airlift.errors import AirliftError
 from airlift.output_file import OutputFile
 from airlift.storage_errors import explained
-
-_S3_ATTEMPTS = 6
-_PART = re.compile(r"\.part-[0-9a-f]{32}$")
+from airlift.stores.azure import AzureBlobs
+from airlift.stores.base import Store
+from airlift.stores.disk import UNFINISHED, Disk
+from airlift.stores.google import GoogleStorage
+from airlift.stores.s3 import S3
 
 
 class FileStat(NamedTuple):
@@ -41,27 +42,19 @@ class Storage:
 
     Args:
         url: the folder's address.
-        filesystem: the Arrow filesystem that reaches it.
-        root: the folder's path in that filesystem.
-        connection: the credentials that it was opened with.
+        store: what holds it.
+        root: the folder's path in the store.
     """
 
-    def __init__(
-        self,
-        url: str,
-        filesystem: pafs.FileSystem,
-        root: str,
-        connection: StorageConnection | None = None,
-    ) -> None:
+    def __init__(self, url: str, store: Store, root: str) -> None:
         self.url = url.rstrip("/")
-        self.connection = connection or StorageConnection()
-        self.filesystem = filesystem
+        self.store = store
         self.root = root.rstrip("/")
 
     @property
     def is_local(self) -> bool:
         """Whether it is a disk of this machine."""
-        return isinstance(self.filesystem, pafs.LocalFileSystem)
+        return self.store.is_local
 
     @property
     def bucket(self) -> str:
@@ -85,15 +78,13 @@ class Storage:
 
     def folder(self, relative: str) -> Storage:
         """A folder below this one."""
-        return Storage(
-            self.address(relative), self.filesystem, self.path(relative), self.connection
-        )
+        return Storage(self.address(relative), self.store, self.path(relative))
 
     def stats(self, relatives: Iterable[str]) -> list[FileStat | None]:
         """Bytes and time of change of each file, in one go; None where there is no such file."""
         paths = [self.path(relative) for relative in relatives]
         with explained("look at files in", self.url):
-            infos = self.filesystem.get_file_info(paths)
+            infos = self.store.filesystem.get_file_info(paths)
         return [
             FileStat(info.size, info.mtime_ns or 0) if info.type == pafs.FileType.File else None
             for info in infos
@@ -117,7 +108,7 @@ class Storage:
         In a bucket there are none: an object only exists once its upload is complete.
         """
         held = self._everything("", recursive=True) if self.is_local else {}
-        return [path for path, size in held.items() if size is not None and _PART.search(path)]
+        return [path for path, size in held.items() if size is not None and UNFINISHED.search(path)]
 
     def list(self, relative: str = "", recursive: bool = False) -> dict[str, int | None]:
         """What the folder holds: relative path -> bytes (None for folders); empty if absent.
@@ -127,30 +118,26 @@ class Storage:
         return {
             path: size
             for path, size in self._everything(relative, recursive).items()
-            if not _PART.search(path)
+            if not UNFINISHED.search(path)
         }
 
     def _everything(self, relative: str, recursive: bool) -> dict[str, int | None]:
-        selector = pafs.FileSelector(self.path(relative), allow_not_found=True, recursive=recursive)
+        path = self.path(relative)
         with explained("list", self.address(relative)):
-            infos = self.filesystem.get_file_info(selector)
-            if not infos and not self.is_local:
-                self._bucket_must_exist()
+            infos = self.store.list(path, recursive)
+            # Arrow lists a bucket that does not exist as if it were an empty folder.
+            if not infos and not self.is_local and self.store.lacks(self.bucket):
+                raise OSError("NoSuchBucket")
         start = len(self.root) + 1
         return {
             info.path[start:]: info.size if info.type == pafs.FileType.File else None
             for info in sorted(infos, key=lambda info: info.path)
         }
 
-    def _bucket_must_exist(self) -> None:
-        """Arrow lists a bucket that does not exist as if it were an empty folder."""
-        if self.filesystem.get_file_info(self.bucket).type == pafs.FileType.NotFound:
-            raise OSError("NoSuchBucket")
-
     def open_input(self, relative: str) -> pa.NativeFile:
         """Opens a file for reading at any place."""
         with explained("read", self.address(relative)):
-            return self.filesystem.open_input_file(self.path(relative))
+            return self.store.filesystem.open_input_file(self.path(relative))
 
     def read_bytes(self, relative: str, limit: int = 256 << 20) -> bytes:
         """A small file's content; refuses a file of more than `limit` bytes."""
@@ -165,14 +152,9 @@ class Storage:
 
     def open_output(self, relative: str) -> OutputFile:
         """Starts writing a file; see OutputFile."""
-        path = self.path(relative)
-        temporary = path
-        if self.is_local:
-            with explained("make the folder of", self.address(relative)):
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
-            temporary = f"{path}.part-{uuid.uuid4().hex}"
-        with explained("write", self.address(relative)):
-            return OutputFile(self.filesystem, temporary, path, self.address(relative))
+        path, address = self.path(relative), self.address(relative)
+        with explained("write", address):
+            return OutputFile(self.store.writing(path), address)
 
     def write_bytes(self, relative: str, data: bytes) -> None:
         """Writes a small file at one stroke."""
@@ -200,7 +182,7 @@ class Storage:
         if self.exists(relative):
             # Another process may delete it at this moment.
             with explained("delete", self.address(relative)), suppress(FileNotFoundError):
-                self.filesystem.delete_file(self.path(relative))
+                self.store.filesystem.delete_file(self.path(relative))
 
     def delete_folder(self, relative: str) -> None:
         """Removes a folder below this one and all that it holds; no error if it is absent."""
@@ -211,7 +193,7 @@ class Storage:
             before = len(held)
             with explained("delete", self.address(relative)):
                 try:
-                    self.filesystem.delete_dir(self.path(relative))
+                    self.store.delete_folder(self.path(relative))
                 except OSError:
                     # Stores on a disk (versitygw) refuse folders that were not empty a moment ago.
                     if len(self._everything(relative, recursive=True)) >= before:
@@ -231,55 +213,30 @@ class Storage:
         return None
 
 
+_STORES: tuple[type[Store], ...] = (Disk, S3, GoogleStorage, AzureBlobs)
+_BY_SCHEME = {scheme: store for store in _STORES for scheme in store.schemes}
+
+
 def open_storage(url: str, connection: StorageConnection | None = None) -> Storage:
     """Opens a folder by its address.
 
     Raises:
-        AirliftError: the address is of an unknown kind or names no bucket.
+        AirliftError: the address is of an unknown kind or names no bucket, or the connection is for
+            another kind.
     """
     parts = urlsplit(url)
-    if parts.scheme in ("", "file"):
-        path = unquote(parts.path) if parts.scheme else url
-        if not path.startswith("/"):
-            raise AirliftError(
-                f"{url!r} is not an absolute path; write it from the root, as /data/x"
-            )
-        return Storage(url, pafs.LocalFileSystem(), os.path.normpath(path))
-    if parts.scheme not in ("s3", "s3a"):
-        raise AirliftError(f"{url!r}: only file:// and s3:// addresses are known")
-    if not parts.netloc:
-        raise AirliftError(f"{url!r} names no bucket; expected s3://bucket/prefix")
+    kind = _BY_SCHEME.get(parts.scheme)
+    if kind is None:
+        known = ", ".join(f"{scheme}://" for scheme in _BY_SCHEME if scheme)
+        raise AirliftError(f"{url!r}: addresses are paths, or begin with {known}")
     connection = connection or StorageConnection()
-    return Storage(url, _s3(connection), parts.netloc + parts.path, connection)
-
-
-def _s3(connection: StorageConnection) -> pafs.S3FileSystem:
-    endpoint = urlsplit(connection.endpoint_url)
-    if connection.endpoint_url and not endpoint.netloc:
+    # One without credentials will do for any kind.
+    if type(connection) is StorageConnection:
+        connection = kind.connection_class(endpoint_url=connection.endpoint_url)
+    if not kind.is_local and not isinstance(connection, kind.connection_class):
         raise AirliftError(
-            f"endpoint_url {connection.endpoint_url!r} is not an address; write it as "
-            "http://host:port or https://host"
+            f"{url!r} is on {kind.name}, which needs a connection of type {kind.conn_type}; the "
+            "one that was given is of another type"
         )
-    if bool(connection.access_key) != bool(connection.secret_key.get_secret_value()):
-        raise AirliftError(
-            "the connection to the bucket has only one of access key and secret key; give both, or "
-            "neither to use the machine's own role"
-        )
-    return pafs.S3FileSystem(
-        access_key=connection.access_key or None,
-        secret_key=connection.secret_key.get_secret_value() or None,
-        session_token=connection.session_token.get_secret_value() or None,
-        role_arn=connection.role_arn or None,
-        region=connection.region or ("us-east-1" if endpoint.netloc else None),
-        scheme=endpoint.scheme or "https",
-        endpoint_override=endpoint.netloc or None,
-        # With jitter, and pauses that double: some 15 s in all. Arrow's own three attempts are
-        # over in a second, while a bucket that says SlowDown means it for longer.
-        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=_S3_ATTEMPTS),
-        connect_timeout=10,
-        request_timeout=120,
-        # Arrow's own background writes queue without bound; a chunk writer has its bounded queue.
-        background_writes=False,
-        # A small file is one request then, instead of three.
-        allow_delayed_open=True,
-    )
+    store, root = kind.open(url, parts, connection)
+    return Storage(url, store, root)

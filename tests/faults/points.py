@@ -122,13 +122,15 @@ class Watch:
         from airlift.output_file import OutputFile
         from airlift.storage import Storage
 
-        watch, begin, write, commit = self, OutputFile.__init__, OutputFile.write, OutputFile.commit
+        watch, begin, write, commit = self, Storage.open_output, OutputFile.write, OutputFile.commit
 
-        def init(self: Any, filesystem: Any, path: str, publish_as: str, address: str) -> None:
-            self.airlift_moment = watch._happens(f"write {_file(publish_as)}")
-            if "before" in self.airlift_moment:
+        def open_output(self: Any, relative: str) -> Any:
+            moment = watch._happens(f"write {_file(relative)}")
+            if "before" in moment:
                 watch._end()
-            begin(self, filesystem, path, publish_as, address)
+            output: Any = begin(self, relative)
+            output.airlift_moment = moment
+            return output
 
         def write_half(self: Any, data: Any) -> int:
             view = memoryview(data).cast("B")
@@ -137,7 +139,7 @@ class Watch:
                 self.airlift_moment = set()
                 half = len(view) // 2
                 write(self, bytes(view[:half]))
-                self._stream.flush()
+                self._writing._stream.flush()
                 watch._end()
                 return half + write(self, bytes(view[half:]))
             return write(self, data)
@@ -149,8 +151,12 @@ class Watch:
             if "after" in self.airlift_moment:
                 watch._end()
 
-        for name, method in (("__init__", init), ("write", write_half), ("commit", commit_it)):
-            setattr(OutputFile, name, method)
+        for owner, name, method in (
+            (Storage, "open_output", open_output),
+            (OutputFile, "write", write_half),
+            (OutputFile, "commit", commit_it),
+        ):
+            setattr(owner, name, method)
         for name, kind in (
             ("delete_file", "delete"),
             ("delete_folder", "delete"),

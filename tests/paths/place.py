@@ -17,6 +17,7 @@ from sqlalchemy.engine import URL
 from airlift.connections import (
     ElasticsearchConnection,
     MilvusConnection,
+    S3Connection,
     StorageConnection,
 )
 from airlift.migration import Migration
@@ -146,9 +147,9 @@ class Place:
         return {path for path, size in found.items() if size is not None}
 
 
-def bucket_of(server: S3Server) -> StorageConnection:
+def bucket_of(server: S3Server) -> S3Connection:
     """The connection of an S3 server."""
-    return StorageConnection(
+    return S3Connection(
         access_key=server.access_key,
         secret_key=SecretStr(server.secret_key),
         region=server.region,

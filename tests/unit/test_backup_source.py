@@ -163,7 +163,11 @@ def test_backup_yaml_tells_the_place(backups, tmp_path, read):
         ("[1, 2", "is no YAML"),
         ("log: {level: info}", "with a section `minio`"),
         ("!!python/object/apply:os.system ['true']", "is no YAML"),
-        (YAML.format(kind="azure", root="x"), "its storage is azure"),
+        (YAML.format(kind="azure", root="x"), "bucketName are empty"),
+        (
+            YAML.format(kind="azure", root="x") + "  bucketName: logs",
+            "'az://logs/x' names no storage account",
+        ),
         (YAML.format(kind="minio", root="x"), "bucketName are empty"),
     ],
 )

@@ -137,7 +137,11 @@ def test_missing_connection_says_how_to_make_one(connections, kind):
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [("milvus", "milvus"), ("storage", "aws"), ("sql", "mysql or generic")],
+    [
+        ("milvus", "milvus"),
+        ("storage", "aws or google_cloud_platform or wasb"),
+        ("sql", "mysql or generic"),
+    ],
 )
 def test_wrong_type_says_which_is_right(add, connections, kind, expected):
     add(conn_type="http", host="h")
@@ -231,5 +235,10 @@ def test_no_repr_holds_a_secret(add, connections):
     add("m", conn_type="milvus", host="h", login="u", password=SECRET, extra={"token": SECRET})
     add("a", conn_type="aws", login="u", password=SECRET, extra={"aws_session_token": SECRET})
     add("s", conn_type="mysql", host="h", login="u", password=SECRET, schema="d")
-    for found in (connections.milvus("m"), connections.storage("a"), connections.sql("s")):
+    key = {"keyfile_dict": {"private_key": SECRET}}
+    add("g", conn_type="google_cloud_platform", extra=key)
+    add("w", conn_type="wasb", login="acc", password=SECRET)
+    add("x", conn_type="wasb", login="acc", extra={"sas_token": SECRET})
+    buckets = [connections.storage(one) for one in "agwx"]
+    for found in (connections.milvus("m"), connections.sql("s"), *buckets):
         assert SECRET not in f"{found!r} {found} {[found]}"

@@ -183,7 +183,7 @@ class FarStorage(Storage):
 
 def test_a_reader_that_stops_early_leaves_nothing_running(tmp_path: Path) -> None:
     near = make(tmp_path, 1000)
-    far = FarStorage(near.url, near.filesystem, near.root)
+    far = FarStorage(near.url, near.store, near.root)
     rows = SegmentReader(far, "c", "s", KIND, DeadRows(1000)).rows(0, 1000, 10)
     next(rows)
     rows.close()
@@ -207,7 +207,7 @@ def test_round_trip(tmp_path_factory: pytest.TempPathFactory, data: st.DataObjec
     put(folder, DELETED, np.array(offsets, "<i4"))
     storage = open_storage(str(folder))
     if data.draw(st.booleans()):
-        storage = FarStorage(storage.url, storage.filesystem, storage.root)
+        storage = FarStorage(storage.url, storage.store, storage.root)
     [files], reasons = look(storage, rows, kind)
     assert (files.rows, files.deleted, reasons) == (rows, len(set(offsets)), [])
     dead, wrong, _ = read_deleted(storage, DELETED, len(offsets), rows)

@@ -43,6 +43,11 @@ def test_defaults_are_the_safe_ones():
         "https://user:hush@host/x",
         "s3://AKIA:hu/sh@bucket/x",
         "s3://AKIA:hush+/=@bucket",
+        "gs://hush@bucket/x",
+        "abfss://c:hush@acc.dfs.core.windows.net/x",
+        "abfss://hush+=@acc.dfs.core.windows.net/x",
+        "abfss://c@acc:hush@acc.dfs.core.windows.net/x",
+        "az://acc:hush@container/x",
         "s3://bucket/x?X-Amz-Signature=hush",
         "s3://bucket/x?access_key=a&secret_key=hush",
         "s3://bucket/x?sig=hush",
@@ -57,7 +62,16 @@ def test_secrets_in_urls_are_refused_and_not_repeated(name, url):
 
 @pytest.mark.parametrize(
     "url",
-    ["s3://bucket/a@b", "s3://bucket/x:y", "/data/a@b:c", "file:///data/a@b", "s3://bucket/a?b"],
+    [
+        "s3://bucket/a@b",
+        "s3://bucket/x:y",
+        "/data/a@b:c",
+        "file:///data/a@b",
+        "s3://bucket/a?b",
+        "abfss://c-1@acc.dfs.core.windows.net/x",
+        "wasb://$web@acc.blob.core.windows.net",
+        "gs://b/x",
+    ],
 )
 def test_at_signs_elsewhere_are_no_secrets(url):
     assert params(staging_url=url).staging_url == url

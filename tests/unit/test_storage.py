@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from airlift.connections import StorageConnection
+from airlift.connections import AzureConnection, GoogleConnection, S3Connection
 from airlift.copying import copy_file
 from airlift.errors import AirliftError
 from airlift.output_file import OutputFile
 from airlift.storage import Storage, open_storage
+from airlift.stores.base import ArrowWriting
+from airlift.stores.disk import Disk
 
 
 @pytest.fixture
@@ -32,9 +34,15 @@ def folder(tmp_path: Path) -> Storage:
         ("", "is not an absolute path"),
         ("s3:///x", "names no bucket; expected s3://bucket/prefix"),
         ("s3://", "names no bucket"),
-        ("ftp://host/x", "only file:// and s3:// addresses are known"),
-        ("gs://bucket/x", "only file:// and s3:// addresses are known"),
-        ("c:/x", "only file:// and s3:// addresses are known"),
+        (
+            "ftp://host/x",
+            "addresses are paths, or begin with file://, s3://, s3a://, gs://, gcs://",
+        ),
+        ("c:/x", "addresses are paths, or begin with file://"),
+        ("gs:///x", "names no bucket; expected gs://bucket/prefix"),
+        ("abfss:///x", "names no bucket; expected abfss://container@account.dfs.core.windows.net"),
+        ("abfss://@a.dfs.core.windows.net/x", "names no bucket"),
+        ("az://container/x", "names no storage account; write it as abfss://container@account"),
     ],
 )
 def test_addresses_that_are_none(url, said):
@@ -47,7 +55,7 @@ def test_addresses(tmp_path):
     (tmp_path / "a b").mkdir()
     assert open_storage(f"file://{tmp_path}/a%20b").root == f"{tmp_path}/a b"
     assert open_storage(f"{tmp_path}//a b/").root == f"{tmp_path}/a b"
-    connection = StorageConnection(region="us-east-1", access_key="k", secret_key=SecretStr("s"))
+    connection = S3Connection(region="us-east-1", access_key="k", secret_key=SecretStr("s"))
     bucket = open_storage("s3://b/p/q/", connection)
     assert (bucket.bucket, bucket.root, bucket.is_local) == ("b", "b/p/q", False)
     assert bucket.key("c/1/x.npy") == "p/q/c/1/x.npy"
@@ -55,6 +63,72 @@ def test_addresses(tmp_path):
     local = open_storage(str(tmp_path))
     assert (local.bucket, local.is_local) == ("", True)
     assert local.key("x") == f"{tmp_path}/x"
+
+
+AZURE = AzureConnection(account="acc", account_key=SecretStr("aGVsbG8="))
+
+
+@pytest.mark.parametrize(
+    ("url", "connection", "object_url"),
+    [
+        ("gs://b/p", GoogleConnection(anonymous=True), "gs://b/p/x"),
+        ("gcs://b/p", GoogleConnection(anonymous=True), "gs://b/p/x"),
+        ("az://b/p", AZURE, "https://acc.blob.core.windows.net/b/p/x"),
+        ("abfs://b/p", AZURE, "https://acc.blob.core.windows.net/b/p/x"),
+        ("abfss://b@acc.dfs.core.windows.net/p", AZURE, "https://acc.blob.core.windows.net/b/p/x"),
+        (
+            "wasbs://b@acc.blob.core.chinacloudapi.cn/p",
+            AZURE.model_copy(update={"account": ""}),
+            "https://acc.blob.core.chinacloudapi.cn/b/p/x",
+        ),
+    ],
+)
+def test_addresses_in_other_clouds(url, connection, object_url):
+    bucket = open_storage(f"{url}/", connection)
+    assert (bucket.bucket, bucket.root, bucket.is_local) == ("b", "b/p", False)
+    assert bucket.key("c/1/x.npy") == "p/c/1/x.npy"
+    assert bucket.store.object_url(bucket.path("x")) == object_url
+    assert bucket.address("x") == f"{url}/x"
+
+
+@pytest.mark.parametrize(
+    ("url", "connection", "said"),
+    [
+        (
+            "gs://b/p",
+            S3Connection(),
+            "is on Google Cloud Storage, which needs a connection of type",
+        ),
+        ("s3://b/p", AZURE, "is on S3, which needs a connection of type aws"),
+        (
+            "abfss://b@other.dfs.core.windows.net/p",
+            AZURE,
+            "'other', but the connection is for 'acc'",
+        ),
+        ("az://b/p", AZURE.model_copy(update={"account_key": SecretStr("?")}), "is not base64"),
+        (
+            "az://b/p",
+            AzureConnection(account="a", client_id="x", client_secret=SecretStr("hush")),
+            "only some of client id, client secret and tenant id",
+        ),
+        ("gs://b/p", GoogleConnection(endpoint_url="u:hush@h"), "endpoint_url is not an address"),
+    ],
+)
+def test_a_connection_that_does_not_fit_the_address(url, connection, said):
+    with pytest.raises(AirliftError) as error:
+        open_storage(url, connection)
+    assert said in str(error.value) and "hush" not in str(error.value)
+
+
+def test_what_zilliz_cloud_reads_azure_with():
+    assert open_storage("az://b/p", AZURE).store.import_keys() == {
+        "accessKey": "acc",
+        "secretKey": "aGVsbG8=",
+    }
+    signed = AzureConnection(account="acc", sas_token=SecretStr("sig=x"))
+    assert open_storage("az://b/p", signed).store.import_keys() == {"token": "sig=x"}
+    with pytest.raises(AirliftError, match="Zilliz Cloud reads Azure Blob Storage by an account"):
+        open_storage("az://b/p", AzureConnection(account="acc")).store.import_keys()
 
 
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "..", "/etc/passwd", "a/../b", "a/.."])
@@ -79,7 +153,7 @@ def test_no_path_leaves_the_folder(folder, path):
     )
 )
 def test_whatever_path_is_given_stays_inside(relative):
-    folder = Storage("/base/dir", pafs.LocalFileSystem(), "/base/dir")
+    folder = Storage("/base/dir", Disk(), "/base/dir")
     try:
         path = folder.path(relative)
     except AirliftError:
@@ -165,7 +239,7 @@ def test_two_writers_of_one_file_don_t_mix(folder):
 
 
 def test_a_full_disk_is_told_in_plain_words():
-    output = OutputFile(pafs.LocalFileSystem(), "/dev/full", "/dev/full", "/data/x.npy")
+    output = OutputFile(ArrowWriting(pafs.LocalFileSystem(), "/dev/full"), "/data/x.npy")
     with pytest.raises(AirliftError) as error:
         output.write(b"x" * (1 << 20))
         output.commit()
@@ -177,7 +251,7 @@ def test_a_full_disk_is_told_in_plain_words():
 
 def test_a_file_in_the_place_of_a_folder(folder):
     folder.write_bytes("x", b"1")
-    with pytest.raises(AirliftError, match=f"cannot make the folder of {folder.url}/x/y"):
+    with pytest.raises(AirliftError, match=f"cannot write {folder.url}/x/y"):
         folder.write_bytes("x/y", b"2")
     reason = open_storage(folder.path("x")).check(write=True)
     assert reason and folder.url in reason
@@ -220,7 +294,7 @@ def test_a_missing_file_is_not_copied(folder, tmp_path):
 
 
 def test_secrets_show_nowhere():
-    connection = StorageConnection(
+    connection = S3Connection(
         access_key="k",
         secret_key=SecretStr("hush"),
         session_token=SecretStr("hush"),
@@ -242,7 +316,7 @@ def test_secrets_show_nowhere():
 )
 def test_half_a_connection_is_refused(given, said):
     with pytest.raises(AirliftError) as error:
-        open_storage("s3://b/x", StorageConnection(**given))
+        open_storage("s3://b/x", S3Connection(**given))
     assert said in str(error.value) and "hush" not in str(error.value)
 
 

@@ -74,6 +74,8 @@ def _reasons(
 
 def _same_store(one: Storage, other: Storage) -> bool:
     """Whether the target, which reads the one, can be taken to read the other."""
-    return one.bucket == other.bucket and (
-        one.connection.endpoint_url == other.connection.endpoint_url
+    return (
+        type(one.store) is type(other.store)
+        and one.bucket == other.bucket
+        and one.store.connection.endpoint_url == other.store.connection.endpoint_url
     )

@@ -16,7 +16,7 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 from tenacity.wait import wait_exponential_jitter
 
-from airlift.connections import MilvusConnection, StorageConnection
+from airlift.connections import MilvusConnection
 from airlift.errors import AirliftError
 from airlift.milvus.database import MilvusDatabase
 from airlift.storage import Storage
@@ -59,8 +59,8 @@ class RestImport:
         self._staging = staging
         if self._is_cloud and staging.is_local:
             raise AirliftError(
-                f"Zilliz Cloud can't read {staging.url}: stage in a bucket (s3://…), or set "
-                "write_mode to insert"
+                f"Zilliz Cloud can't read {staging.url}: stage in a bucket (s3://…, gs://…, "
+                "abfss://…), or set write_mode to insert"
             )
         self._http = httpx.Client(
             base_url=_rest_address(self._connection),
@@ -71,7 +71,9 @@ class RestImport:
 
     def file_name(self, path: str) -> str:
         """A key relative to the bucket; for Zilliz Cloud the object's URL."""
-        return f"s3://{self._staging.path(path)}" if self._is_cloud else self._staging.key(path)
+        if not self._is_cloud:
+            return self._staging.key(path)
+        return self._staging.store.object_url(self._staging.path(path))
 
     @property
     def _is_cloud(self) -> bool:
@@ -89,7 +91,7 @@ class RestImport:
         if self._options:
             body["options"] = self._options
         if self._is_cloud:
-            body |= {"objectUrls": [files]} | _bucket_keys(self._staging.connection)
+            body |= {"objectUrls": [files]} | self._staging.store.import_keys()
         else:
             body["files"] = [files]
 
@@ -218,11 +220,11 @@ class RestImport:
 
     def _urls(self, told: str) -> set[str]:
         """The URLs of ours that a file's name may stand for: with its bucket in it, or without."""
-        parts = urlsplit(told)
-        if parts.scheme in ("s3", "s3a"):
-            return {f"s3://{parts.netloc}{parts.path}"}
+        store, parts = self._staging.store, urlsplit(told)
+        if parts.scheme in store.schemes:
+            return {store.object_url(f"{parts.netloc}{parts.path}")}
         path = (parts.path if parts.scheme else told).lstrip("/")
-        return {f"s3://{path}", f"s3://{self._staging.bucket}/{path}"}
+        return {store.object_url(path), store.object_url(f"{self._staging.bucket}/{path}")}
 
 
 def _patiently() -> Retrying:
@@ -268,13 +270,3 @@ def _rest_address(connection: MilvusConnection) -> str:
 def _token(connection: MilvusConnection) -> str:
     token = connection.token.get_secret_value()
     return token or f"{connection.user}:{connection.password.get_secret_value()}"
-
-
-def _bucket_keys(connection: StorageConnection) -> dict[str, str]:
-    """The keys that Zilliz Cloud reads the bucket with."""
-    keys = {
-        "accessKey": connection.access_key,
-        "secretKey": connection.secret_key.get_secret_value(),
-        "token": connection.session_token.get_secret_value(),
-    }
-    return {name: value for name, value in keys.items() if value}

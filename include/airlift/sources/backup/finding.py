@@ -13,6 +13,8 @@ from airlift.storage import Storage
 
 _BELOW_ROOT = "backup"  # what milvus-backup's backupRootPath is, if nobody changes it
 _SHOWN = 8
+_SCHEMES = {"gcp": "gs", "gcpnative": "gs", "azure": "az"}
+"""Of kinds of storage that are no S3; their endpoint, and Azure's account, are the connection's."""
 _YAML_LIMIT = 1 << 20
 
 
@@ -99,14 +101,11 @@ def place_in_yaml(folder: Storage, name: str) -> tuple[str, str]:
     root = _text(minio, "backupRootPath") or _BELOW_ROOT
     if kind == "local":
         return root, ""
-    if kind in ("gcp", "gcpnative", "azure"):
-        raise AirliftError(
-            f"{address}: its storage is {kind}, which can't be read yet; copy the backup to a disk "
-            "or to an S3-compatible bucket, and give backup_url"
-        )
     bucket = _text(minio, "backupBucketName") or _text(minio, "bucketName")
     if not bucket:
         raise AirliftError(f"{address}: minio.backupBucketName and minio.bucketName are empty")
+    if kind in _SCHEMES:
+        return f"{_SCHEMES[kind]}://{bucket}/{root.strip('/')}", ""
     host = _text(minio, "backupAddress") or _text(minio, "address")
     port = _text(minio, "backupPort") or _text(minio, "port")
     tls = str(minio.get("backupUseSSL", minio.get("useSSL", False))).lower() == "true"

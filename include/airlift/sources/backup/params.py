@@ -51,7 +51,10 @@ class BackupParams(MigrationParams):
         "rows are moved, the newest of each primary key.",
     )
     source_conn_id: str = param(
-        SOURCE, "", "Connection of type `aws` for the backup's bucket (also MinIO, OSS, COS)."
+        SOURCE,
+        "",
+        "Connection to the backup's bucket: `aws` (also MinIO, OSS, COS), "
+        "`google_cloud_platform`, `wasb`.",
     )
     backup_way: BackupWay = param(
         MOVING,

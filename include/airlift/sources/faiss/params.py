@@ -48,7 +48,10 @@ class FaissParams(MigrationParams):
     primary_key: str = param(SOURCE, "id", "Name of the primary key field.", min_length=1)
     vector_field: str = param(SOURCE, "vector", "Name of the vector field.", min_length=1)
     source_conn_id: str = param(
-        SOURCE, "", "Connection of type `aws` for files in a bucket (also MinIO, OSS, COS)."
+        SOURCE,
+        "",
+        "Connection to the bucket of the files: `aws` (also MinIO, OSS, COS), "
+        "`google_cloud_platform`, `wasb`.",
     )
     on_missing_scalars: OnMissingScalars = param(
         SAFETY,

@@ -37,7 +37,10 @@ class Milvus1xParams(MigrationParams):
         SOURCE, "", "Connection of type `mysql`, when Milvus 1.x kept its metadata there."
     )
     source_conn_id: str = param(
-        SOURCE, "", "Connection of type `aws` for `tables_url` and `meta_url` in a bucket."
+        SOURCE,
+        "",
+        "Connection to the bucket of `tables_url` and `meta_url`: `aws`, "
+        "`google_cloud_platform`, `wasb`.",
     )
     on_duplicate_id: OnDuplicateId = param(
         SAFETY,

@@ -1,0 +1,105 @@
+"""S3-compatible buckets: AWS, MinIO, OSS, COS, R2; the connection's endpoint says which."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+from urllib.parse import SplitResult
+
+import pyarrow.fs as pafs
+
+from airlift.connections import S3Connection, StorageConnection
+from airlift.errors import AirliftError
+from airlift.stores.base import ArrowWriting, Store, Writing, bucket_and_key, endpoint_of
+
+_ATTEMPTS = 6
+
+
+class S3(Store):
+    """Buckets of one S3 service; an object exists once its upload is complete."""
+
+    name: ClassVar[str] = "S3"
+    schemes: ClassVar[tuple[str, ...]] = ("s3", "s3a")
+    connection_class: ClassVar[type[StorageConnection]] = S3Connection
+    conn_type: ClassVar[str] = "aws"
+    example: ClassVar[str] = "s3://bucket/prefix"
+
+    def __init__(self, connection: S3Connection) -> None:
+        self.connection: S3Connection = connection
+        endpoint = endpoint_of(connection)
+        if bool(connection.access_key) != bool(connection.secret_key.get_secret_value()):
+            raise AirliftError(
+                "the connection to the bucket has only one of access key and secret key; give "
+                "both, or neither to use the machine's own role"
+            )
+        self._filesystem = pafs.S3FileSystem(
+            access_key=connection.access_key or None,
+            secret_key=connection.secret_key.get_secret_value() or None,
+            session_token=connection.session_token.get_secret_value() or None,
+            role_arn=connection.role_arn or None,
+            region=connection.region or ("us-east-1" if endpoint.netloc else None),
+            scheme=endpoint.scheme or "https",
+            endpoint_override=endpoint.netloc or None,
+            # With jitter, and pauses that double: some 15 s in all. Arrow's own three attempts are
+            # over in a second, while a bucket that says SlowDown means it for longer.
+            retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
+            connect_timeout=10,
+            request_timeout=120,
+            # Arrow's own background writes queue without bound; a chunk writer has its bounded
+            # queue.
+            background_writes=False,
+            # A small file is one request then, instead of three.
+            allow_delayed_open=True,
+        )
+
+    @classmethod
+    def open(cls, url: str, parts: SplitResult, connection: S3Connection) -> tuple[Self, str]:
+        """Opens `s3://bucket/prefix`."""
+        path = bucket_and_key(url, parts, cls.example)
+        return cls(connection), path
+
+    @property
+    def filesystem(self) -> pafs.FileSystem:
+        """The Arrow filesystem."""
+        return self._filesystem
+
+    def writing(self, path: str) -> Writing:
+        """Starts writing a file."""
+        return ArrowWriting(self.filesystem, path)
+
+    def copy(self, source: str, target: str) -> None:
+        """S3's server-side copy; boto3 divides what is too large for one CopyObject call."""
+        import boto3
+        from boto3.exceptions import Boto3Error
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        connection = self.connection
+        client = boto3.client(
+            "s3",
+            endpoint_url=connection.endpoint_url or None,
+            region_name=connection.region or None,
+            aws_access_key_id=connection.access_key or None,
+            aws_secret_access_key=connection.secret_key.get_secret_value() or None,
+            aws_session_token=connection.session_token.get_secret_value() or None,
+        )
+        bucket, key = source.split("/", 1)
+        to_bucket, to_key = target.split("/", 1)
+        try:
+            client.copy({"Bucket": bucket, "Key": key}, to_bucket, to_key)
+        except (Boto3Error, BotoCoreError, ClientError) as error:
+            raise OSError(
+                f"{error}; the connection needs to read the one and write the other"
+            ) from error
+
+    def object_url(self, path: str) -> str:
+        """As `s3://bucket/key`."""
+        return f"s3://{path}"
+
+    def import_keys(self) -> dict[str, str]:
+        """The keys that Zilliz Cloud reads the bucket with."""
+        connection = self.connection
+        keys = {
+            "accessKey": connection.access_key,
+            "secretKey": connection.secret_key.get_secret_value(),
+            "token": connection.session_token.get_secret_value(),
+        }
+        return {name: value for name, value in keys.items() if value}
