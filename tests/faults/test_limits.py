@@ -186,7 +186,7 @@ def test_a_quota_of_milvus_stops_the_run(limited: Milvus, tmp_path: Path, quota:
     with local_place(limited, tmp_path / "source") as place:
         place.defaults["write_mode"] = "insert"
         truth = place.write(SONGS)["songs"]
-        refused = wait_until_refused(place, told)
+        refused = wait_until_refused(place, quota, told)
         limited.stop()
         limited.config = {}
         limited.start()
@@ -194,14 +194,14 @@ def test_a_quota_of_milvus_stops_the_run(limited: Milvus, tmp_path: Path, quota:
         assert_holds(place.client, refused["mapping"]["songs"]["target"], truth)
 
 
-def wait_until_refused(place: Place, told: str) -> dict[str, Any]:
+def wait_until_refused(place: Place, quota: str, told: str) -> dict[str, Any]:
     """Moves the rows again and again, until the server has noticed that it is full.
 
     Returns:
         The params of the run that was refused.
     """
     for number in range(100):
-        target = f"songs_{number}"
+        target = f"songs_{quota}_{number}"
         name = f"{place.migration_id}_{number}"
         params: dict[str, Any] = {"migration_id": name, "mapping": {"songs": {"target": target}}}
         try:

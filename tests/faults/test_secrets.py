@@ -6,6 +6,7 @@ The DAGs in a real Airflow have the same test in `tests/paths/test_milvus1x_dag.
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -24,18 +25,22 @@ from samples.milvus1x_tables import TableSpec
 from tests.paths.place import MILVUS1X, Place, SourceKind, bucket_of, bucket_place, lite_place
 from tests.servers.search_place import connection_to
 
-USER, PASSWORD = "airlift_secret_user", "Pw-unmistakable-4711"
+PASSWORD = "Pw-unmistakable-4711"
 WRONG = "Pw-wrong-but-secret-0815"
 
 
 @pytest.fixture
 def user(milvus_on_s3: MilvusOnS3) -> Iterator[MilvusConnection]:
-    """A user of the Milvus on S3 that may do all."""
+    """A user of the Milvus on S3 that may do all.
+
+    Each test has another one: Milvus remembers for a while what one of the same name might do.
+    """
+    name = f"user_{uuid.uuid4().hex[:8]}"
     with closing(milvus_on_s3.client()) as root:
-        root.create_user(USER, PASSWORD)
-        root.grant_role(USER, "admin")
-        yield MilvusConnection(uri=milvus_on_s3.uri, user=USER, password=SecretStr(PASSWORD))
-        root.drop_user(USER)
+        root.create_user(name, PASSWORD)
+        root.grant_role(name, "admin")
+        yield MilvusConnection(uri=milvus_on_s3.uri, user=name, password=SecretStr(PASSWORD))
+        root.drop_user(name)
 
 
 def everything_told(place: Place, caplog: pytest.LogCaptureFixture, extra: Any) -> dict[str, bytes]:

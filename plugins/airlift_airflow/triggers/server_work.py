@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _FASTEST, _SLOWEST = 0.5, 10.0
 _PATIENCE = 30
 """Answers in a row that may fail before the task is woken to say so."""
+_LAST_ANSWER = 5.0
+"""Seconds that the answer to a question is waited for when the trigger is stopped."""
 
 
 def _imports(migration: Migration, batch: int) -> tuple[bool, str]:
@@ -100,12 +102,15 @@ class ServerWorkTrigger(BaseTrigger):
 
         migration = open_migration(self.source, self.params, self.migration_id)
         pause, failures, told = _FASTEST, 0, ""
+        asking: asyncio.Future[tuple[bool, str]] | None = None
         try:
             while True:
                 try:
-                    done, text = await sync_to_async(_WORKS[self.work], thread_sensitive=False)(
-                        migration, self.batch
-                    )
+                    ask = sync_to_async(_WORKS[self.work], thread_sensitive=False)
+                    asking = asyncio.ensure_future(ask(migration, self.batch))
+                    # Cancelled within it, asgiref would lose the word by which Airflow knows that
+                    # somebody has stopped the task, and `on_kill` would not be called.
+                    done, text = await asyncio.shield(asking)
                     failures = 0
                 except AirliftError as error:
                     failures += 1
@@ -122,6 +127,8 @@ class ServerWorkTrigger(BaseTrigger):
                 await asyncio.sleep(pause)
                 pause = min(pause * 1.3, _SLOWEST)
         finally:
+            if asking and not asking.done():
+                await asyncio.wait([asking], timeout=_LAST_ANSWER)
             await asyncio.to_thread(migration.__exit__, None, None, None)
 
     async def on_kill(self) -> None:
@@ -129,7 +136,7 @@ class ServerWorkTrigger(BaseTrigger):
 
         Called when the waiting task was marked failed or cleared.
         """
-        for told in await asyncio.to_thread(self._unfinished):
+        for told in await sync_to_async(self._unfinished, thread_sensitive=False)():
             self.log.warning("%s", told)
 
     def _unfinished(self) -> list[str]:
