@@ -77,8 +77,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 24))
     parser.add_argument("--only", help="one case, as the report names it: ROUTE-SEED")
     given = parser.parse_args(arguments)
-    report, began = Report(), time.monotonic()
+    report = Report()
     with servers() as (shared, mortal):
+        began = time.monotonic()
         routes = [*ROUTES, *SEARCH_ROUTES]
         if given.only:
             report.add(_play_one(shared, mortal, routes, given.only))
@@ -86,7 +87,8 @@ def main(arguments: list[str]) -> int:
             print(f"seed {given.seed}: repeats this run", flush=True)
             until = began + 60 * given.minutes
             _play(shared, mortal, routes, given.seed, until, report)
-    print(report.sum_up((time.monotonic() - began) / 60))
+        minutes = (time.monotonic() - began) / 60
+    print(report.sum_up(minutes))
     return 1 if report.wrong or not report.outcomes else 0
 
 

@@ -100,7 +100,6 @@ def airflow(
         # What is killed is noticed by its silence.
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
-        "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
     }
@@ -114,7 +113,7 @@ def airflow(
     try:
         server.start().wait_healthy(timeout=900)
         for dag in {run.dag for run in RUNS}:
-            server.wait_for_dag(dag)
+            server.wait_for_dag(dag, timeout=900)
             server.unpause(dag)
         yield server
     finally:
@@ -131,7 +130,7 @@ def triggered(airflow: AirflowStandalone, ground: Ground, points: Path) -> dict[
         started[run.name] = airflow.trigger(run.dag, conf_of(ground, run))
     wait_until(
         lambda: any("bulk_insert" in one for one in running(airflow, started)),
-        timeout=600,
+        timeout=900,
         failure=lambda: "no task was begun",
     )
     kill_scheduler(airflow)
