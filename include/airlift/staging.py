@@ -7,6 +7,7 @@
         created.json                     the collections that this migration made on the target
         published.json                   the aliases that it has moved to them
         report.json, report.html
+        progress/                        how far each task is, for the migration page
         scratch/                         what the source found while planning
         source/                          copied source files
         <collection>/<chunk id>/         data files, sample.parquet, keys.npy,

@@ -23,6 +23,7 @@ from airlift.longest_values import LongestValues
 from airlift.migration import Migration, log
 from airlift.params import OnBadRow
 from airlift.plan import CollectionPlan
+from airlift.progress import BatchProgress, ChunkClock
 from airlift.sources.base import BadRows
 from airlift.storage import Storage
 from airlift.transform import Transform, Unfit
@@ -35,39 +36,45 @@ SAMPLE_ROWS = 1000
 """Rows of a collection that are kept aside to be compared with what the target returns."""
 
 
-def convert_batch(
-    migration: Migration, batch: int, progress: Callable[[int], None] = lambda rows: None
-) -> dict[str, Any]:
+def convert_batch(migration: Migration, batch: int) -> dict[str, Any]:
     """Converts the chunks of a batch; those that are done are not read again.
-
-    Args:
-        progress: told the rows done so far, after each chunk.
 
     Returns:
         Rows and bytes written, and how many chunks were done before.
     """
     rows = size = done_before = 0
-    for collection, chunk in migration.staging.plan().batch(batch):
-        manifest, was_done = convert_chunk(migration, collection, chunk)
-        done_before += was_done
-        rows += manifest.rows
-        size += manifest.bytes
-        progress(rows)
-        log.info(
-            "%s, chunk %s: %s rows, %s bytes%s",
-            collection.name,
-            chunk.id,
-            f"{manifest.rows:,}",
-            f"{manifest.bytes:,}",
-            " (done before)" if was_done else f" in {manifest.seconds:.1f} s",
-        )
+    with BatchProgress(migration, "convert", batch) as progress:
+        for collection, chunk in migration.staging.plan().batch(batch):
+            clock = ChunkClock(progress, collection, chunk)
+            manifest, was_done = convert_chunk(migration, collection, chunk, clock.so_far)
+            if was_done:
+                clock.done_before(manifest)
+            else:
+                clock.done(manifest, manifest.rows, manifest.seconds)
+            done_before += was_done
+            rows += manifest.rows
+            size += manifest.bytes
+            log.info(
+                "%s, chunk %s: %s rows, %s bytes%s",
+                collection.name,
+                chunk.id,
+                f"{manifest.rows:,}",
+                f"{manifest.bytes:,}",
+                " (done before)" if was_done else f" in {manifest.seconds:.1f} s",
+            )
     return {"rows": rows, "bytes": size, "chunks_done_before": done_before}
 
 
 def convert_chunk(
-    migration: Migration, collection: CollectionPlan, chunk: Chunk
+    migration: Migration,
+    collection: CollectionPlan,
+    chunk: Chunk,
+    so_far: Callable[[int, int, int], None] = lambda read, rows, bad_rows: None,
 ) -> tuple[Manifest, bool]:
     """Converts one chunk, unless it is done.
+
+    Args:
+        so_far: told rows read, rows converted and bad rows, again and again.
 
     Returns:
         Its manifest, and whether it was done before.
@@ -87,7 +94,7 @@ def convert_chunk(
     writer = FORMATS[collection.file_format].writer(folder, schema, chunk.rows)
     try:
         conversion = _Conversion(migration, collection, chunk, writer)
-        manifest = conversion.run(folder)
+        manifest = conversion.run(folder, so_far)
     except BaseException:
         writer.abandon()
         raise
@@ -141,7 +148,7 @@ class _Conversion:
         self._present = 0
         self._key_hashes = None if collection.keys_unique or not self._key else KeyHashes()
 
-    def run(self, folder: Storage) -> Manifest:
+    def run(self, folder: Storage, so_far: Callable[[int, int, int], None]) -> Manifest:
         """Reads, converts and writes; returns the manifest, which is still to be written."""
         start = time.monotonic()
         for given in self._migration.source.read(self._chunk):
@@ -150,6 +157,7 @@ class _Conversion:
                 self._set_aside(given)
             else:
                 self._take(given)
+            so_far(self._read, self._rows, self._bad_rows)
         if self._read != self._chunk.rows:
             raise AirliftError(
                 f"{self._collection.mapped.source!r}, chunk {self._chunk.id}: the source gave "
@@ -235,10 +243,14 @@ class _Conversion:
         self._set_aside(BadRows(rows, keys, [reasons[row] for row in at]))
         return marks
 
+    @property
+    def _bad_rows(self) -> int:
+        return sum(len(one.reasons) for one in self._bad)
+
     def _set_aside(self, bad: BadRows) -> None:
         params = self._migration.params
         self._bad.append(bad)
-        count = sum(len(one.reasons) for one in self._bad)
+        count = self._bad_rows
         allowed = params.max_bad_rows if params.on_bad_row is OnBadRow.SET_ASIDE else 0
         if count > allowed:
             raise AirliftError(
@@ -270,7 +282,7 @@ class _Conversion:
             chunk=self._chunk.id,
             rows_read=self._read,
             rows=self._rows,
-            bad_rows=sum(len(one.reasons) for one in self._bad),
+            bad_rows=self._bad_rows,
             rows_present=self._present,
             bytes=sum(file.size for file in files),
             files=tuple(files),

@@ -21,24 +21,31 @@ if TYPE_CHECKING:
     from airlift.migration import Migration
 
 
+ERROR_KEY = "error"
+"""The XCom of a task that failed: its reasons, for the page; gone when the task starts again."""
+
+
 @contextmanager
-def told_plainly() -> Iterator[None]:
+def told_plainly(task: Any) -> Iterator[None]:
     """Tells the engine's own errors as they are written, each reason on a line of its own.
 
     Airflow adds a few stack frames to any failure; the reasons stand above them. What can't be
     helped by trying again fails at once; the rest is retried as the DAG says.
+
+    Args:
+        task: the task instance, which keeps the reasons as an XCom.
     """
     from airlift.errors import AirliftError, Mismatch, Refused
 
     try:
         yield
-    except (Refused, Mismatch) as error:
-        for reason in getattr(error, "reasons", [str(error)]):
-            log.error("%s", reason)
-        raise AirflowFailException(str(error)) from None
     except AirliftError as error:
-        log.error("%s", error)
-        raise AirflowException(str(error)) from None
+        reasons = list(getattr(error, "reasons", [str(error)]))
+        for reason in reasons:
+            log.error("%s", reason)
+        task.xcom_push(ERROR_KEY, reasons)
+        final = isinstance(error, (Refused, Mismatch))
+        raise (AirflowFailException if final else AirflowException)(str(error)) from None
 
 
 log = logging.getLogger("airlift")
@@ -71,7 +78,10 @@ class MigrationOperator(BaseOperator):
         params = dict(context["params"])
         if params.get("dry_run") and not self.runs_when_dry:
             raise AirflowSkipException("dry_run: stopped after the plan")
-        with told_plainly(), open_migration(self.source, params, self.migration_id(context)) as one:
+        with (
+            told_plainly(context["ti"]),
+            open_migration(self.source, params, self.migration_id(context)) as one,
+        ):
             began = (event or {}).get("started")
             clock = timed(one, self.step_name, self.index, began, keep=self.is_timed)
             with clock as self._timed:
