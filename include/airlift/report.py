@@ -8,7 +8,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from airlift.migration import Migration
-from airlift.milvus.client import address
 from airlift.plan import CollectionPlan
 from airlift.staging import Created, SourceChanges
 from airlift.timing import StepTime, read_steps
@@ -67,7 +66,7 @@ class Report(BaseModel):
 
 def build_report(migration: Migration, state: str) -> Report:
     """Puts the report together from what staging holds."""
-    staging, server = migration.staging, migration.server
+    staging = migration.staging
     plan = staging.plan()
     verified = staging.read("verification.json", Verifications) if state == "done" else None
     by_name = {one.collection: one for one in verified.collections} if verified else {}
@@ -79,8 +78,7 @@ def build_report(migration: Migration, state: str) -> Report:
         written=datetime.now(UTC).isoformat(timespec="seconds"),
         path=migration.source_name,
         source=migration.source.address(),
-        target=f"{server.version().name} at {address(server.connection)}"
-        + (f", database {server.database}" if server.database else ""),
+        target=migration.target_address(),
         staging=staging.folder.url,
         params=migration.params.model_dump(mode="json"),
         collections=[

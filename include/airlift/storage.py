@@ -90,10 +90,7 @@ class Storage:
         paths = [self.path(relative) for relative in relatives]
         with explained("look at files in", self.url):
             infos = self.filesystem.get_file_info(paths)
-        return [
-            FileStat(info.size, info.mtime_ns or 0) if info.type == pafs.FileType.File else None
-            for info in infos
-        ]
+        return [_stat(info) for info in infos]
 
     def sizes(self, relatives: Iterable[str]) -> list[int | None]:
         """Bytes of each file; None where there is no such file."""
@@ -109,6 +106,11 @@ class Storage:
 
     def list(self, relative: str = "", recursive: bool = False) -> dict[str, int | None]:
         """What the folder holds: relative path -> bytes (None for folders); empty if absent."""
+        found = self.list_stats(relative, recursive)
+        return {path: stat.size if stat else None for path, stat in found.items()}
+
+    def list_stats(self, relative: str = "", recursive: bool = False) -> dict[str, FileStat | None]:
+        """As `list`, with the time of change, which a bucket may tell in whole seconds only."""
         selector = pafs.FileSelector(self.path(relative), allow_not_found=True, recursive=recursive)
         with explained("list", self.address(relative)):
             infos = self.filesystem.get_file_info(selector)
@@ -116,8 +118,7 @@ class Storage:
                 self._bucket_must_exist()
         start = len(self.root) + 1
         return {
-            info.path[start:]: info.size if info.type == pafs.FileType.File else None
-            for info in sorted(infos, key=lambda info: info.path)
+            info.path[start:]: _stat(info) for info in sorted(infos, key=lambda info: info.path)
         }
 
     def _bucket_must_exist(self) -> None:
@@ -206,6 +207,11 @@ class Storage:
         except AirliftError as error:
             return str(error)
         return None
+
+
+def _stat(info: pafs.FileInfo) -> FileStat | None:
+    is_file = info.type == pafs.FileType.File
+    return FileStat(info.size, info.mtime_ns or 0) if is_file else None
 
 
 def open_storage(url: str, connection: StorageConnection | None = None) -> Storage:

@@ -10,6 +10,9 @@ from airlift.sources.registry import params_class
 from airlift_airflow.operators import finishing, moving, preparing
 from airlift_airflow.params import airflow_params
 
+TAG = "migration"
+"""The tag of these DAGs, by which the migration page looks for them."""
+
 # A task of an empty plan has nothing to map and is skipped; that must not skip what follows.
 _NONE_FAILED = "none_failed"
 
@@ -29,7 +32,7 @@ def migration_dag(dag_id: str, source: str, description: str, doc_md: str) -> DA
         doc_md=doc_md,
         schedule=None,
         catchup=False,
-        tags=["milvus", "migration"],
+        tags=["milvus", TAG],
         params=airflow_params(params_class(source)),
         render_template_as_native_obj=True,
         default_args={

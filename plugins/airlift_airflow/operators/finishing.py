@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import Asset
 
+from airlift_airflow.links import MigrationLink, ReportLink
 from airlift_airflow.operators.base import MigrationOperator
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class PublishOperator(MigrationOperator):
     Args:
         asset: what other DAGs can be scheduled on.
     """
+
+    operator_extra_links = (MigrationLink(), ReportLink())
 
     def __init__(self, *, asset: Asset, **kwargs: Any) -> None:
         super().__init__(outlets=[asset], **kwargs)
