@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from airlift.errors import AirliftError
 from airlift.verification import Verifications
 from airlift_airflow.operators.base import ERROR_KEY
-from airlift_page.listing import state_of
+from airlift_page.listing import state_of, to_roll_back
 from airlift_page.progress import (
     IMPORT,
     READ,
@@ -75,11 +75,7 @@ def _run(run: Run, state: str, told: Sequence[Told]) -> dict[str, Any]:
         "verify": str(run.params.get("verify") or ""),
         "dry_run": bool(run.params.get("dry_run")),
         "now": time.time(),
-        # What rollback_migration has to be told.
-        "rollback": {
-            name: run.params.get(name) or ""
-            for name in ("staging_url", "staging_conn_id", "target_conn_id")
-        },
+        "rollback": to_roll_back(run),
     }
 
 

@@ -69,8 +69,12 @@ def _line(run: Run, told: Sequence[Told], undone: Mapping[str, float]) -> dict[s
         "source": str(checked.get("source", "")),
         "target": str(checked.get("target", "")),
         "collections": list(planned),
-        "rows_total": sum(_dict(one).get("rows", 0) for one in planned.values()),
+        "rows_total": sum(_dict(one).get("rows", 0) for one in planned.values())
+        if planned
+        else None,
+        "airflow_state": run.state,
         "state": state_of(run, undone),
+        "rollback": to_roll_back(run),
         "verified": bool(by_task.get(("verify", "return_value"))),
         "verify": str(run.params.get("verify") or ""),
         "dry_run": bool(run.params.get("dry_run")),
@@ -87,6 +91,12 @@ def state_of(run: Run, undone: Mapping[str, float]) -> str:
     if run.state == "success" and run.params.get("dry_run"):
         return "planned"
     return "done" if run.state == "success" else run.state
+
+
+def to_roll_back(run: Run) -> dict[str, str]:
+    """What rollback_migration has to be told beside the id."""
+    names = ("staging_url", "staging_conn_id", "target_conn_id")
+    return {name: str(run.params.get(name) or "") for name in names}
 
 
 def _seconds(run: Run) -> float | None:

@@ -331,10 +331,10 @@ def _spread(
     if not chunk.ended or not amount:
         return
     began = chunk.ended - chunk.seconds
-    first = int(max(began - start, 0.0) // width)
-    last = min(int((chunk.ended - start) // width), len(bins) - 1)
-    if chunk.ended < start or first >= len(bins):
+    if chunk.ended < start or began > start + len(bins) * width:
         return
+    last = min(int((chunk.ended - start) // width), len(bins) - 1)
+    first = min(int(max(began - start, 0.0) // width), last)
     for place in range(first, last + 1):
         left, right = start + place * width, start + (place + 1) * width
         if chunk.seconds > 0:

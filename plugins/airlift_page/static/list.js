@@ -5,6 +5,7 @@ import { own, pageOf, poll, reportOf } from "./api.js";
 import { badge, bar, duration, el, keeper, moment, number, percent, short } from "./dom.js";
 
 const HEADS = ["State", "Migration", "From, into", "Rows", "Speed", "Verified", "Started", ""];
+const NUMBERS = ["Rows", "Speed"];
 
 export const mountList = (main) => {
   const asked = { search: "", state: "", offset: 0 };
@@ -60,7 +61,7 @@ const lines = (main, migrations, asked, done) => {
   return el(
     "table",
     { class: "list" },
-    el("thead", null, el("tr", null, HEADS.map((head) => el("th", { scope: "col" }, head)))),
+    el("thead", null, el("tr", null, HEADS.map((one) => el("th", { scope: "col", class: NUMBERS.includes(one) && "number" }, one)))),
     el("tbody", null, migrations.map((one) => line(main, one, done))),
   );
 };
@@ -101,7 +102,7 @@ const line = (main, one, done) => {
     el(
       "td",
       { class: "number" },
-      `${number(one.rows_done)} of ${number(one.rows_total)}`,
+      one.rows_total == null ? "–" : `${number(one.rows_done)} of ${number(one.rows_total)}`,
       bar(share, `Rows in the target: ${percent(share)}`, one.state),
     ),
     el("td", { class: "number" }, one.rows_per_second ? `${short(one.rows_per_second)}/s` : "–"),

@@ -88,7 +88,7 @@ export const strip = (chunks) => {
     });
   });
   const legend = STATES.map((state, place) =>
-    counts[place] || ["waiting", "in the target"].includes(state)
+    counts[place]
       ? el("li", null, el("i", { class: `cell ${KINDS[place]}` }), ` ${number(counts[place])} ${state}`)
       : null,
   );

@@ -21,7 +21,7 @@ const NAMES = {
   export_meta: "describe",
   copy_source: "copy",
   plan: "plan",
-  convert: "read and convert",
+  convert: "convert",
   create: "create",
   bulk_insert: "import",
   index: "index",
