@@ -27,6 +27,7 @@ PARTS = {
         "paths/test_*search*.py",
         "paths/test_*_dag.py",
         "paths/test_milvus_*.py",
+        "paths/test_page.py",
     )
 }
 REST = "others"

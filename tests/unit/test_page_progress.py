@@ -183,9 +183,7 @@ def test_no_time_left_is_told_before_there_is_a_speed():
 def test_ten_thousand_chunks_are_a_small_answer():
     plan = [planned(f"collection_{at}", chunks=100) for at in range(100)]
     tasks = [
-        written(
-            "convert", *(chunk(at, collection=one.name) for at in range(100)), index=place
-        )
+        written("convert", *(chunk(at, collection=one.name) for at in range(100)), index=place)
         for place, one in enumerate(plan)
     ]
     progress = Progress(plan, tasks, [task("convert", "running", at) for at in range(100)])
