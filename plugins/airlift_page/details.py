@@ -19,10 +19,12 @@ from airlift_page.progress import (
     CollectionProgress,
     Progress,
     TaskState,
-    step_states,
+    totals,
 )
+from airlift_page.rates import plot, speed
 from airlift_page.runs import MigrationDag, Run, Told, rolled_back, tasks_of, told_by
 from airlift_page.staged import StagedMigration, StagedMigrations
+from airlift_page.steps import step_states, tasks_to_clear
 
 _COLLECTIONS = 200
 _MESSAGES = 30
@@ -95,24 +97,10 @@ def _from_staging(staged: StagedMigration, run: Run, tasks: Sequence[TaskState])
         "collections_more": max(len(collections) - _COLLECTIONS, 0),
         "totals": totals(collections),
         "chunks": progress.strip(),
-        "plot": progress.plot(begun, max(ended, begun + 1.0)),
-        "speed": progress.speed(now) if run.state not in _ENDED else None,
+        "plot": plot(progress, begun, max(ended, begun + 1.0)),
+        "speed": speed(progress, now) if run.state not in _ENDED else None,
         "warnings": _short([*staged.changes, *notes]),
     }
-
-
-def totals(collections: Sequence[CollectionProgress]) -> dict[str, Any]:
-    """The numbers of all collections together; shares are weighed by rows."""
-    planned = sum(one.planned for one in collections)
-    sums: dict[str, Any] = {
-        name: sum(getattr(one, name) for one in collections)
-        for name in ("read", "converted", "imported", "indexed", "bad_rows", "bytes", "chunks")
-    }
-    for name in ("read_share", "import_share"):
-        weighed = sum(getattr(one, name) * (one.planned or 1) for one in collections)
-        sums[name] = weighed / (sum(one.planned or 1 for one in collections) or 1)
-    verified = sum(one.counted or 0 for one in collections if one.verified)
-    return sums | {"planned": planned, "verified": verified, "collections": len(collections)}
 
 
 def _add_verification(
@@ -191,27 +179,6 @@ def _errors(tasks: Sequence[TaskState], told: Sequence[Told]) -> list[dict[str, 
         }
         for one in failed[:_MESSAGES]
     ]
-
-
-def tasks_to_clear(tasks: Sequence[TaskState], order: Sequence[str]) -> list[Any]:
-    """The tasks to clear, with all after them, so that a run that was stopped goes on.
-
-    Those that have failed; where none has, what was not begun any more after the last success.
-
-    Args:
-        order: the ids of all tasks, first to last.
-    """
-    failed = [one for one in tasks if one.state == "failed"]
-    if failed:
-        return [one.task if one.index < 0 else [one.task, one.index] for one in failed]
-    place = {task: at for at, task in enumerate(order[:-1])}  # the last only cleans up
-    done = max((place[one.task] for one in tasks if _done(one, place)), default=-1)
-    left = [one.task for one in tasks if place.get(one.task, -1) > done and one.state != "success"]
-    return sorted(set(left), key=place.__getitem__)[:1]
-
-
-def _done(one: TaskState, place: dict[str, int]) -> bool:
-    return one.state == "success" and one.task in place
 
 
 def _short(messages: Any) -> list[str]:

@@ -5,7 +5,6 @@ Plain numbers in, plain numbers out: no Airflow and no storage here.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -17,8 +16,6 @@ READ, IMPORT = "convert", "bulk_insert"
 """The two steps that work on chunks."""
 
 _CELLS = 300
-_RECENT = 120.0
-"""Seconds over which the present speed is averaged."""
 _IN_WORK = {"running", "deferred", "queued", "scheduled", "success"}
 _FAILED = {"failed", "up_for_retry", "upstream_failed"}
 
@@ -162,7 +159,7 @@ class Progress:
         return one
 
     def _step_done(self, step: str) -> bool:
-        states = [one.state for (task, _), one in self._tasks.items() if task == step]
+        states = [one.state for one in self.tasks_of(step)]
         return bool(states) and all(state == "success" for state in states)
 
     # --- chunks ------------------------------------------------------------------------------
@@ -218,64 +215,19 @@ class Progress:
                 return in_work, False
         return ChunkState.WAITING, False
 
-    # --- speed -------------------------------------------------------------------------------
+    # --- what speed is computed from ---------------------------------------------------------
 
-    def plot(self, start: float, end: float, bins: int = 60) -> dict[str, Any]:
-        """Rows and bytes a second over time.
+    def chunks_of(self, step: str) -> list[ChunkProgress]:
+        """What the tasks of a step wrote of their chunks."""
+        known = self._known.values()
+        found = (one.read if step == READ else one.imported for one in known)
+        return [chunk for chunk in found if chunk]
 
-        Args:
-            start, end: of what is shown, in seconds since 1970; what was done before is left out.
+    def tasks_of(self, step: str) -> list[TaskState]:
+        """The task instances of a step."""
+        return [one for (task, _), one in self._tasks.items() if task == step]
 
-        Returns:
-            `start`, `width` of a bin in seconds, `read` and `imported` rows/s, `bytes` read per s.
-        """
-        width = max((end - start) / bins, 1.0)
-        count = max(int((end - start) / width + 0.999), 1)
-        read, size, imported = [0.0] * count, [0.0] * count, [0.0] * count
-        for one in self._known.values():
-            if one.read:
-                _spread(read, one.read, one.read.read, start, width)
-                _spread(size, one.read, one.read.bytes, start, width)
-            if one.imported:
-                _spread(imported, one.imported, one.imported.rows, start, width)
-        return {
-            "start": start,
-            "width": width,
-            "read": [round(rows / width, 1) for rows in read],
-            "imported": [round(rows / width, 1) for rows in imported],
-            "bytes": [round(one / width) for one in size],
-        }
-
-    def speed(self, now: float) -> dict[str, Any] | None:
-        """The present speed of the step that is going on, and how long it will still take.
-
-        Returns:
-            `step`, `rows_per_second`, `bytes_per_second`, `seconds_left` (None while nothing can be
-            said); None when no such step is going on.
-        """
-        for step in (IMPORT, READ):
-            states = [one for (task, _), one in self._tasks.items() if task == step]
-            began = min((one.started for one in states if one.started), default=None)
-            if began is None or not any(one.state in ("running", "deferred") for one in states):
-                continue
-            since = max(began, now - _RECENT)
-            seconds = max(now - since, 1.0)
-            rows, size = [0.0], [0.0]
-            for known in self._known.values():
-                chunk = known.read if step == READ else known.imported
-                if chunk:
-                    done = chunk.read if step == READ else chunk.rows
-                    _spread(rows, chunk, done, since, seconds)
-                    _spread(size, chunk, chunk.bytes, since, seconds)
-            return {
-                "step": step,
-                "rows_per_second": rows[0] / seconds,
-                "bytes_per_second": size[0] / seconds,
-                "seconds_left": self._left(step) / rows[0] * seconds if rows[0] else None,
-            }
-        return None
-
-    def _left(self, step: str) -> float:
+    def rows_left(self, step: str) -> float:
         """Rows that a step has still to do."""
         left = 0.0
         for one in self.collections():
@@ -284,30 +236,18 @@ class Progress:
         return left
 
 
-def step_states(tasks: Iterable[TaskState], order: Sequence[str]) -> list[dict[str, Any]]:
-    """The steps of a run: states of their tasks, when they began, and how long they took.
-
-    Args:
-        order: the ids of all tasks, first to last.
-    """
-    by_step: dict[str, list[TaskState]] = {name: [] for name in order}
-    for one in tasks:
-        by_step.setdefault(one.task, []).append(one)
-    steps = []
-    for name, states in by_step.items():
-        started = min((one.started for one in states if one.started), default=None)
-        running = any(one.state in ("running", "deferred") for one in states)
-        ended = max((one.ended for one in states if one.ended), default=None)
-        steps.append(
-            {
-                "id": name,
-                "tasks": len(states),
-                "states": Counter(one.state or "none" for one in states),
-                "started": started,
-                "ended": None if running else ended,
-            }
-        )
-    return steps
+def totals(collections: Sequence[CollectionProgress]) -> dict[str, Any]:
+    """The numbers of all collections together; shares are weighed by rows."""
+    planned = sum(one.planned for one in collections)
+    sums: dict[str, Any] = {
+        name: sum(getattr(one, name) for one in collections)
+        for name in ("read", "converted", "imported", "indexed", "bad_rows", "bytes", "chunks")
+    }
+    for name in ("read_share", "import_share"):
+        weighed = sum(getattr(one, name) * (one.planned or 1) for one in collections)
+        sums[name] = weighed / (sum(one.planned or 1 for one in collections) or 1)
+    verified = sum(one.counted or 0 for one in collections if one.verified)
+    return sums | {"planned": planned, "verified": verified, "collections": len(collections)}
 
 
 def _share(done: float, planned: int, chunks: int, step_done: bool) -> float:
@@ -322,26 +262,6 @@ def _was_before(chunk: ChunkProgress, task: TaskState | None) -> bool:
     return not chunk.ended or (
         task is not None and task.started is not None and chunk.ended < task.started
     )
-
-
-def _spread(
-    bins: list[float], chunk: ChunkProgress, amount: float, start: float, width: float
-) -> None:
-    """Adds what a chunk did to the bins of the time in which it did it, evenly."""
-    if not chunk.ended or not amount:
-        return
-    began = chunk.ended - chunk.seconds
-    if chunk.ended < start or began > start + len(bins) * width:
-        return
-    last = min(int((chunk.ended - start) // width), len(bins) - 1)
-    first = min(int(max(began - start, 0.0) // width), last)
-    for place in range(first, last + 1):
-        left, right = start + place * width, start + (place + 1) * width
-        if chunk.seconds > 0:
-            share = max(min(right, chunk.ended) - max(left, began), 0.0) / chunk.seconds
-        else:
-            share = 1.0
-        bins[place] += amount * min(share, 1.0)
 
 
 def _thinned(starts: list[tuple[int, str]]) -> list[tuple[int, str]]:

@@ -155,7 +155,8 @@ def told_by(
         tasks: the ids of the tasks that are asked; empty for all.
     """
     one = XComModel
-    query = select(one).where(
+    columns = (one.dag_id, one.run_id, one.task_id, one.map_index, one.key, one.value)
+    query = select(*columns).where(
         one.dag_id.in_({run.dag_id for run in runs}),
         one.run_id.in_({run.run_id for run in runs}),
         one.key.in_(keys),
@@ -163,7 +164,7 @@ def told_by(
     if tasks:
         query = query.where(one.task_id.in_(tasks))
     found: dict[tuple[str, str], list[Told]] = {(run.dag_id, run.run_id): [] for run in runs}
-    for row in session.scalars(query):
+    for row in session.execute(query):
         value = XComModel.deserialize_value(row)
         told = Told(row.task_id, row.map_index, row.key, value)
         found.get((row.dag_id, row.run_id), []).append(told)

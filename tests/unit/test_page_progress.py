@@ -5,15 +5,16 @@ import json
 import pytest
 
 from airlift.progress import ChunkProgress, TaskProgress
-from airlift_page.details import tasks_to_clear, totals
 from airlift_page.progress import (
     ChunkState,
     PlannedChunk,
     PlannedCollection,
     Progress,
     TaskState,
-    step_states,
+    totals,
 )
+from airlift_page.rates import plot, speed
+from airlift_page.steps import step_states, tasks_to_clear
 
 ORDER = ("check", "plan", "convert", "create", "bulk_insert", "index", "verify", "clean_staging")
 NOW = 1_000_000.0
@@ -55,8 +56,8 @@ def test_nothing_is_known_before_the_first_chunk():
     assert (one.planned, one.chunks, one.read, one.imported) == (400, 4, 0, 0)
     assert (one.read_share, one.import_share) == (0.0, 0.0)
     assert states_of(progress) == ["WAITING"] * 4
-    assert progress.speed(NOW) is None
-    assert set(progress.plot(NOW, NOW + 1)["read"]) == {0.0}
+    assert speed(progress, NOW) is None
+    assert set(plot(progress, NOW, NOW + 1)["read"]) == {0.0}
 
 
 def test_rows_of_a_collection_at_each_step():
@@ -148,17 +149,17 @@ def test_the_plot_spreads_a_chunk_over_the_time_that_it_took():
         ],
         [],
     )
-    plot = progress.plot(NOW, NOW + 60, bins=6)
-    assert plot["width"] == 10.0
-    assert plot["read"] == [0.0, 0.0, 5.0, 5.0, 0.0, 0.0]
-    assert plot["bytes"] == [0, 0, 40, 40, 0, 0]
-    assert plot["imported"] == [0.0, 0.0, 0.0, 0.0, 0.0, 10.0]
+    found = plot(progress, NOW, NOW + 60, bins=6)
+    assert found["width"] == 10.0
+    assert found["read"] == [0.0, 0.0, 5.0, 5.0, 0.0, 0.0]
+    assert found["bytes"] == [0, 0, 40, 40, 0, 0]
+    assert found["imported"] == [0.0, 0.0, 0.0, 0.0, 0.0, 10.0]
 
 
 def test_the_plot_leaves_out_what_was_done_before():
     before = written("convert", chunk(0, ended=NOW - 5), chunk(1, ended=0.0))
     progress = Progress([planned(chunks=2)], [before], [])
-    assert sum(progress.plot(NOW, NOW + 60)["read"]) == 0.0
+    assert sum(plot(progress, NOW, NOW + 60)["read"]) == 0.0
 
 
 def test_speed_and_time_left_of_the_step_that_is_going_on():
@@ -168,16 +169,16 @@ def test_speed_and_time_left_of_the_step_that_is_going_on():
         [written("convert", *done)],
         [task("convert", "running", 0, started=NOW - 40)],
     )
-    speed = progress.speed(NOW)
-    assert speed["step"] == "convert"
-    assert speed["rows_per_second"] == pytest.approx(300 / 40)
-    assert speed["seconds_left"] == pytest.approx(300 / (300 / 40))
-    assert speed["bytes_per_second"] == pytest.approx(8 * 300 / 40)
+    found = speed(progress, NOW)
+    assert found["step"] == "convert"
+    assert found["rows_per_second"] == pytest.approx(300 / 40)
+    assert found["seconds_left"] == pytest.approx(300 / (300 / 40))
+    assert found["bytes_per_second"] == pytest.approx(8 * 300 / 40)
 
 
 def test_no_time_left_is_told_before_there_is_a_speed():
     progress = Progress([planned()], [], [task("convert", "running", 0)])
-    assert progress.speed(NOW)["seconds_left"] is None
+    assert speed(progress, NOW)["seconds_left"] is None
 
 
 def test_ten_thousand_chunks_are_a_small_answer():
@@ -191,7 +192,7 @@ def test_ten_thousand_chunks_are_a_small_answer():
     assert len(strip["cells"]) <= 300
     assert strip["counts"][ChunkState.READ] == strip["total"] == 10_000
     assert sum(map(sum, strip["cells"])) == 10_000
-    answer = [strip, progress.plot(NOW - 60, NOW), [vars(one) for one in progress.collections()]]
+    answer = [strip, plot(progress, NOW - 60, NOW), [vars(one) for one in progress.collections()]]
     assert len(json.dumps(answer)) < 100_000
 
 
