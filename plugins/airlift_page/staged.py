@@ -174,7 +174,7 @@ class StagedMigrations:
         """
         from airlift_airflow.connections import AirflowConnections
 
-        if not is_valid(f"m{migration_id}"):
+        if not migration_id or not is_valid(f"m{migration_id}"):
             raise AirliftError(f"migration_id {migration_id!r} is no name of a folder")
         try:
             url = without_credentials(str(params.get("staging_url") or ""))

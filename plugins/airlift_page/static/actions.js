@@ -147,22 +147,24 @@ const ended = async (runId, isOpen) => {
   const path = restPath("rollback_migration", runId);
   for (;;) {
     const { state } = await airflow("GET", path);
-    if (state === "success") return told(path, "return_value");
-    if (state === "failed") {
-      const reasons = await told(path, "error").catch(() => null);
-      throw new Error(reasons ? reasons.join("\n") : `It failed: see the log of the run ${runId}`);
-    }
+    if (state === "success") return told(path, "list_what_was_made", "return_value");
+    if (state === "failed") throw new Error(await reasonsOf(path, runId));
     if (!isOpen()) return null;
     await sleep(1);
   }
 };
 
-const told = async (path, key) => {
-  const { value } = await airflow(
-    "GET",
-    `${path}/taskInstances/list_what_was_made/xcomEntries/${key}?deserialize=true`,
-  );
-  return value;
+const reasonsOf = async (path, runId) => {
+  for (const task of ["list_what_was_made", "remove"]) {
+    const reasons = await told(path, task, "error").catch(() => null);
+    if (reasons) return reasons.join("\n");
+  }
+  return `It failed: see the log of the run ${runId} of rollback_migration`;
+};
+
+const told = async (path, task, key) => {
+  const { value } = await airflow("GET", `${path}/taskInstances/${task}/xcomEntries/${key}`);
+  return typeof value === "string" ? JSON.parse(value) : value;
 };
 
 const listed = (found) => {
