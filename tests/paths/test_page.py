@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import quote
@@ -30,6 +31,7 @@ LIST = "/plugin/airlift-migrations"
 def airflow(airflow_and_milvus: AirflowStandalone) -> AirflowStandalone:
     for dag in (DAG, PAUSED, "rollback_migration"):
         airflow_and_milvus.wait_for_dag(dag)
+    airflow_and_milvus.request("PATCH", f"/dags/{PAUSED}", json={"is_paused": True})
     airflow_and_milvus.unpause(DAG)
     return airflow_and_milvus
 
@@ -80,14 +82,6 @@ def done(airflow, conf):
     return run
 
 
-@pytest.fixture(scope="module")
-def failed(airflow, conf):
-    """A migration whose target has no connection yet."""
-    run = trigger(airflow, {**conf, "target_conn_id": "milvus_later"}, "page_failed")
-    assert airflow.wait(DAG, run.id) == "failed"
-    return run
-
-
 def run_url(run):
     return f"/dags/{run.dag}/runs/{quote(run.id, safe='')}"
 
@@ -135,44 +129,60 @@ def test_the_tab_of_a_run_that_is_done(users, done):
         expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
 
 
-def test_a_run_is_watched_from_the_queue_to_its_end_without_reload(users, airflow, conf):
-    """It waits in the queue of a paused DAG, runs and is done; the page is loaded once."""
+def test_a_migration_from_the_queue_to_its_rollback_on_a_page_loaded_once(
+    users, airflow, conf, milvus
+):
+    """It waits, fails for want of a connection, is resumed, is done, and is rolled back."""
     airflow.request("PATCH", f"/dags/{DAG}", json={"is_paused": True})
     try:
-        run = trigger(airflow, conf, "page_live")
+        run = trigger(airflow, {**conf, "target_conn_id": "milvus_later"}, "page_life")
         with users.page(tab(run)) as page:
             heading = page.get_by_role("heading", name=run.migration)
             expect(heading).to_contain_text("queued")
             expect(page.get_by_text("Nothing is planned yet.")).to_be_visible()
             page.evaluate("window.loadedOnce = true")
             airflow.unpause(DAG)
-            expect(heading).to_contain_text("running")
+            fails_and_is_resumed(page, heading, airflow, milvus)
             expect(page.get_by_text("2,910 rows in 1 collection")).to_be_visible()
-            expect(heading).to_contain_text("done", timeout=2 * PATIENCE)
-            expect(
-                page.get_by_role("progressbar", name=re.compile("^Verified: 2,910"))
-            ).to_be_visible()
+            expect(heading).to_contain_text("done", timeout=3 * PATIENCE)
+            verified = page.get_by_role("progressbar", name=re.compile("^Verified: 2,910"))
+            expect(verified).to_be_visible()
+            expect(page.get_by_role("alert")).to_have_count(0)
+            is_rolled_back(page, heading, milvus)
             assert page.evaluate("window.loadedOnce")
     finally:
         airflow.unpause(DAG)
 
 
-def test_a_failure_tells_what_to_do_and_is_resumed_from_the_page(users, airflow, failed, milvus):
-    with users.page(tab(failed)) as page:
-        alert = page.get_by_role("alert").filter(has_text="check")
-        expect(alert).to_contain_text("milvus_later")
-        expect(alert).to_contain_text("airflow connections add")
-        expect(alert.get_by_role("link", name="Log of the task")).to_have_attribute(
-            "href", re.compile("/tasks/check")
-        )
-        host, port = milvus.address.rsplit(":", 1)
-        body = {"connection_id": "milvus_later", "conn_type": "milvus", "host": host}
-        airflow.request("POST", "/connections", json={**body, "port": int(port)})
-        page.get_by_role("button", name="Resume").click()
-        page.get_by_role("dialog").get_by_role("button", name="Resume").click()
-        heading = page.get_by_role("heading", name=failed.migration)
-        expect(heading).to_contain_text("done", timeout=2 * PATIENCE)
-        expect(page.get_by_role("alert")).to_have_count(0)
+def fails_and_is_resumed(page, heading, airflow, milvus):
+    alert = page.get_by_role("alert").filter(has_text="check")
+    expect(alert).to_contain_text("milvus_later")
+    expect(alert).to_contain_text("airflow connections add")
+    log = alert.get_by_role("link", name="Log of the task")
+    expect(log).to_have_attribute("href", re.compile("/tasks/check"))
+    expect(heading).to_contain_text("failed")
+    host, port = milvus.address.rsplit(":", 1)
+    body = {"connection_id": "milvus_later", "conn_type": "milvus", "host": host}
+    airflow.request("POST", "/connections", json={**body, "port": int(port)})
+    page.get_by_role("button", name="Resume").click()
+    page.get_by_role("dialog").get_by_role("button", name="Resume").click()
+    expect(heading).to_contain_text("running")
+
+
+def is_rolled_back(page, heading, milvus):
+    """First it is shown what would be removed."""
+    with closing(milvus.client()) as client:
+        assert "page_life" in client.list_collections()
+        page.get_by_role("button", name="Roll back").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("button", name="Show what would be removed").click()
+        expect(dialog.get_by_role("definition").filter(has_text="page_life")).to_be_visible()
+        assert "page_life" in client.list_collections()
+        dialog.get_by_role("button", name="Remove all this").click()
+        expect(dialog).to_contain_text("It is removed.")
+        assert "page_life" not in client.list_collections()
+        dialog.get_by_role("button", name="Close").click()
+        expect(heading).to_contain_text("rolled back")
 
 
 def test_chunks_of_an_earlier_run_are_told_to_be_not_done_again(users, airflow, conf, done):
@@ -199,29 +209,8 @@ def test_a_run_is_cancelled_from_the_list(users, airflow, conf):
     assert airflow.run_state(PAUSED, run.id) == "failed"
 
 
-def test_a_migration_is_rolled_back_after_a_look(users, airflow, conf, milvus):
-    run = trigger(airflow, conf, "page_undone")
-    assert airflow.wait(DAG, run.id) == "success"
-    client = milvus.client()
-    assert "page_undone" in client.list_collections()
-    with users.page(tab(run)) as page:
-        page.get_by_role("button", name="Roll back").click()
-        dialog = page.get_by_role("dialog")
-        dialog.get_by_role("button", name="Show what would be removed").click()
-        expect(dialog.get_by_role("definition").filter(has_text="page_undone")).to_be_visible()
-        assert "page_undone" in client.list_collections()
-        dialog.get_by_role("button", name="Remove all this").click()
-        expect(dialog).to_contain_text("It is removed.")
-        assert "page_undone" not in client.list_collections()
-        dialog.get_by_role("button", name="Close").click()
-        expect(page.get_by_role("heading", name="page_undone")).to_contain_text("rolled back")
-    client.close()
-
-
-def test_one_who_may_only_look_sees_all_and_can_do_nothing(users, airflow, failed, done):
-    run = trigger(
-        airflow := users.airflow, {"index_url": "/x", "staging_url": "/x"}, "page_look", PAUSED
-    )
+def test_one_who_may_only_look_sees_all_and_can_do_nothing(users, airflow, done):
+    run = trigger(airflow, {"index_url": "/x", "staging_url": "/x"}, "page_look", PAUSED)
     with users.page(tab(run), user="viewer") as page:
         page.get_by_role("button", name="Cancel").click()
         page.get_by_role("button", name="Cancel the migration").click()
@@ -280,18 +269,19 @@ def test_tasks_have_buttons_that_lead_to_the_page_and_to_the_report(users, airfl
 
 
 def test_staging_on_another_machine_is_told_and_what_airflow_knows_is_shown(
-    users, airflow, conf, tmp_path
+    users, conf, done, tmp_path
 ):
-    run = trigger(airflow, conf, "page_elsewhere")
-    assert airflow.wait(DAG, run.id) == "success"
-    shutil.move(Path(conf["staging_url"]) / run.migration, tmp_path)
-    with users.page(tab(run)) as page:
-        note = page.get_by_role("status").filter(has_text="Staging can't be looked at")
-        expect(note).to_contain_text("on the disk of another machine")
-        expect(
-            page.get_by_role("progressbar", name="Imported: 2,910 of 2,910 rows")
-        ).to_be_visible()
-    assert users.get(f"{api(run)}/report").status == 404
+    folder = Path(conf["staging_url"]) / done.migration
+    shutil.move(folder, tmp_path)
+    try:
+        with users.page(tab(done)) as page:
+            note = page.get_by_role("status").filter(has_text="Staging can't be looked at")
+            expect(note).to_contain_text("on the disk of another machine")
+            imported = page.get_by_role("progressbar", name="Imported: 2,910 of 2,910 rows")
+            expect(imported).to_be_visible()
+        assert users.get(f"{api(done)}/report").status == 404
+    finally:
+        shutil.move(tmp_path / done.migration, folder)
 
 
 def test_no_secret_is_in_an_answer(users, airflow):
@@ -346,7 +336,7 @@ def test_a_hostile_name_is_text(users, many):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("what", ["list", "run"])
-def test_the_page_follows_the_theme_and_is_legible(users, done, failed, theme, what):
+def test_the_page_follows_the_theme_and_is_legible(users, done, theme, what):
     path = LIST if what == "list" else tab(done)
     with users.page(path, theme=theme) as page:
         expect(page.get_by_text(done.migration).first).to_be_visible()

@@ -43,7 +43,7 @@ export const duration = (seconds) => {
 };
 
 export const percent = (share) => {
-  if (share >= 1) return "100 %";
+  if (share >= 1 || share <= 0) return share > 0 ? "100 %" : "0 %";
   return `${Math.min(Math.floor(share * 1000) / 10, 99.9).toFixed(share < 0.1 ? 1 : 0)} %`;
 };
 

@@ -31,6 +31,15 @@ const NAMES = {
   clean_staging: "clean up",
 };
 
+// What Airflow calls a task's state, in words for who looks at a migration.
+const SAID = {
+  none: "to do",
+  success: "done",
+  deferred: "the target works",
+  upstream_failed: "not reached",
+  up_for_retry: "to be tried again",
+};
+
 export const mountRun = (main, { dagId, runId }) => {
   const told = el("p", { class: "told", role: "status", "aria-live": "polite" });
   const places = {};
@@ -139,7 +148,7 @@ const tiles = ({ run, totals = {}, speed, chunks }) => {
     ),
     tile(
       "Time left",
-      left == null ? "–" : `about ${duration(Math.max(left, 1))}`,
+      left == null ? "–" : `~ ${duration(Math.max(left, 1))}`,
       speed ? `to ${NAMES[speed.step]}` : "",
     ),
     tile("Took", duration(took), run.ended ? "" : "so far"),
@@ -172,7 +181,7 @@ const stepLine = (run, steps) => [
         "li",
         { "data-state": state, title: step.id },
         el("b", null, NAMES[step.id] ?? step.id),
-        el("span", { class: "state" }, state === "none" ? "to do" : state.replaceAll("_", " ")),
+        el("span", { class: "state" }, SAID[state] ?? state),
         el("span", { class: "muted" }, [many, took].filter(Boolean).join(" · ") || " "),
       );
     }),
