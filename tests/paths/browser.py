@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 from localservers import AirflowStandalone, LocalServerError
 
@@ -93,8 +93,11 @@ def users_of(airflow: AirflowStandalone) -> Iterator[Users]:
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         raise LocalServerError("There is no chromium: apt-get install chromium")
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=_ARGUMENTS)
+        browser = playwright.chromium.launch(
+            executable_path=program, args=_ARGUMENTS, timeout=PATIENCE
+        )
         try:
             yield Users(airflow, browser)
         finally:
