@@ -83,6 +83,8 @@ servers:
 		echo 'note: no Node.js or no npm here for Azurite, so tests on Azure will fail (apt-get install nodejs npm)'
 	@command -v mvn >/dev/null && command -v javac >/dev/null || \
 		echo 'note: no Maven or no JDK here, so tests on Elasticsearch and OpenSearch will fail (apt-get install maven default-jdk-headless)'
+	@command -v chromium >/dev/null || \
+		echo 'note: no chromium here, so tests on the migration page will fail (apt-get install chromium)'
 	@test "$$(uname -sm)" = 'Linux x86_64' || \
 		echo 'note: the embedded Milvus 2.3.5 exists for x86-64 Linux only, so tests on it will fail'
 

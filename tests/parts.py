@@ -30,6 +30,7 @@ PARTS = {
         "faults/test_limits.py",
         "faults/test_secrets.py",
         "paths/test_milvus_*.py",
+        "paths/test_page.py",
     )
 }
 REST = "others"

@@ -13,7 +13,7 @@ from typing import Protocol
 from airlift.connections import Connections
 from airlift.errors import AirliftError
 from airlift.milvus.capabilities import Capabilities, capabilities_of
-from airlift.milvus.client import ensure_supported
+from airlift.milvus.client import address, ensure_supported
 from airlift.milvus.database import MilvusDatabase
 from airlift.names import is_valid
 from airlift.params import MigrationParams
@@ -103,6 +103,12 @@ class Migration:
     def server(self) -> MilvusDatabase:
         """The target in the connection's own database, for what does not need the target's."""
         return MilvusDatabase(self.connections.milvus(self.params.target_conn_id))
+
+    def target_address(self) -> str:
+        """What the target is and where, for the report; without credentials."""
+        server = self.server
+        database = f", database {server.database}" if server.database else ""
+        return f"{server.version().name} at {address(server.connection)}{database}"
 
     def database_exists(self, name: str) -> bool:
         """Whether the target has a database ("", the connection's own, is there)."""

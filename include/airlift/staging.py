@@ -18,6 +18,7 @@
         assessment.json, draft.json      of a dry run: what it would take; a refused plan
         report.json, report.html
         earlier/                         reports of what was done, before a later run's
+        progress/                        how far each task is, for the migration page
         scratch/                         what the source found while planning
         source/                          copied source files
         <collection>/<chunk id>/         data files, sample.parquet, keys.npy,

@@ -85,10 +85,7 @@ class Storage:
         paths = [self.path(relative) for relative in relatives]
         with explained("look at files in", self.url):
             infos = self.store.filesystem.get_file_info(paths)
-        return [
-            FileStat(info.size, info.mtime_ns or 0) if info.type == pafs.FileType.File else None
-            for info in infos
-        ]
+        return [_stat(info) for info in infos]
 
     def sizes(self, relatives: Iterable[str]) -> list[int | None]:
         """Bytes of each file; None where there is no such file."""
@@ -108,20 +105,25 @@ class Storage:
         In a bucket there are none: an object only exists once its upload is complete.
         """
         held = self._everything("", recursive=True) if self.is_local else {}
-        return [path for path, size in held.items() if size is not None and UNFINISHED.search(path)]
+        return [path for path, stat in held.items() if stat and UNFINISHED.search(path)]
 
     def list(self, relative: str = "", recursive: bool = False) -> dict[str, int | None]:
         """What the folder holds: relative path -> bytes (None for folders); empty if absent.
 
         Files that are not written to their end are not among them; see `half_written`.
         """
+        found = self.list_stats(relative, recursive)
+        return {path: stat.size if stat else None for path, stat in found.items()}
+
+    def list_stats(self, relative: str = "", recursive: bool = False) -> dict[str, FileStat | None]:
+        """As `list`, with the time of change, which a bucket may tell in whole seconds only."""
         return {
-            path: size
-            for path, size in self._everything(relative, recursive).items()
+            path: stat
+            for path, stat in self._everything(relative, recursive).items()
             if not UNFINISHED.search(path)
         }
 
-    def _everything(self, relative: str, recursive: bool) -> dict[str, int | None]:
+    def _everything(self, relative: str, recursive: bool) -> dict[str, FileStat | None]:
         path = self.path(relative)
         with explained("list", self.address(relative)):
             infos = self.store.list(path, recursive)
@@ -130,8 +132,7 @@ class Storage:
                 raise OSError("NoSuchBucket")
         start = len(self.root) + 1
         return {
-            info.path[start:]: info.size if info.type == pafs.FileType.File else None
-            for info in sorted(infos, key=lambda info: info.path)
+            info.path[start:]: _stat(info) for info in sorted(infos, key=lambda info: info.path)
         }
 
     def open_input(self, relative: str) -> pa.NativeFile:
@@ -215,6 +216,11 @@ class Storage:
 
 _STORES: tuple[type[Store], ...] = (Disk, S3, GoogleStorage, AzureBlobs)
 _BY_SCHEME = {scheme: store for store in _STORES for scheme in store.schemes}
+
+
+def _stat(info: pafs.FileInfo) -> FileStat | None:
+    is_file = info.type == pafs.FileType.File
+    return FileStat(info.size, info.mtime_ns or 0) if is_file else None
 
 
 def open_storage(url: str, connection: StorageConnection | None = None) -> Storage:

@@ -13,6 +13,9 @@ from airlift_airflow.limits import source_reads, target_writes
 from airlift_airflow.operators import finishing, moving, preparing
 from airlift_airflow.params import airflow_params
 
+TAG = "migration"
+"""The tag of these DAGs, by which the migration page looks for them."""
+
 # A task of an empty plan has nothing to map and is skipped; that must not skip what follows.
 _NONE_FAILED = "none_failed"
 
@@ -49,7 +52,7 @@ def migration_dag(
         doc_md=doc_md,
         schedule=schedule,
         catchup=False,
-        tags=["milvus", "migration", *tags],
+        tags=["milvus", TAG, *tags],
         params=airflow_params(params_class(source), values),
         render_template_as_native_obj=True,
         default_args={

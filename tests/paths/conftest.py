@@ -24,6 +24,8 @@ def airflow_and_milvus(
     env = {
         "AIRFLOW_CONN_MILVUS_LOCAL": json.dumps(connection),
         "AIRFLOW__CORE__PARALLELISM": "4",
+        # One who may only look, and one who may nothing.
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer,nobody:",
         # What has ended or is ready is seen soon: a run is some twelve tasks, one after the other.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.25",
         # A worker that is killed is noticed by its silence.

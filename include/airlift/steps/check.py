@@ -15,7 +15,7 @@ def check(migration: Migration) -> dict[str, Any]:
     """Connects to both ends.
 
     Returns:
-        What was found: the target's version.
+        The migration's id, and where source and target are.
 
     Raises:
         Refused: with every reason why the migration can't work.
@@ -28,7 +28,7 @@ def check(migration: Migration) -> dict[str, Any]:
     source = migration.original_source() if staging_reason else migration.source
     reasons += source.check()
     try:
-        found["target"] = migration.server.version().name
+        found["target"] = migration.target_address()
         choose_way(migration)
         migration.database_exists(migration.params.target_database)
     except AirliftError as error:
@@ -42,6 +42,7 @@ def check(migration: Migration) -> dict[str, Any]:
         migration.staging.write("versions.json", versions)
     if reasons:
         raise Refused(reasons)
+    found["source"] = source.address()
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -86,11 +87,16 @@ class Conversion:
         self._present = 0
         self._key_hashes = None if collection.keys_unique or not self._key else KeyHashes()
 
-    def run(self, folder: Storage) -> Manifest:
-        """Reads, converts and writes; returns the manifest, which is still to be written."""
+    def run(self, folder: Storage, so_far: Callable[[int, int, int], None]) -> Manifest:
+        """Reads, converts and writes; returns the manifest, which is still to be written.
+
+        Args:
+            so_far: told rows read, rows converted and bad rows, again and again.
+        """
         started, start = datetime.now(UTC), time.monotonic()
         for given in self._migration.source.read(self._chunk):
             self.take(given)
+            so_far(self._read, self._rows, self._bad_rows)
         self.ensure_all_read()
         files = self._writer.close()
         if self._key_hashes:
@@ -197,10 +203,14 @@ class Conversion:
         self._set_aside(BadRows(rows, keys, [reasons[row] for row in at]))
         return marks
 
+    @property
+    def _bad_rows(self) -> int:
+        return sum(len(one.reasons) for one in self._bad)
+
     def _set_aside(self, bad: BadRows) -> None:
         params = self._migration.params
         self._bad.append(bad)
-        count = sum(len(one.reasons) for one in self._bad)
+        count = self._bad_rows
         allowed = params.max_bad_rows if params.on_bad_row is OnBadRow.SET_ASIDE else 0
         if count > allowed:
             raise AirliftError(
@@ -232,7 +242,7 @@ class Conversion:
             chunk=self._chunk.id,
             rows_read=self._read,
             rows=self._rows,
-            bad_rows=sum(len(one.reasons) for one in self._bad),
+            bad_rows=self._bad_rows,
             rows_present=self._present,
             bytes=sum(file.size for file in files),
             files=tuple(files),

@@ -9,45 +9,52 @@ from airlift.chunk import Chunk, Manifest
 from airlift.formats import FORMATS
 from airlift.migration import Migration, log
 from airlift.plan import CollectionPlan
+from airlift.progress import BatchProgress, ChunkClock
 from airlift.steps.conversion import Conversion
 
 if TYPE_CHECKING:
     from airlift.steps.present_rows import PresentRows
 
 
-def convert_batch(
-    migration: Migration, batch: int, progress: Callable[[int], None] = lambda rows: None
-) -> dict[str, Any]:
+def convert_batch(migration: Migration, batch: int) -> dict[str, Any]:
     """Converts the chunks of a batch; those that are done are not read again.
-
-    Args:
-        progress: told the rows done so far, after each chunk.
 
     Returns:
         Rows and bytes written, and how many chunks were done before.
     """
     rows = size = done_before = 0
-    for collection, chunk in migration.staging.plan().batch(batch):
-        manifest, was_done = convert_chunk(migration, collection, chunk)
-        done_before += was_done
-        rows += manifest.rows
-        size += manifest.bytes
-        progress(rows)
-        log.info(
-            "%s, chunk %s: %s rows, %s bytes%s",
-            collection.name,
-            chunk.id,
-            f"{manifest.rows:,}",
-            f"{manifest.bytes:,}",
-            " (done before)" if was_done else f" in {manifest.seconds:.1f} s",
-        )
+    with BatchProgress(migration, "convert", batch) as progress:
+        for collection, chunk in migration.staging.plan().batch(batch):
+            clock = ChunkClock(progress, collection, chunk)
+            manifest, was_done = convert_chunk(migration, collection, chunk, clock.so_far)
+            if was_done:
+                clock.done_before(manifest)
+            else:
+                clock.done(manifest, manifest.rows, manifest.seconds)
+            done_before += was_done
+            rows += manifest.rows
+            size += manifest.bytes
+            log.info(
+                "%s, chunk %s: %s rows, %s bytes%s",
+                collection.name,
+                chunk.id,
+                f"{manifest.rows:,}",
+                f"{manifest.bytes:,}",
+                " (done before)" if was_done else f" in {manifest.seconds:.1f} s",
+            )
     return {"rows": rows, "bytes": size, "chunks_done_before": done_before}
 
 
 def convert_chunk(
-    migration: Migration, collection: CollectionPlan, chunk: Chunk
+    migration: Migration,
+    collection: CollectionPlan,
+    chunk: Chunk,
+    so_far: Callable[[int, int, int], None] = lambda read, rows, bad_rows: None,
 ) -> tuple[Manifest, bool]:
     """Converts one chunk, unless it is done.
+
+    Args:
+        so_far: told rows read, rows converted and bad rows, again and again.
 
     Returns:
         Its manifest, and whether it was done before.
@@ -67,7 +74,8 @@ def convert_chunk(
     writer = FORMATS[collection.file_format].writer(folder, schema, chunk.rows)
     try:
         present = _present_rows(migration, collection, chunk)
-        manifest = Conversion(migration, collection, chunk, writer, present).run(folder)
+        conversion = Conversion(migration, collection, chunk, writer, present)
+        manifest = conversion.run(folder, so_far)
     except BaseException:
         writer.abandon()
         raise

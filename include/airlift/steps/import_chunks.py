@@ -6,7 +6,7 @@ files is adopted, whoever submitted it: file names are unique to the migration a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,11 +18,15 @@ from airlift.errors import AirliftError
 from airlift.formats import FORMATS, OWN_FILES
 from airlift.migration import Migration, log
 from airlift.plan import CollectionPlan
+from airlift.progress import BatchProgress, ChunkClock
 from airlift.staging import ImportRecord
 from airlift.steps.index import begin_load
 from airlift.targets.base import ImportJob, ImportWay, JobState
 from airlift.targets.ways import IMPORT_WAYS, WRITE_WAYS
 from airlift.waiting import wait_for
+
+STEP = "bulk_insert"
+"""The task, as timing and progress name it."""
 
 _INSERT_BYTES = 8 << 20
 """Bytes of rows in one insert request; Milvus takes 64 MB, and answers small ones sooner."""
@@ -38,6 +42,11 @@ class PendingChunk:
     record: ImportRecord
 
     @property
+    def key(self) -> tuple[str, str]:
+        """What names it."""
+        return self.collection.name, self.chunk.id
+
+    @property
     def what(self) -> str:
         """For messages."""
         return f"collection {self.collection.name!r}, chunk {self.chunk.id}"
@@ -48,15 +57,15 @@ class PendingChunk:
         return self.collection.mapped.partitions[self.chunk.partition]
 
 
-def pending_chunks(migration: Migration, batch: int, ways: Container[str]) -> list[PendingChunk]:
-    """The chunks of a batch that are not known to be imported, with what is known of them.
+def _chunks(migration: Migration, batch: int, ways: Container[str]) -> list[PendingChunk]:
+    """The chunks of a batch, imported or not, with what is known of them.
 
     Args:
         ways: those in question; chunks of collections with another way are left out.
     """
     staging = migration.staging
     created = staging.created()
-    pending = []
+    found = []
     for collection, chunk in staging.plan().batch(batch):
         if collection.way not in ways:
             continue
@@ -70,9 +79,8 @@ def pending_chunks(migration: Migration, batch: int, ways: Container[str]) -> li
             )
         record = staging.current_import(collection.name, chunk.id)
         record = record or ImportRecord(collection_id=made.collection_id)
-        if not record.done:
-            pending.append(PendingChunk(collection, chunk, manifest, record))
-    return pending
+        found.append(PendingChunk(collection, chunk, manifest, record))
+    return found
 
 
 def keep(migration: Migration, one: PendingChunk, **changes: Any) -> None:
@@ -92,6 +100,12 @@ def _finish(migration: Migration, one: PendingChunk, rows: int) -> None:
     keep(migration, one, done=True, rows=rows, seconds=seconds)
 
 
+def _tell_done(progress: BatchProgress, one: PendingChunk) -> None:
+    """Tells the page of a chunk whose rows are in."""
+    clock = ChunkClock(progress, one.collection, one.chunk, one.record.started)
+    clock.done(one.manifest, one.record.rows, one.record.seconds)
+
+
 # --- import jobs -----------------------------------------------------------------------------
 
 
@@ -104,8 +118,10 @@ class BatchImport:
 
     def __init__(self, migration: Migration, batch: int) -> None:
         self._migration = migration
+        self._batch = batch
         self._ways: dict[tuple[str, str], ImportWay] = {}
-        self.pending = pending_chunks(migration, batch, IMPORT_WAYS)
+        self._chunks = _chunks(migration, batch, IMPORT_WAYS)
+        self.pending = [one for one in self._chunks if not one.record.done]
 
     def submit(self) -> list[str]:
         """Submits a job for every chunk that no job has taken; returns the ids of all the jobs."""
@@ -124,6 +140,7 @@ class BatchImport:
                 log.info("%s: adopting import job %s", one.what, job.id)
                 keep(self._migration, one, job=job.id, adopted=True, started=_now())
         self.pending = [one for one in self.pending if not one.record.done]
+        self._tell({one.key: 0 for one in self.pending})
         return [one.record.job for one in self.pending]
 
     def _way(self, collection: CollectionPlan) -> ImportWay:
@@ -201,8 +218,30 @@ class BatchImport:
         keep(self._migration, one, job=job_id, adopted=False, started=started)
         log.info("%s: import job %s for %s rows", one.what, job_id, f"{one.manifest.rows:,}")
 
-    def poll(self) -> Iterator[tuple[PendingChunk, ImportJob]]:
-        """The state of every pending chunk's job."""
+    def poll(self) -> list[ImportJob]:
+        """The state of every pending chunk's job; also written down for the page."""
+        polled = list(self._poll())
+        self._tell({one.key: job.progress for one, job in polled})
+        return [job for _, job in polled]
+
+    def _tell(self, percent: dict[tuple[str, str], int]) -> None:
+        """Writes how far the chunks are on the target.
+
+        Args:
+            percent: how far the jobs of those in work are, by the chunk's key.
+        """
+        if not self._chunks:
+            return
+        with BatchProgress(self._migration, STEP, self._batch) as progress:
+            for one in self._chunks:
+                if one.record.done:
+                    _tell_done(progress, one)
+                elif one.key in percent:
+                    rows = one.manifest.rows * percent[one.key] // 100
+                    clock = ChunkClock(progress, one.collection, one.chunk, one.record.started)
+                    clock.so_far(rows, rows)
+
+    def _poll(self) -> Iterator[tuple[PendingChunk, ImportJob]]:
         for one in self.pending:
             job = self._way(one.collection).job(one.record.job)
             if job is None:
@@ -220,7 +259,8 @@ class BatchImport:
         """
         running: list[PendingChunk] = []
         failures: list[str] = []
-        for one, job in self.poll():
+        polled = list(self._poll())
+        for one, job in polled:
             if job.state is JobState.FAILED:
                 failures.append(f"{one.what}: import job {job.id} failed: {job.reason}")
             elif job.state is JobState.RUNNING:
@@ -234,6 +274,7 @@ class BatchImport:
             else:
                 _finish(self._migration, one, job.rows)
         self.pending = running
+        self._tell({one.key: job.progress for one, job in polled})
         if failures:
             raise AirliftError(
                 "; ".join(failures)
@@ -254,41 +295,58 @@ def _same_files(files: set[str], job_files: frozenset[str]) -> bool:
 # --- inserts ---------------------------------------------------------------------------------
 
 
-def write_batch(
-    migration: Migration, batch: int, progress: Callable[[int], None] = lambda rows: None
-) -> dict[str, Any]:
+def write_batch(migration: Migration, batch: int) -> dict[str, Any]:
     """Inserts or upserts the chunks of a batch; those that are imported by jobs are left out.
 
     Returns:
         Rows written.
     """
+    chunks = _chunks(migration, batch, WRITE_WAYS)
+    if not chunks:
+        return {"rows": 0}
     total = 0
-    for one in pending_chunks(migration, batch, WRITE_WAYS):
-        mapped = one.collection.mapped
-        way = WRITE_WAYS[one.collection.way](migration.target(mapped))
-        again = bool(one.record.started)
-        if again and one.collection.repeated_keys and way.repeat_needs_loading:
-            raise AirliftError(
-                f"{one.what} was inserted in part, and rows that share an id can't be told apart: "
-                f"drop the collection {one.collection.name!r} and run again with the same "
-                "migration_id"
-            )
-        if again and way.repeat_needs_loading:
-            # Which keys are there can only be asked of a loaded collection.
-            begin_load(migration, one.collection)
-            migration.target(mapped).wait_loaded(mapped.target.name)
-        keep(migration, one, started=_now())
-        rows = way.write_chunk(mapped.target, one.partition, _read_back(migration, one), again)
-        if rows != one.manifest.rows:
-            raise AirliftError(
-                f"{one.what}: {rows:,} rows were read back from staging, the manifest says "
-                f"{one.manifest.rows:,}; clear the task convert"
-            )
-        _finish(migration, one, rows)
-        total += rows
-        progress(total)
-        log.info("%s: %s rows written", one.what, f"{rows:,}")
+    with BatchProgress(migration, STEP, batch) as progress:
+        for one in chunks:
+            if not one.record.done:
+                _write_chunk(migration, one, ChunkClock(progress, one.collection, one.chunk))
+                total += one.record.rows
+            _tell_done(progress, one)
     return {"rows": total}
+
+
+def _write_chunk(migration: Migration, one: PendingChunk, clock: ChunkClock) -> None:
+    mapped = one.collection.mapped
+    way = WRITE_WAYS[one.collection.way](migration.target(mapped))
+    again = bool(one.record.started)
+    if again and one.collection.repeated_keys and way.repeat_needs_loading:
+        raise AirliftError(
+            f"{one.what} was inserted in part, and rows that share an id can't be told apart: "
+            f"drop the collection {one.collection.name!r} and run again with the same "
+            "migration_id"
+        )
+    if again and way.repeat_needs_loading:
+        # Which keys are there can only be asked of a loaded collection.
+        begin_load(migration, one.collection)
+        migration.target(mapped).wait_loaded(mapped.target.name)
+    keep(migration, one, started=_now())
+    batches = _told(_read_back(migration, one), clock)
+    rows = way.write_chunk(mapped.target, one.partition, batches, again)
+    if rows != one.manifest.rows:
+        raise AirliftError(
+            f"{one.what}: {rows:,} rows were read back from staging, the manifest says "
+            f"{one.manifest.rows:,}; clear the task convert"
+        )
+    _finish(migration, one, rows)
+    log.info("%s: %s rows written", one.what, f"{rows:,}")
+
+
+def _told(batches: Iterator[pa.RecordBatch], clock: ChunkClock) -> Iterator[pa.RecordBatch]:
+    """The batches; when the next one is asked for, the rows of those before are in."""
+    rows = 0
+    for batch in batches:
+        yield batch
+        rows += batch.num_rows
+        clock.so_far(rows, rows)
 
 
 def _read_back(migration: Migration, one: PendingChunk) -> Iterator[pa.RecordBatch]:

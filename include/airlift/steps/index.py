@@ -8,6 +8,7 @@ from typing import Any
 from airlift.migration import Migration, log
 from airlift.params import IndexParams
 from airlift.plan import CollectionPlan
+from airlift.progress import TaskProgress, write_progress
 from airlift.schema import Field
 from airlift.targets.ways import IMPORT_WAYS
 
@@ -48,15 +49,19 @@ def build_indexes(migration: Migration) -> dict[str, Any]:
 
 
 def rows_to_index(migration: Migration) -> int:
-    """Rows that wait to be indexed, in all collections; -1 when a state is not final yet."""
-    waiting = 0
+    """Rows that wait to be indexed, in all collections; -1 when a state is not final yet.
+
+    How many there are of each collection is also written down for the page.
+    """
+    waiting: dict[str, int] = {}
+    settled = True
     for collection, field, _ in _wanted(migration):
         target = migration.target(collection.mapped)
         state, _, pending = target.index_state(collection.target_name, field)
-        if pending == 0 and state != "Finished":
-            return -1
-        waiting += pending
-    return waiting
+        settled = settled and (pending > 0 or state == "Finished")
+        waiting[collection.name] = max(pending, waiting.get(collection.name, 0))
+    write_progress(migration.staging, TaskProgress(step="index", waiting=waiting))
+    return sum(waiting.values()) if settled else -1
 
 
 def _wanted(migration: Migration) -> Iterator[tuple[CollectionPlan, Field, IndexParams]]:

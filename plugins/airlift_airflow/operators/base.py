@@ -25,24 +25,31 @@ if TYPE_CHECKING:
     from airlift.migration import Migration
 
 
+ERROR_KEY = "error"
+"""The XCom of a task that failed: its reasons, for the page; gone when the task starts again."""
+
+
 @contextmanager
-def told_plainly() -> Iterator[None]:
+def told_plainly(task: Any) -> Iterator[None]:
     """Tells the engine's own errors as they are written, each reason on a line of its own.
 
     Airflow adds a few stack frames to any failure; the reasons stand above them. What can't be
     helped by trying again fails at once; the rest is retried as the DAG says.
+
+    Args:
+        task: the task instance, which keeps the reasons as an XCom.
     """
     from airlift.errors import AirliftError, Mismatch, Refused
 
     try:
         yield
-    except (Refused, Mismatch) as error:
-        for reason in getattr(error, "reasons", [str(error)]):
-            log.error("%s", reason)
-        raise AirflowFailException(str(error)) from None
     except AirliftError as error:
-        log.error("%s", error)
-        raise AirflowException(str(error)) from None
+        reasons = list(getattr(error, "reasons", [str(error)]))
+        for reason in reasons:
+            log.error("%s", reason)
+        task.xcom_push(ERROR_KEY, bounded(reasons))
+        final = isinstance(error, (Refused, Mismatch))
+        raise (AirflowFailException if final else AirflowException)(str(error)) from None
 
 
 log = logging.getLogger("airlift")
@@ -75,7 +82,7 @@ class MigrationOperator(BaseOperator):
         params = dict(context["params"])
         if params.get("dry_run") and not self.runs_when_dry:
             raise AirflowSkipException("dry_run: stopped after the plan")
-        with ends_soon_when_told(), told_plainly():
+        with ends_soon_when_told(), told_plainly(context["ti"]):
             migration = open_migration(self.source, params, self.migration_id(context))
             with migration, self._telling_of_stop(migration):
                 return bounded(self._run(migration, context, event or {}))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowFailException
 
+from airlift_airflow.links import MigrationLink, ReportLink
 from airlift_airflow.operators.base import MigrationOperator
 from airlift_airflow.xcom import bounded
 
@@ -55,6 +56,8 @@ class PublishOperator(MigrationOperator):
     Args:
         asset: what other DAGs can be scheduled on.
     """
+
+    operator_extra_links = (MigrationLink(), ReportLink())
 
     def __init__(self, *, asset: Asset, **kwargs: Any) -> None:
         super().__init__(outlets=[asset], **kwargs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airlift_airflow.links import MigrationLink, ReportLink
 from airlift_airflow.operators.base import MigrationOperator
 from airlift_airflow.xcom import bounded
 
@@ -50,6 +51,7 @@ def _copy_groups(migration: Migration) -> list[list[SourceFile]]:
 class CheckOperator(MigrationOperator):
     """Connects to both ends and refuses what can't work, with every reason at once."""
 
+    operator_extra_links = (MigrationLink(),)
     runs_when_dry: ClassVar[bool] = True
     claims_first: ClassVar[bool] = False
 
@@ -107,6 +109,7 @@ class CopySourceOperator(MigrationOperator):
 class PlanOperator(MigrationOperator):
     """Cuts the collections into chunks; returns the numbers of the batches."""
 
+    operator_extra_links = (MigrationLink(), ReportLink())
     runs_when_dry: ClassVar[bool] = True
 
     def step(self, migration: Migration, context: Context) -> Any:

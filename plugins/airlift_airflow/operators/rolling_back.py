@@ -25,7 +25,7 @@ def _rollback(context: Context) -> Iterator[Rollback]:
     from airlift_airflow.connections import AirflowConnections
     from airlift_airflow.opening import checked
 
-    with told_plainly():
+    with told_plainly(context["ti"]):
         params = checked(RollbackParams, dict(context["params"]))
         rollback = Rollback(params, AirflowConnections())
         try:
