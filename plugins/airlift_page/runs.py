@@ -113,7 +113,7 @@ def _run(dag: MigrationDag, run: DagRun) -> Run:
         started=_seconds(run.start_date),
         ended=_seconds(run.end_date),
         started_by=run.triggering_user_name or str(run.run_type),
-        migration_id=migration_id_of(params, run.run_id, run.run_after),
+        migration_id=migration_id_of(params, run.dag_id, run.run_id, run.run_after),
         params=params,
     )
 

@@ -218,11 +218,11 @@ class BatchImport:
         keep(self._migration, one, job=job_id, adopted=False, started=started)
         log.info("%s: import job %s for %s rows", one.what, job_id, f"{one.manifest.rows:,}")
 
-    def poll(self) -> list[ImportJob]:
+    def poll(self) -> list[tuple[PendingChunk, ImportJob]]:
         """The state of every pending chunk's job; also written down for the page."""
         polled = list(self._poll())
         self._tell({one.key: job.progress for one, job in polled})
-        return [job for _, job in polled]
+        return polled
 
     def _tell(self, percent: dict[tuple[str, str], int]) -> None:
         """Writes how far the chunks are on the target.

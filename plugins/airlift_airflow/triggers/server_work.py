@@ -27,7 +27,7 @@ def _imports(migration: Migration, batch: int) -> tuple[bool, str]:
     from airlift.steps.import_chunks import BatchImport
     from airlift.targets.base import JobState
 
-    jobs = BatchImport(migration, batch).poll()
+    jobs = [job for _, job in BatchImport(migration, batch).poll()]
     running = [job for job in jobs if job.state is JobState.RUNNING]
     told = ", ".join(f"job {job.id} {job.state} {job.progress} %" for job in jobs[:5])
     failed = any(job.state is JobState.FAILED for job in jobs)
