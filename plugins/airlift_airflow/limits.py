@@ -25,7 +25,8 @@ def source_reads() -> dict[str, Any]:
 def target_writes() -> dict[str, Any]:
     """The same for tasks that write to the target: `AIRLIFT_TARGET_WRITES` (8) and `…_POOL`.
 
-    Tasks that wait for import jobs are deferred, and don't count.
+    Airflow counts those that wait in the triggerer too: so it also bounds the batches whose import
+    jobs are at work.
     """
     return _limits("AIRLIFT_TARGET", "WRITES", 8)
 
