@@ -2,7 +2,7 @@
 
 import pytest
 
-from airlift.connections import StorageConnection
+from airlift.connections import S3Connection
 from airlift.errors import AirliftError
 from airlift.progress import TaskProgress, file_name
 from airlift.staging import SourceChanges, Staging
@@ -126,7 +126,7 @@ def test_a_migration_is_opened_anew_when_its_connection_has_changed(monkeypatch)
     monkeypatch.setattr(
         connections.AirflowConnections,
         "storage",
-        lambda self, conn_id: StorageConnection(access_key="k", secret_key=secret["now"]),
+        lambda self, conn_id: S3Connection(access_key="k", secret_key=secret["now"]),
     )
     opened = StagedMigrations()
     params = {"staging_url": "s3://bucket/x", "staging_conn_id": "bucket"}

@@ -49,9 +49,9 @@ export const cancel = (host, run, done) => {
     el(
       "p",
       null,
-      "The tasks that run are stopped and the run is marked as failed. What is done stays in ",
-      "staging and on the target, where nothing half-done is visible: resume goes on from there, ",
-      "roll back removes it.",
+      "The tasks that run are stopped, and the run ends as soon as clean_staging has looked ",
+      "after what is left (which a paused DAG never does). What is done stays in staging and on the ",
+      "target, where nothing half-done is visible: resume goes on from there, roll back removes it.",
     ),
   );
   offer([
@@ -195,7 +195,7 @@ export const buttons = (host, run, done) => {
   const gone = run.state === "rolled back";
   const offers = [
     [going, "Cancel", cancel, ""],
-    [run.airflow_state === "failed" && !gone, "Resume", resume, "primary"],
+    [["failed", "cancelled"].includes(run.state), "Resume", resume, "primary"],
     [!going && !gone && run.state !== "planned", "Roll back …", rollBack, ""],
   ];
   return offers

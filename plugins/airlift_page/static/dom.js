@@ -68,6 +68,7 @@ const MARKS = {
   queued: "…",
   scheduled: "…",
   failed: "✕",
+  cancelled: "✕",
   upstream_failed: "✕",
   up_for_retry: "↻",
   planned: "◦",
@@ -98,13 +99,15 @@ export const bar = (share, label, kind = "") =>
     el("div", { style: `width: ${Math.min(share * 100, 100)}%` }),
   );
 
-// Rebuilds what `build` makes only when `value` has changed: what has the focus keeps it.
+// Rebuilds what `build` makes only when `value` has changed: what has the focus keeps it. Tells
+// whether it did.
 export const keeper = (place) => {
   let last;
   return (value, build) => {
     const text = JSON.stringify(value);
-    if (text === last) return;
+    if (text === last) return false;
     last = text;
     place.replaceChildren(...[build(value)].flat().filter(Boolean));
+    return true;
   };
 };

@@ -106,7 +106,7 @@ const line = (main, one, done) => {
       bar(share, `Rows in the target: ${percent(share)}`, one.state),
     ),
     el("td", { class: "number" }, one.rows_per_second ? `${short(one.rows_per_second)}/s` : "–"),
-    el("td", null, one.verified ? `✓ ${one.verify}` : "–"),
+    el("td", { class: "steady" }, one.verified ? `✓ ${one.verify}` : "–"),
     el(
       "td",
       null,

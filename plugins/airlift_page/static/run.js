@@ -57,7 +57,7 @@ export const mountRun = (main, { dagId, runId }) => {
     keep.tiles([totals, found.speed, run, found.chunks?.counts], () => tiles(found));
     keep.steps(found.steps, (steps) => stepLine(run, steps));
     keep.bars([totals, found.unseen], () => bars(found));
-    keep.plots(found.plot ?? null, (values) => plots(places.plots, values));
+    if (keep.plots(found.plot ?? null, (values) => values && figures())) draw(places.plots, found.plot);
     keep.chunks(found.chunks ?? null, chunkStrip);
     keep.table([collections, more], () => table(collections, more));
     keep.notes(found.warnings, notes);
@@ -76,7 +76,7 @@ export const mountRun = (main, { dagId, runId }) => {
     }
   };
   const polling = poll(look);
-  const resized = new ResizeObserver(() => last?.plot && plots(places.plots, last.plot));
+  const resized = new ResizeObserver(() => draw(places.plots, last?.plot));
   resized.observe(main);
   return () => {
     polling.stop();
@@ -176,7 +176,7 @@ const stepLine = (run, steps) => [
       const state = stepState(step);
       const { states, tasks, started, ended } = step;
       const many = tasks > 1 ? `${number(states.success ?? 0)} of ${number(tasks)} tasks` : "";
-      const took = started ? duration((ended ?? run.now) - started) : "";
+      const took = started && !["upstream_failed", "skipped"].includes(state) ? duration((ended ?? run.now) - started) : "";
       return el(
         "li",
         { "data-state": state, title: step.id },
@@ -219,17 +219,20 @@ const bars = ({ totals, unseen, run }) => {
   ];
 };
 
-const plots = (place, values) => {
-  if (!values) return place.replaceChildren();
-  const rows = el("div", { class: "plot" });
-  const size = el("div", { class: "plot" });
-  const figure = (title, legend, where) =>
-    el("figure", null, el("figcaption", null, el("b", null, title), legend), where);
+const figures = () => {
+  const figure = (title, legend, kind) =>
+    el("figure", null, el("figcaption", null, el("b", null, title), legend), el("div", { class: kind }));
   const key = (kind, name) => el("span", { class: "key" }, el("i", { class: kind }), ` ${name}`);
-  place.replaceChildren(
-    figure("Rows a second", [key("read", "read"), key("in", "imported")], rows),
-    figure("Read a second", [], size),
-  );
+  return [
+    figure("Rows a second", [key("read", "read"), key("in", "imported")], "rows"),
+    figure("Read a second", [], "size"),
+  ];
+};
+
+// Plots are as wide as their place, so they are drawn when they are in it.
+const draw = (place, values) => {
+  const [rows, size] = [place.querySelector(".rows"), place.querySelector(".size")];
+  if (!values || !rows) return;
   plot(rows, {
     title: "Rows a second over time",
     binWidth: values.width,
@@ -245,7 +248,6 @@ const plots = (place, values) => {
     format: bytes,
     lines: [{ values: values.bytes, kind: "read", name: "read" }],
   });
-  return undefined;
 };
 
 const chunkStrip = (chunks) =>
