@@ -18,7 +18,7 @@ from airlift.errors import AirliftError
 from airlift_page.details import describe
 from airlift_page.listing import list_migrations
 from airlift_page.runs import MigrationDag, MigrationDags, Run, find_run
-from airlift_page.staged import StagedMigrations
+from airlift_page.staged import REPORT, REPORT_JSON, StagedMigrations
 
 app = FastAPI(title="Milvus Airlift", openapi_url=None)
 _dags = MigrationDags()
@@ -73,23 +73,33 @@ def migration(response: Response, dag_id: str, run_id: str, session: SessionDep)
 @app.get("/dags/{dag_id}/runs/{run_id}/report", dependencies=[_may_see])
 def report(dag_id: str, run_id: str, session: SessionDep) -> HTMLResponse:
     """The report of a migration, as it lies in staging."""
-    _, run = _found(dag_id, run_id, session)
-    try:
-        staged = _staging.open(run.params, run.migration_id)
-        staged.refresh()
-        if not staged.has_report:
-            raise HTTPException(404, "There is no report of this migration yet")
-        content = staged.report()
-    except AirliftError as error:
-        raise HTTPException(502, str(error)) from None
     return HTMLResponse(
-        content,
+        _report(dag_id, run_id, session, REPORT),
         headers={
             **_PRIVATE,
             "Content-Security-Policy": _REPORT_POLICY,
             "Referrer-Policy": "no-referrer",
         },
     )
+
+
+@app.get("/dags/{dag_id}/runs/{run_id}/report.json", dependencies=[_may_see])
+def report_json(dag_id: str, run_id: str, session: SessionDep) -> Response:
+    """The same for machines."""
+    content = _report(dag_id, run_id, session, REPORT_JSON)
+    return Response(content, media_type="application/json", headers=_PRIVATE)
+
+
+def _report(dag_id: str, run_id: str, session: SessionDep, name: str) -> bytes:
+    _, run = _found(dag_id, run_id, session)
+    try:
+        staged = _staging.open(run.params, run.migration_id)
+        staged.refresh()
+        if not staged.has_report:
+            raise HTTPException(404, "There is no report of this migration yet")
+        return staged.report(name)
+    except AirliftError as error:
+        raise HTTPException(502, str(error)) from None
 
 
 def _found(dag_id: str, run_id: str, session: SessionDep) -> tuple[MigrationDag, Run]:

@@ -23,6 +23,7 @@ from airlift.verification import Verifications
 from airlift_page.progress import PlannedChunk, PlannedCollection
 
 REPORT = "report.html"
+REPORT_JSON = "report.json"
 _KEPT = 32
 """Migrations whose files are kept in memory."""
 _PAUSE = 1.5
@@ -119,9 +120,9 @@ class StagedMigration:
             one for name, (_, _, one) in self._read.items() if one and name.startswith(f"{FOLDER}/")
         ]
 
-    def report(self) -> bytes:
-        """The report, as HTML."""
-        return self.folder.read_bytes(REPORT, limit=64 << 20)
+    def report(self, name: str = REPORT) -> bytes:
+        """The report: `report.html`, or `report.json` for machines."""
+        return self.folder.read_bytes(name, limit=64 << 20)
 
     def _value(self, name: str) -> Any:
         return self._read.get(name, (None, 0.0, None))[2]
