@@ -97,7 +97,8 @@ def test_what_is_wrong_is_told(
 
     trigger = calls["trigger"].replace('"tables_url"', '"table_url"')
     wrong = run_shell(
-        f"{head}\n{calls['token']}\n{trigger.replace('| jq -r .dag_run_id', '')}",
+        f"{head}\n{calls['token']}\n{trigger.replace('| jq -r .dag_run_id', '')}"
+        ' || { echo "$run"; exit 22; }',
         airflow_and_milvus.password,
     )
     assert wrong.returncode and "tables_url" in wrong.stdout
