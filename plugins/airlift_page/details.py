@@ -39,9 +39,10 @@ def describe(
     """All that the page shows of a run."""
     tasks = tasks_of(run, session)
     told = told_by([run], session, ("return_value", "summary", ERROR_KEY))[run.dag_id, run.run_id]
-    undone = rolled_back(session)
+    published = any(one.task == "publish" and one.key == "return_value" for one in told)
+    state = state_of(run, rolled_back(session), published)
     answer: dict[str, Any] = {
-        "run": _run(run, state_of(run, undone), told),
+        "run": _run(run, state, told),
         "steps": step_states(tasks, dag.task_ids),
         "errors": _errors(tasks, told),
         "resume": tasks_to_clear(tasks, dag.task_ids),

@@ -15,7 +15,7 @@ SEARCHED = 1000
 PAGE = 25
 _NAMES = 4
 """Names of collections that a line shows."""
-_BRIEF = ("check", "plan", "verify")
+_BRIEF = ("check", "plan", "verify", "publish")
 _BATCHES = ("convert", "bulk_insert")
 
 
@@ -73,7 +73,7 @@ def _line(run: Run, told: Sequence[Told], undone: Mapping[str, float]) -> dict[s
         if planned
         else None,
         "airflow_state": run.state,
-        "state": state_of(run, undone),
+        "state": state_of(run, undone, ("publish", "return_value") in by_task),
         "rollback": to_roll_back(run),
         "verified": bool(by_task.get(("verify", "return_value"))),
         "verify": str(run.params.get("verify") or ""),
@@ -84,13 +84,19 @@ def _line(run: Run, told: Sequence[Told], undone: Mapping[str, float]) -> dict[s
     }
 
 
-def state_of(run: Run, undone: Mapping[str, float]) -> str:
-    """A word for how a migration stands: Airflow's state, or `planned`, or `rolled back`."""
+def state_of(run: Run, undone: Mapping[str, float], published: bool) -> str:
+    """A word for how a migration stands: Airflow's state, or one that says more.
+
+    A run that was cancelled ends as a success in Airflow where its teardown does: what was not
+    begun was skipped. So only what was published is done.
+    """
     if undone.get(run.migration_id, 0.0) > (run.started or 0.0) > 0.0:
         return "rolled back"
-    if run.state == "success" and run.params.get("dry_run"):
+    if run.state != "success":
+        return run.state
+    if run.params.get("dry_run"):
         return "planned"
-    return "done" if run.state == "success" else run.state
+    return "done" if published else "cancelled"
 
 
 def to_roll_back(run: Run) -> dict[str, str]:
