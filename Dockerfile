@@ -5,7 +5,6 @@ USER root
 COPY --chown=airflow:0 pyproject.toml requirements.txt requirements.lock README.md LICENSE /opt/airlift/
 COPY --chown=airflow:0 include /opt/airlift/include
 COPY --chown=airflow:0 plugins /opt/airlift/plugins
-COPY --chown=airflow:0 plugins /opt/airflow/plugins
 COPY --chown=airflow:0 dags /opt/airflow/dags
 USER airflow
 

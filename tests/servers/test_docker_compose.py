@@ -145,6 +145,14 @@ def test_both_databases_name_the_driver(services: dict[str, Any]) -> None:
         assert settings[name].removeprefix("db+").startswith("postgresql+psycopg2://")
 
 
+def test_declared_migrations_lie_beside_the_dags(services: dict[str, Any]) -> None:
+    """Where the project looks without being told: `dags` is copied, its sibling is mounted."""
+    assert "COPY --chown=airflow:0 dags /opt/airflow/dags" in (ROOT / "Dockerfile").read_text()
+    for name in AIRFLOW:
+        mounted = {one["target"]: one["source"] for one in services[name]["volumes"]}
+        assert mounted["/opt/airflow/include/migrations"].endswith("include/migrations")
+
+
 def test_the_connections_are_ones_that_the_project_reads(services: dict[str, Any]) -> None:
     from airflow.sdk import Connection
 
