@@ -156,13 +156,14 @@ def test_declared_migrations_lie_beside_the_dags(services: dict[str, Any]) -> No
 def test_the_connections_are_ones_that_the_project_reads(services: dict[str, Any]) -> None:
     from airflow.sdk import Connection
 
-    from airlift_airflow.connections import milvus_connection, storage_connection
+    from airlift_airflow.bucket_connections import s3_connection
+    from airlift_airflow.connections import milvus_connection
 
     environment = services["worker"]["environment"]
     milvus = milvus_connection(
         Connection.from_json(environment["AIRFLOW_CONN_MILVUS_DEFAULT"], "milvus_default")
     )
-    bucket = storage_connection(
+    bucket = s3_connection(
         Connection.from_json(environment["AIRFLOW_CONN_MILVUS_BUCKET"], "milvus_bucket")
     )
     target = services["milvus"]["environment"]
