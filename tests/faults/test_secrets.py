@@ -22,6 +22,8 @@ from localservers import Elasticsearch, MilvusLite, MilvusOnS3
 from samples.elasticsearch_documents import write_articles
 from samples.faiss_indexes import IndexSpec, write_faiss
 from samples.milvus1x_tables import TableSpec
+from tests.paths.backups_with_roles import HASH, backup, grant, rbac, small
+from tests.paths.backups_with_roles import user as holder
 from tests.paths.place import MILVUS1X, Place, SourceKind, bucket_of, bucket_place, lite_place
 from tests.servers.search_place import connection_to
 
@@ -122,6 +124,20 @@ def test_milvus_as_a_source(milvus_on_s3, user, milvus_lite: MilvusLite, tmp_pat
             place.connections.servers["milvus_source"] = user
             run_and_read(place, caplog, [PASSWORD], collections=["hushed"])
         root.drop_collection("hushed")
+
+
+def test_a_backup_with_users(milvus_on_s3, user, tmp_path: Path, caplog) -> None:
+    """Its folder holds the hashes of passwords."""
+    held = rbac([grant("hushed_reader", "Query", "hushed", "default")], (holder("ann", "reader"),))
+    params = {"backup_url": backup(tmp_path, held, small("hushed")), "with_rbac": True}
+    kind = SourceKind("backup", lambda folder, specs: None, lambda folder: {})
+    with bucket_place(milvus_on_s3, tmp_path / "source", kind) as place:
+        in_bucket_of_its_own(place, milvus_on_s3, user)
+        run_and_read(place, caplog, [PASSWORD, HASH, milvus_on_s3.s3.secret_key], **params)
+        with closing(milvus_on_s3.client()) as root:
+            assert "hushed_reader" in root.list_roles()
+            root.revoke_privilege("hushed_reader", "Collection", "Query", "hushed")
+            root.drop_role("hushed_reader")
 
 
 def test_elasticsearch(
