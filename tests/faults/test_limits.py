@@ -184,30 +184,34 @@ def test_a_quota_of_milvus_stops_the_run(limited: Milvus, tmp_path: Path, quota:
     limited.config = {**enabled, **config}
     limited.start()
     with local_place(limited, tmp_path / "source") as place:
-        place.defaults["write_mode"] = "insert"
+        target = f"songs_{quota}"
+        place.defaults |= {"write_mode": "insert", "mapping": {"songs": {"target": target}}}
         truth = place.write(SONGS)["songs"]
-        refused = wait_until_refused(place, quota, told)
-        limited.stop()
+        refused = wait_until_refused(place, target, told)
         limited.config = {}
-        limited.start()
+        limited.restart()
         place.run(verify="full", **refused)
-        assert_holds(place.client, refused["mapping"]["songs"]["target"], truth)
+        assert_holds(place.client, target, truth)
 
 
-def wait_until_refused(place: Place, quota: str, told: str) -> dict[str, Any]:
-    """Moves the rows again and again, until the server has noticed that it is full.
+def wait_until_refused(place: Place, target: str, told: str) -> dict[str, Any]:
+    """Moves the rows once, and over themselves again and again until the server refuses them.
+
+    It looks every second, and denies writing to those collections only that it has seen by then; a
+    small one is filled sooner than that.
 
     Returns:
         The params of the run that was refused.
     """
-    for number in range(100):
-        target = f"songs_{quota}_{number}"
-        name = f"{place.migration_id}_{number}"
-        params: dict[str, Any] = {"migration_id": name, "mapping": {"songs": {"target": target}}}
+    over: dict[str, Any] = {"if_exists": "append", "write_mode": "upsert"}
+    deadline, number, params = time.monotonic() + 180, 0, {}
+    while time.monotonic() < deadline:
+        params = {"migration_id": f"{place.migration_id}_{number}", **(over if number else {})}
         try:
             place.run(verify="counts", **params)
         except AirliftError as error:
             assert told in str(error), str(error)
             return params
         place.client.flush(target)  # only what is flushed counts for the disk
+        number += 1
     raise AssertionError("the server took everything")
