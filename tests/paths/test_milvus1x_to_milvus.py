@@ -147,6 +147,7 @@ def test_the_report_has_the_right_numbers(kinds: Kinds, name: str) -> None:
         "rows_deleted": truth.deleted,
         "rows_left_out": left_out,
         "rows_planned": live,
+        "rows_read": live,
         "rows_set_aside": 0,
         "rows_present": 0,
         "rows_replaced": 0,
