@@ -51,9 +51,9 @@ def playing(request: pytest.FixtureRequest, ground: Ground, logs: Path) -> Itera
         if hasattr(item, "callspec") and "case" in item.callspec.params
     ]
     futures: dict[str, Future[Outcome]] = {}
-    outcomes = Outcomes(ground, futures)
     for case in chosen:
         ground.sample(case.route.sample)
+    outcomes = Outcomes(ground, futures)
     harness = Harness(ground, logs)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         futures |= {case.name: pool.submit(harness.play, case) for case in chosen}
@@ -61,3 +61,4 @@ def playing(request: pytest.FixtureRequest, ground: Ground, logs: Path) -> Itera
             yield outcomes
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+            ground.remove_samples()

@@ -24,6 +24,7 @@ from tests.servers.search_place import connection_to, make_index, vector_field, 
 
 # A kilobyte a row, so that a few thousand make several chunks of the smallest size.
 DIM = 256
+_ON_LITE = "faults"
 _TABLE = TableSpec("songs", 2_400, DIM, segments=4, deleted_fraction=0.05, partitions={"rock": 300})
 
 
@@ -132,6 +133,12 @@ class Ground:
                 self._samples[name] = _SAMPLES[name](self)
             return self._samples[name]
 
+    def remove_samples(self) -> None:
+        """Removes those that lie in a server which other tests share."""
+        if self._samples.pop("milvus", None):
+            with closing(self.client("lite")) as client:
+                client.drop_collection(_ON_LITE)
+
     def client(self, server: str) -> MilvusClient:
         """A client of a target."""
         client: MilvusClient = self.servers[server].client()
@@ -212,10 +219,10 @@ def _faiss(ground: Ground) -> Sample:
 
 def _milvus(ground: Ground) -> Sample:
     with closing(ground.client("lite")) as client:
-        if not client.has_collection("faults"):
-            write_songs(client, "faults", 2_000)
+        if not client.has_collection(_ON_LITE):
+            write_songs(client, _ON_LITE, 2_000)
     rows = {row["id"]: row for row in songs(2_000)}
-    return Sample("milvus", "faults", {"chunk_mb": 1}, {"_default": rows})
+    return Sample("milvus", _ON_LITE, {"chunk_mb": 1}, {"_default": rows})
 
 
 def _backup(ground: Ground) -> Sample:

@@ -107,6 +107,10 @@ def test_a_right_that_is_taken_away(
                 uri=milvus_on_s3.uri, user="reader", password=SecretStr("Secret_123")
             )
             try:
+                with closing(
+                    MilvusClient(milvus_on_s3.uri, user="reader", password="Secret_123")
+                ) as reader:
+                    once_allowed(reader.list_partitions, "guarded")
                 _take_away_and_give_back(root, place)
                 assert rows_of(place.client, "guarded") == rows_of(root, "guarded")
             finally:

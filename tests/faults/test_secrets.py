@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from pymilvus import MilvusClient
 
 from airlift.connections import MilvusConnection
 from airlift.errors import AirliftError
@@ -25,6 +26,7 @@ from samples.milvus1x_tables import TableSpec
 from tests.paths.backups_with_roles import HASH, backup, grant, rbac, small
 from tests.paths.backups_with_roles import user as holder
 from tests.paths.place import MILVUS1X, Place, SourceKind, bucket_of, bucket_place, lite_place
+from tests.paths.rights import once_allowed
 from tests.servers.search_place import connection_to
 
 PASSWORD = "Pw-unmistakable-4711"
@@ -41,6 +43,8 @@ def user(milvus_on_s3: MilvusOnS3) -> Iterator[MilvusConnection]:
     with closing(milvus_on_s3.client()) as root:
         root.create_user(name, PASSWORD)
         root.grant_role(name, "admin")
+        with closing(MilvusClient(milvus_on_s3.uri, user=name, password=PASSWORD)) as client:
+            once_allowed(client.list_databases)
         yield MilvusConnection(uri=milvus_on_s3.uri, user=name, password=SecretStr(PASSWORD))
         root.drop_user(name)
 

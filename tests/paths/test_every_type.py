@@ -295,7 +295,7 @@ def test_a_source_is_told_when_it_is_read_and_when_all_is_over(place):
     schema = CollectionSchema(name="calls", fields=(KEY, VECTOR))
     source = ArrowSource(schema, [[batch(schema, [{"key": "a", "vector": vector(1)}])]])
     run_from(place, source)
-    assert source.calls == ["read 0", "finish", "finish", "close"]
+    assert source.calls == ["read 0", "finish", "close"]
 
 
 def test_append_refuses_texts_that_are_too_long_for_the_fields_there(place):

@@ -36,7 +36,7 @@ def check(migration: Migration) -> dict[str, Any]:
     if not staging_reason:
         versions = Versions(
             source="" if reasons else source.version(),
-            target=found.get("target", ""),
+            target=migration.server.version().name if "target" in found else "",
             software=installed_software(),
         )
         migration.staging.write("versions.json", versions)
