@@ -17,6 +17,7 @@ from airlift.run import run
 from localservers import Milvus, MilvusLite, MilvusOnS3
 from samples.milvus_collection import songs, write_songs
 from tests.paths.place import lite_place, local_place
+from tests.paths.rights import once_allowed
 from tests.paths.test_milvus_to_milvus import MILVUS, make_songs, rows_of
 
 LIMITS = {
