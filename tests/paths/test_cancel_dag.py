@@ -29,7 +29,7 @@ from tests.paths.far_source import FarSource, far_source_of
 from tests.paths.place import FLAT
 
 DAG = "milvus1x_to_milvus"
-SPEC = TableSpec("songs", 300_000, dim=128, segments=4, deleted_fraction=0.03)
+SPEC = TableSpec("songs", 150_000, dim=128, segments=4, deleted_fraction=0.03)
 
 
 def stop_seconds() -> float:
@@ -173,6 +173,15 @@ def test_marked_failed_while_it_reads(airflow, milvus, source, conf, far_source)
     resume_and_count(airflow, milvus, conf, run_id, source.rows)
 
 
+def trigger_logs(airflow: AirflowStandalone, run_id: str) -> str:
+    """What the triggerer has written for the tasks of a run."""
+    return "\n".join(
+        path.read_text()
+        for path in (airflow.home / "logs").rglob("*.trigger.*.log")
+        if f"run_id={run_id}" in str(path)
+    )
+
+
 def test_cleared_while_it_reads(airflow, milvus, source, conf, far_source):
     """What was cleared stops, and begins anew by itself."""
     conf |= far_source.params
@@ -194,20 +203,22 @@ def test_marked_failed_while_the_target_imports(airflow, milvus, source, conf):
     """The jobs can't be stopped: they are told, and the resumed run waits for the same ones."""
     run_id = airflow.trigger(DAG, conf)
     wait_for_task(airflow, DAG, run_id, "bulk_insert", {"deferred"})
+    # A trigger that has not begun has nothing to tell; the teardown tells it then.
+    wait_until(
+        lambda: "import jobs ended" in trigger_logs(airflow, run_id),
+        300,
+        lambda: "the triggerer has not asked for the jobs",
+    )
     cancel(airflow, DAG, run_id)
     assert airflow.wait(DAG, run_id) == "failed"
     told = json.loads((staged(conf) / "unfinished.json").read_text())["imports"]
     assert told
     jobs = {one["job"] for one in told}
     assert all(one["rows"] > 0 and one["progress"] <= 100 for one in told)
-    trigger_logs = "\n".join(
-        path.read_text()
-        for path in (airflow.home / "logs").rglob("*.trigger.*.log")
-        if f"run_id={run_id}" in str(path)
-    )
+    of_trigger = trigger_logs(airflow, run_id)
     teardown = logs(airflow, run_id, "clean_staging")
     for job in jobs:
-        assert f"import job {job} " in trigger_logs
+        assert f"import job {job} " in of_trigger
         assert f"import job {job} " in teardown
     report = resume_and_count(airflow, milvus, conf, run_id, source.rows)
     assert report["jobs_adopted"] == 0  # each chunk's own job was waited for, none sent again
