@@ -9,6 +9,7 @@ from airlift.errors import AirliftError
 from airlift.migration import Migration
 from airlift.milvus.capabilities import WAYS_OF_MODE
 from airlift.milvus.database import MilvusDatabase
+from airlift.milvus.errors import Unavailable
 from airlift.params import WriteMode
 from airlift.schema import CollectionSchema, Field, SourceCollection
 from airlift.storage import Storage
@@ -59,6 +60,7 @@ def check_target_reads_staging(migration: Migration, way_name: str) -> None:
 
     Raises:
         AirliftError: it can't.
+        Unavailable: it has too much to do to say so.
     """
     drop_left_probes(migration.server, migration.staging.folder)
     token = uuid.uuid4().hex[:12]
@@ -85,10 +87,15 @@ def check_target_reads_staging(migration: Migration, way_name: str) -> None:
     finally:
         migration.server.drop(schema.name)
         migration.staging.folder.delete_folder(f"{_PROBE}{token}")
-    reason = (job.reason if job else "") or "it did not answer in time"
-    if not job or any(sign in reason.lower() for sign in _NOT_FOUND_SIGNS):
+    if not job:
+        raise Unavailable(
+            f"whether the target can read the staging folder {migration.params.staging_url} is not "
+            f"known: it did not get round to the import of a probe in {_PROBE_SECONDS:.0f} s, as "
+            "others come first; clear the task when they have ended"
+        )
+    if any(sign in job.reason.lower() for sign in _NOT_FOUND_SIGNS):
         raise AirliftError(
-            f"it can't read the staging folder {migration.params.staging_url} ({reason}); stage in "
+            f"it can't read the staging folder {migration.params.staging_url} ({job.reason}); stage in "
             "the bucket that Milvus itself uses (minio.bucketName), or below its data folder when "
             "it stores locally; or set write_mode to insert"
         )

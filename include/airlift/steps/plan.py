@@ -13,6 +13,7 @@ from airlift.fitting import fit_collections
 from airlift.formats import CHOICES, FORMATS, OWN_FILES
 from airlift.mapping import MappedCollection, map_collections
 from airlift.migration import Migration
+from airlift.milvus.errors import Unavailable
 from airlift.params import FileFormat, OnBadRow, Verify, WriteMode
 from airlift.plan import CollectionPlan, Plan, group_chunks
 from airlift.schema import CollectionSchema, SourceCollection
@@ -156,6 +157,8 @@ def _unreadable_staging(
     try:
         for way in ways:
             check_target_reads_staging(migration, way)
+    except Unavailable:
+        raise  # no reason against the migration: the task is tried again
     except AirliftError as error:
         return [f"target: {error}"]
     return []
