@@ -20,6 +20,7 @@ from pydantic import SecretStr, ValidationError
 from airlift.connections import MilvusConnection
 from airlift.errors import AirliftError, Refused
 from airlift.milvus.client import ServerVersion
+from airlift.milvus.errors import Unavailable
 from localservers import Milvus, MilvusLite, MilvusOnS3, S3Server
 from samples.milvus1x_tables import TableSpec
 from tests.paths.place import Place, bucket_of, bucket_place, lite_place, local_place
@@ -430,3 +431,13 @@ def test_a_bucket_while_milvus_is_local(place: Place, s3_server: S3Server) -> No
     place.connections.buckets["other"] = bucket_of(s3_server)
     said = refusal(place, Refused, staging_url="s3://not-milvus/staging", staging_conn_id="other")
     assert_tells(said, "it can't read the staging folder s3://not-milvus/staging")
+
+
+def test_a_target_that_is_busy_is_not_taken_for_one_that_can_not_read(place: Place, monkeypatch):
+    place.write(TableSpec("busy", 50, dim=8))
+    with monkeypatch.context() as patch:
+        patch.setattr("airlift.steps.choose_way.wait_for", lambda *_: None)  # no answer came
+        said = refusal(place, Unavailable)
+    assert_tells(said, "it did not get round to the import of a probe", "clear the task")
+    assert place.client.list_collections() == []
+    assert place.run()["collections"][0]["rows_counted"] == 50

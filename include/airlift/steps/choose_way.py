@@ -95,9 +95,9 @@ def check_target_reads_staging(migration: Migration, way_name: str) -> None:
         )
     if any(sign in job.reason.lower() for sign in _NOT_FOUND_SIGNS):
         raise AirliftError(
-            f"it can't read the staging folder {migration.params.staging_url} ({job.reason}); stage in "
-            "the bucket that Milvus itself uses (minio.bucketName), or below its data folder when "
-            "it stores locally; or set write_mode to insert"
+            f"it can't read the staging folder {migration.params.staging_url} ({job.reason}); "
+            "stage in the bucket that Milvus itself uses (minio.bucketName), or below its data "
+            "folder when it stores locally; or set write_mode to insert"
         )
 
 
