@@ -104,11 +104,15 @@ class Migration:
         """The target in the connection's own database, for what does not need the target's."""
         return MilvusDatabase(self.connections.milvus(self.params.target_conn_id))
 
-    def target_address(self) -> str:
-        """What the target is and where, for the report; without credentials."""
+    def target_address(self, version: str = "") -> str:
+        """What the target is and where, for the report; without credentials.
+
+        Args:
+            version: what it calls itself, where that is known; else it is asked.
+        """
         server = self.server
         database = f", database {server.database}" if server.database else ""
-        return f"{server.version().name} at {address(server.connection)}{database}"
+        return f"{version or server.version().name} at {address(server.connection)}{database}"
 
     def database_exists(self, name: str) -> bool:
         """Whether the target has a database ("", the connection's own, is there)."""

@@ -17,7 +17,6 @@ from airlift.collection_report import CollectionReport, report_collection
 from airlift.errors import AirliftError
 from airlift.failures import StepFailure, read_failures
 from airlift.migration import Migration
-from airlift.milvus.client import address
 from airlift.plan import Plan
 from airlift.staging import Meta, SetBack, SourceChanges
 from airlift.throughput import Throughput, Work, one_after_another, throughput
@@ -111,7 +110,7 @@ def build_report(migration: Migration, state: str) -> Report:
         written=datetime.now(UTC).isoformat(timespec="seconds"),
         path=migration.source_name,
         source=_known(migration.source.address, ""),
-        target=_known(lambda: _target(migration, versions), ""),
+        target=_known(lambda: migration.target_address(versions.target), ""),
         staging=staging.folder.url,
         versions=versions,
         params=migration.params.model_dump(mode="json"),
@@ -134,12 +133,6 @@ def _known(ask: Callable[[], T], otherwise: T) -> T:
         return ask()
     except AirliftError:
         return otherwise
-
-
-def _target(migration: Migration, versions: Versions) -> str:
-    server = migration.server
-    at = f"{versions.target or server.version().name} at {address(server.connection)}"
-    return f"{at}, database {server.database}" if server.database else at
 
 
 def _plan(migration: Migration, failed: set[str]) -> Plan | None:

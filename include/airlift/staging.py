@@ -4,7 +4,6 @@
         meta.json                        the source's collections
         plan.json                        chunks and batches
         changes.json                     what has changed at the source meanwhile
-        steps/                           how long each task took
         claimed.json                     the names that no other run may work on meanwhile
         set_back.json                    that Airflow's database knew less than staging
         unfinished.json                  import jobs that outlived the run
