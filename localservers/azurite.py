@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from .cache import cached_folder
-from .errors import LocalServerError, log_tail
-from .local_server import LocalServer
-from .ports import LOOPBACK, free_port, listens, wait_until
-from .supervisor import Supervisor
+from .errors import LocalServerError
+from .port_server import PortServer
+from .ports import LOOPBACK
 
 VERSION = "3.35.0"
 _INSTALL_SECONDS = 900
 
 
-class Azurite(LocalServer):
+class Azurite(PortServer):
     """One Azurite, blobs only, with an account and a key of its own; also a context manager.
 
     :param directory: the blobs and the log are in it.
@@ -29,24 +28,18 @@ class Azurite(LocalServer):
     """
 
     NAME = "azurite"
+    TITLE = "Azurite"
 
     account = "airliftaccount"
 
     def __init__(self, directory: str | Path) -> None:
-        self.directory = Path(directory).resolve()
+        super().__init__(directory)
         self.account_key = b64encode(secrets.token_bytes(64)).decode()
-        self._port: int | None = None
-        self._supervisor = Supervisor(self.directory)
-
-    def _forget_port(self) -> None:
-        self._port = None
 
     @property
     def endpoint_url(self) -> str:
         """e.g. http://127.0.0.1:40123/airliftaccount"""
-        if self._port is None:
-            raise LocalServerError("This Azurite is not started: call start() first.")
-        return f"http://{LOOPBACK}:{self._port}/{self.account}"
+        return f"http://{LOOPBACK}:{self.port}/{self.account}"
 
     def start(self) -> Azurite:
         """Start the server and return when it answers to our credentials."""
@@ -55,26 +48,16 @@ class Azurite(LocalServer):
         main = _installed() / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
         (self.directory / "blobs").mkdir(parents=True, exist_ok=True)
         log = self.directory / "azurite.log"
-        port = self._port = self._port or free_port()
         environment = {**os.environ, "AZURITE_ACCOUNTS": f"{self.account}:{self.account_key}"}
         command: list[str | Path] = [_program("node"), main, "--silent", "--disableTelemetry"]
-        command += ["--blobHost", LOOPBACK, "--blobPort", str(port)]
+        command += ["--blobHost", LOOPBACK, "--blobPort", str(self._own_port())]
         # Clients may be newer than it.
         command += ["--location", self.directory / "blobs", "--skipApiVersionCheck"]
-        try:
-            pid = self._supervisor.start(self.NAME, command, log, environment, cwd=self.directory)
-            wait_until(
-                lambda: listens(pid, port),
-                60,
-                lambda: f"Azurite does not listen on port {port}.\n{log_tail(log)}",
-                alive=lambda: self.running,
-                interval=0.05,
-            )
-            list(self.client().list_containers())
-        except BaseException:
-            self.stop()
-            raise
+        self._serve(command, log, environment)
         return self
+
+    def _settle(self) -> None:
+        list(self.client().list_containers())
 
     def make_bucket(self, name: str) -> None:
         """Make a container; it is no error if we have it already."""

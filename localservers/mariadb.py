@@ -7,18 +7,16 @@ import re
 import secrets
 import shutil
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 from .debian import installed
-from .errors import LocalServerError, log_tail
-from .local_server import LocalServer
-from .ports import LOOPBACK, free_port, listens, wait_until
-from .supervisor import Supervisor
+from .errors import LocalServerError
+from .port_server import PortServer
+from .ports import LOOPBACK
 
 
-class MariaDB(LocalServer):
+class MariaDB(PortServer):
     """One MariaDB server with a random root password; also a context manager.
 
     The data lies below `directory`; starting again with the same folder gives the same data (and
@@ -26,40 +24,24 @@ class MariaDB(LocalServer):
     """
 
     NAME = "mariadb"
+    TITLE = "MariaDB"
 
-    host = LOOPBACK
     user = "root"
 
     def __init__(self, directory: str | Path) -> None:
-        self.directory = Path(directory).resolve()
+        super().__init__(directory)
         self.password = secrets.token_hex(16)
-        self.start_seconds: float | None = None
-        self._port: int | None = None
-        self._supervisor = Supervisor(self.directory)
-
-    def _forget_port(self) -> None:
-        self._port = None
-
-    @property
-    def port(self) -> int:
-        """The port on 127.0.0.1."""
-        if self._port is None:
-            raise LocalServerError("This MariaDB is not started: call start() first.")
-        return self._port
 
     def start(self) -> MariaDB:
         """Start the server and return when it answers to our password."""
         if self.running:
             return self
         program = installed("mariadbd", "mariadb-server")
-        began = time.monotonic()
         data = self.directory / "data"
         self.directory.mkdir(parents=True, exist_ok=True)
         if not (data / "mysql").is_dir():
             self._make_system_tables(data)
-        if self._port is None:
-            self._port = free_port()
-        port, log = self._port, self.directory / "mariadb.log"
+        port, log = self._own_port(), self.directory / "mariadb.log"
         first = self.directory / "first.sql"
         first.touch(mode=0o600)
         # Run by the server before it lets anybody in. 127.0.0.1 counts as a host of its own, as
@@ -77,18 +59,7 @@ class MariaDB(LocalServer):
         command: list[str | Path] = [program, "--no-defaults", f"--datadir={data}"]
         command += [f"--bind-address={LOOPBACK}", f"--port={port}", "--socket=../mariadb.sock"]
         command += ["--skip-name-resolve", f"--init-file={first}", *self._user_option()]
-        try:
-            pid = self._supervisor.start(self.NAME, command, log, cwd=self.directory)
-            wait_until(
-                lambda: listens(pid, port) and self._answers(),
-                60,
-                lambda: f"MariaDB does not answer on port {port}.\n{log_tail(log)}",
-                alive=lambda: self.running,
-            )
-        except BaseException:
-            self.stop()
-            raise
-        self.start_seconds = time.monotonic() - began
+        self._serve(command, log)
         return self
 
     def connect(self, database: str | None = None, **options: Any) -> Any:

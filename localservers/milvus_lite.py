@@ -11,30 +11,20 @@ from __future__ import annotations
 import importlib.util
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-from .errors import LocalServerError, log_tail
-from .local_server import LocalServer
-from .ports import LOOPBACK, free_port, listens, wait_until
-from .supervisor import Supervisor
+from .errors import LocalServerError
+from .port_server import PortServer
+from .ports import LOOPBACK
 
 
-class MilvusLite(LocalServer):
+class MilvusLite(PortServer):
     """One Milvus Lite server; also a context manager. The data lies in ``directory/data.db``."""
 
     NAME = "milvus-lite"
+    TITLE = "Milvus Lite"
     STOP_SIGNAL = signal.SIGINT  # on which it closes its files
-
-    def __init__(self, directory: str | Path) -> None:
-        self.directory = Path(directory).resolve()
-        self.start_seconds: float | None = None
-        self._port: int | None = None
-        self._supervisor = Supervisor(self.directory)
-
-    def _forget_port(self) -> None:
-        self._port = None
 
     @property
     def data_dir(self) -> Path:
@@ -44,9 +34,7 @@ class MilvusLite(LocalServer):
     @property
     def address(self) -> str:
         """host:port of the gRPC service."""
-        if self._port is None:
-            raise LocalServerError("This Milvus Lite is not started: call start() first.")
-        return f"{LOOPBACK}:{self._port}"
+        return f"{LOOPBACK}:{self.port}"
 
     @property
     def uri(self) -> str:
@@ -59,12 +47,8 @@ class MilvusLite(LocalServer):
             return self
         if importlib.util.find_spec("milvus_lite") is None:
             raise LocalServerError("Milvus Lite is not installed: pip install milvus-lite==3.2.2")
-        began = time.monotonic()
         self.directory.mkdir(parents=True, exist_ok=True)
         log = self.directory / "milvus-lite.log"
-        if self._port is None:
-            self._port = free_port()
-        port = self._port
         command: list[str | Path] = [
             sys.executable,
             "-m",
@@ -73,19 +57,8 @@ class MilvusLite(LocalServer):
             "--data-dir",
             self.data_dir,
         ]
-        command += ["--host", LOOPBACK, "--port", str(port)]
-        try:
-            pid = self._supervisor.start(self.NAME, command, log, cwd=self.directory)
-            wait_until(
-                lambda: listens(pid, port) and self._answers(),
-                60,
-                lambda: f"Milvus Lite does not answer on port {port}.\n{log_tail(log)}",
-                alive=lambda: self.running,
-            )
-        except BaseException:
-            self.stop()
-            raise
-        self.start_seconds = time.monotonic() - began
+        command += ["--host", LOOPBACK, "--port", str(self._own_port())]
+        self._serve(command, log)
         return self
 
     def client(self, **options: Any) -> Any:

@@ -7,21 +7,19 @@ import secrets
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any, Self
 
 from .debian import installed
-from .errors import LocalServerError, log_tail
-from .local_server import LocalServer
-from .ports import LOOPBACK, free_port, listens, wait_until
-from .supervisor import Supervisor
+from .errors import LocalServerError
+from .port_server import PortServer
+from .ports import LOOPBACK
 from .unprivileged import NOBODY, not_as_root
 
 _PACKAGE = "postgresql"
 
 
-class PostgreSQL(LocalServer):
+class PostgreSQL(PortServer):
     """One PostgreSQL server with a user and a database of one name; also a context manager.
 
     The data lies below `directory`; starting again with the same object gives the same data,
@@ -33,59 +31,31 @@ class PostgreSQL(LocalServer):
     """
 
     NAME = "postgresql"
+    TITLE = "PostgreSQL"
     STOP_SIGNAL = signal.SIGINT  # waits for nobody who is connected
 
-    host = LOOPBACK
-
     def __init__(self, directory: str | Path, name: str = "airflow") -> None:
-        self.directory = Path(directory).resolve()
+        super().__init__(directory)
         self.name = name
         self.password = secrets.token_hex(16)
-        self.start_seconds: float | None = None
-        self._port: int | None = None
-        self._supervisor = Supervisor(self.directory)
-
-    def _forget_port(self) -> None:
-        self._port = None
-
-    @property
-    def port(self) -> int:
-        """The port on 127.0.0.1."""
-        if self._port is None:
-            raise LocalServerError("This PostgreSQL is not started: call start() first.")
-        return self._port
 
     def start(self) -> Self:
         """Start the server and return when it answers to our password."""
         if self.running:
             return self
         server = installed("postgres", _PACKAGE)
-        began = time.monotonic()
         data = self.directory / "data"
         if not (data / "PG_VERSION").is_file():
             self._make_data_folder(data)
         # What a kill has left; another process may have its number by now.
         (data / "postmaster.pid").unlink(missing_ok=True)
-        if self._port is None:
-            self._port = free_port()
-        port, log = self._port, self.directory / "postgresql.log"
+        port, log = self._own_port(), self.directory / "postgresql.log"
         command: list[str | Path] = [*not_as_root(NOBODY), server, "-D", data]
         # Only a machine that loses its power would need fsync.
         settings = {"listen_addresses": LOOPBACK, "port": port, "unix_socket_directories": ""}
         for name, value in {**settings, "fsync": "off"}.items():
             command += ["-c", f"{name}={value}"]
-        try:
-            pid = self._supervisor.start(self.NAME, command, log, cwd=data)
-            wait_until(
-                lambda: listens(pid, port) and self._answers(),
-                60,
-                lambda: f"PostgreSQL does not answer on port {port}.\n{log_tail(log)}",
-                alive=lambda: self.running,
-            )
-        except BaseException:
-            self.stop()
-            raise
-        self.start_seconds = time.monotonic() - began
+        self._serve(command, log, cwd=data)
         return self
 
     def url(self, host: str, port: int) -> str:

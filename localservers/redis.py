@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import secrets
-import time
 from pathlib import Path
 from typing import Any, Self
 
 from .debian import installed
-from .errors import LocalServerError, log_tail
-from .local_server import LocalServer
-from .ports import LOOPBACK, free_port, listens, wait_until
-from .supervisor import Supervisor
+from .port_server import PortServer
 
 
-class Redis(LocalServer):
+class Redis(PortServer):
     """One Redis server with a random password, which keeps nothing; also a context manager.
 
     Args:
@@ -22,54 +18,27 @@ class Redis(LocalServer):
     """
 
     NAME = "redis"
-
-    host = LOOPBACK
+    TITLE = "Redis"
+    START_SECONDS = 30
 
     def __init__(self, directory: str | Path) -> None:
-        self.directory = Path(directory).resolve()
+        super().__init__(directory)
         self.password = secrets.token_hex(16)
-        self.start_seconds: float | None = None
-        self._port: int | None = None
-        self._supervisor = Supervisor(self.directory)
-
-    def _forget_port(self) -> None:
-        self._port = None
-
-    @property
-    def port(self) -> int:
-        """The port on 127.0.0.1."""
-        if self._port is None:
-            raise LocalServerError("This Redis is not started: call start() first.")
-        return self._port
 
     def start(self) -> Self:
         """Start the server and return when it answers to our password."""
         if self.running:
             return self
         server = installed("redis-server", "redis-server")
-        began = time.monotonic()
         self.directory.mkdir(parents=True, exist_ok=True)
-        if self._port is None:
-            self._port = free_port()
-        port, log = self._port, self.directory / "redis.log"
+        port, log = self._own_port(), self.directory / "redis.log"
         config = self.directory / "redis.conf"
         config.touch(mode=0o600)
         config.write_text(
             f"bind {self.host}\nport {port}\nrequirepass {self.password}\nsave ''\n"
             f"dir {self.directory}\n"
         )
-        try:
-            pid = self._supervisor.start(self.NAME, [server, config], log, cwd=self.directory)
-            wait_until(
-                lambda: listens(pid, port) and self._answers(),
-                30,
-                lambda: f"Redis does not answer on port {port}.\n{log_tail(log)}",
-                alive=lambda: self.running,
-            )
-        except BaseException:
-            self.stop()
-            raise
-        self.start_seconds = time.monotonic() - began
+        self._serve([server, config], log)
         return self
 
     def url(self, host: str, port: int) -> str:

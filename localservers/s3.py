@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import secrets
-import time
 from pathlib import Path
 from typing import Any
 
 from .cache import versitygw_binary
 from .errors import LocalServerError, log_tail
-from .local_server import LocalServer
-from .ports import LOOPBACK, free_port, listens, wait_until
-from .supervisor import Supervisor
+from .port_server import PortServer
+from .ports import LOOPBACK
 
 
-class S3Server(LocalServer):
+class S3Server(PortServer):
     """One versitygw with random credentials; also a context manager.
 
     :param directory: buckets are folders in ``directory/buckets``; the log lies beside them.
@@ -25,40 +23,30 @@ class S3Server(LocalServer):
     """
 
     NAME = "s3"
+    TITLE = "S3 server"
+    START_SECONDS = 20
     STOP_SECONDS = 5.0
 
     region = "us-east-1"
 
     def __init__(self, directory: str | Path, bucket: str | None = None) -> None:
-        self.directory = Path(directory).resolve()
+        super().__init__(directory)
         self.bucket = bucket
         self.access_key = f"AIRLIFT{secrets.token_hex(6).upper()}"
         self.secret_key = secrets.token_hex(20)
-        self.start_seconds: float | None = None
-        self._port: int | None = None
-        self._supervisor = Supervisor(self.directory)
-
-    def _forget_port(self) -> None:
-        self._port = None
 
     @property
     def endpoint_url(self) -> str:
         """e.g. http://127.0.0.1:40123"""
-        if self._port is None:
-            raise LocalServerError("This S3 server is not started: call start() first.")
-        return f"http://{LOOPBACK}:{self._port}"
+        return f"http://{LOOPBACK}:{self.port}"
 
     def start(self) -> S3Server:
         """Start the server and return when it answers to our credentials."""
         if self.running:
             return self
         program = versitygw_binary()
-        began = time.monotonic()
         (self.directory / "buckets").mkdir(parents=True, exist_ok=True)
         log = self.directory / "versitygw.log"
-        if self._port is None:
-            self._port = free_port()
-        port = self._port
         env = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("VGW_", "LOGFILE"))},
             "ROOT_ACCESS_KEY": self.access_key,
@@ -67,24 +55,14 @@ class S3Server(LocalServer):
         # Not --keep-alive: v1.8.0 leaves the checksum that trails a small upload unread, and takes
         # it for the next request of the connection (400 BadRequest, every second time).
         command: list[str | Path] = [program, "--quiet", "--region", self.region]
-        command += ["--port", f"{LOOPBACK}:{port}", "posix", self.directory / "buckets"]
-        try:
-            pid = self._supervisor.start(self.NAME, command, log, env, cwd=self.directory)
-            wait_until(
-                lambda: listens(pid, port),
-                20,
-                lambda: f"The S3 server does not listen on port {port}.\n{log_tail(log)}",
-                alive=lambda: self.running,
-                interval=0.02,
-            )
-            self._check_it_is_ours()
-            if self.bucket:
-                self.make_bucket(self.bucket)
-        except BaseException:
-            self.stop()
-            raise
-        self.start_seconds = time.monotonic() - began
+        command += ["--port", f"{LOOPBACK}:{self._own_port()}", "posix", self.directory / "buckets"]
+        self._serve(command, log, env)
         return self
+
+    def _settle(self) -> None:
+        self._check_it_is_ours()
+        if self.bucket:
+            self.make_bucket(self.bucket)
 
     def make_bucket(self, name: str) -> None:
         """Make a bucket; it is no error if we have it already."""
