@@ -112,7 +112,8 @@ def test_a_right_that_is_taken_away(
                     MilvusClient(milvus_on_s3.uri, user="reader", password="Secret_123")
                 ) as reader:
                     once_allowed(reader.list_partitions, "guarded")
-                _take_away_and_give_back(root, place)
+                    once_allowed(reader.query, "guarded", "id > 0", limit=1)
+                    _take_away_and_give_back(root, reader, place)
                 assert rows_of(place.client, "guarded") == rows_of(root, "guarded")
             finally:
                 for kind, right in RIGHTS:
@@ -124,7 +125,7 @@ def test_a_right_that_is_taken_away(
                 root.drop_collection("guarded")
 
 
-def _take_away_and_give_back(root: MilvusClient, place: Any) -> None:
+def _take_away_and_give_back(root: MilvusClient, reader: MilvusClient, place: Any) -> None:
     with place.migration(collections=["guarded"], verify="full") as migration:
         read = migration.source.read
 
@@ -140,4 +141,5 @@ def _take_away_and_give_back(root: MilvusClient, place: Any) -> None:
     assert "Secret_123" not in str(refused.value)
     assert not place.client.has_collection("guarded")
     root.grant_privilege("readers", "Collection", "Query", "*")
+    once_allowed(reader.query, "guarded", "id > 0", limit=1)
     place.run(collections=["guarded"], verify="full")

@@ -241,6 +241,29 @@ def test_lost_answers_to_questions_are_got_over(server, place, fault):
     assert len(own_jobs(server)) == 1
 
 
+def test_a_server_full_of_unfinished_jobs_is_waited_for(server, place, monkeypatch):
+    """Milvus refuses more than 1,024 unfinished jobs, here more than one."""
+    truth = place.write(SONGS)
+    monkeypatch.setattr("tests.emulators.rest_import.contract.MAX_JOBS", 1)
+    report = place.run(**CHUNKED, verify="full")
+    assert only(report)["chunks"] == len(own_jobs(server)) == 4
+    assert_holds(place.client, "songs", truth["songs"])
+
+
+def test_a_server_that_stays_full_is_told(server, place, monkeypatch):
+    truth = place.write(SONGS)
+    monkeypatch.setattr("tests.emulators.rest_import.contract.MAX_JOBS", 1)
+    server.faults.hang_job = {2: 50}
+    with monkeypatch.context() as patch:
+        patch.setattr(rest_import, "_FULL_SECONDS", 1.0)
+        with pytest.raises(AirliftError, match=r"takes no import job .* have not ended yet"):
+            place.run(**CHUNKED)
+    server.release(2)
+    place.run(**CHUNKED, verify="full")
+    assert len(own_jobs(server)) == 4
+    assert_holds(place.client, "songs", truth["songs"])
+
+
 @pytest.mark.parametrize("fault", ["drop_after", "500_after"])
 def test_a_job_whose_submitter_gave_up_is_adopted_by_the_next_run(
     server, place, fault, monkeypatch

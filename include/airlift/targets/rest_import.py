@@ -19,6 +19,7 @@ from tenacity.wait import wait_exponential_jitter
 from airlift.connections import MilvusConnection
 from airlift.errors import AirliftError
 from airlift.milvus.database import MilvusDatabase
+from airlift.milvus.errors import Unavailable
 from airlift.storage import Storage
 from airlift.targets.base import ImportJob, JobState
 from airlift.waiting import wait_for
@@ -31,6 +32,9 @@ _UNKNOWN_JOB = {2100}
 _RATE_LIMITED = 8
 _ATTEMPTS = 6
 _TELLS_FILES_SECONDS = 600.0
+# Milvus takes a new job again when some of the 1,024 unfinished ones have ended.
+_FULL = "number of jobs has reached the limit"
+_FULL_SECONDS = 600.0
 # A job's file names as they are told: `[a.npy b.npy]` (as Go prints a list), or `a.npy,b.npy`.
 _FILE_NAMES = re.compile(r"[\[\], ]*(.+?\.(?:npy|parquet|json))(?=[\], ]|$)")
 
@@ -103,10 +107,26 @@ class RestImport:
             return str(self._ask("create", body, {"Idempotency-Key": key})["jobId"])
 
         attempts = _patiently()
+
+        def submit_unless_full() -> str | None:
+            try:
+                return attempts(submit_or_find)
+            except _Refusal as refusal:
+                if _FULL in str(refusal):
+                    return None
+                raise
+
         try:
-            return attempts(submit_or_find)
+            job = wait_for(submit_unless_full, bool, _FULL_SECONDS, slowest=15)
         except _NoAnswer as error:
             raise AirliftError(_lost(self._where("create"), error)) from error
+        if not job:
+            raise Unavailable(
+                f"the server takes no import job for {collection!r}: as many as it allows "
+                "(dataCoord.import.maxImportJobNum) have not ended yet; see what they wait for, "
+                "and clear the task when some have ended"
+            )
+        return job
 
     def _job_with(self, collection: str, files: set[str]) -> str | None:
         """The job that took those files and did not fail; new ones tell theirs after a while."""
