@@ -9,9 +9,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import SecretStr
 from pymilvus import MilvusClient
@@ -353,6 +355,25 @@ def test_a_job_that_hangs_is_running_until_it_goes_on(server, place):
         server.wait_jobs()
         assert again.finish() == 0 == BatchImport(migration, 0).finish()
     assert len(own_jobs(server)) == 1
+
+
+def test_appending_waits_for_the_imports_of_others(server, place, monkeypatch):
+    """A run that was stopped leaves jobs: the rows they bring are there before ours are added."""
+    for number, name in enumerate(("first", "second", "third")):
+        place.folder = place.folder.parent / name
+        place.write(replace(SMALL, ids=np.arange(500) + 1_000 * number))
+    place.run(**place.kind.params(place.folder.parent / "first"))
+    second = place.kind.params(place.folder.parent / "second")
+    server.faults.hang_job = {4: 60}  # after two probes and the first import
+    with up_to_import(place, **second, if_exists="append", migration_id="second") as stopped:
+        BatchImport(stopped, 0).submit()
+    with monkeypatch.context() as patch, pytest.raises(AirliftError, match=r"others still import"):
+        patch.setattr("airlift.steps.others_imports._SECONDS", 0.5)
+        place.run(if_exists="append", migration_id="third")
+    server.release(4)
+    report = place.run(if_exists="append", migration_id="third")
+    assert only(report)["rows_imported"] == 450
+    assert count(place.client, "songs") == 3 * 450
 
 
 @pytest.mark.parametrize("percent", [5, 20])
