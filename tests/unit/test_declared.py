@@ -99,6 +99,20 @@ def test_a_misspelt_asset_is_told_with_the_nearest(tmp_path):
     }
 
 
+def test_migrations_that_start_each_other_are_refused_and_no_others(tmp_path):
+    after = {"a": ["c"], "b": ["a"], "c": ["b", "d"], "d": [], "e": ["a"], "f": ["g"], "g": ["f"]}
+    for name, awaited in after.items():
+        assets = ", ".join(f"migration__{one}" for one in awaited)
+        schedule = f"schedule: {{assets: [{assets}]}}\n" if awaited else ""
+        (tmp_path / f"{name}.yaml").write_text(PLAIN + schedule)
+    good, broken = read_folder(tmp_path)
+    assert [one.name for one in good] == ["d", "e"]
+    assert sorted(broken) == ["a.yaml", "b.yaml", "c.yaml", "f.yaml", "g.yaml"]
+    for name, [reason] in broken.items():
+        assert reason.startswith("line 4, schedule.assets: they start each other without end")
+        assert f"migration__{name.removesuffix('.yaml')} -> migration__" in reason
+
+
 def test_every_reason_is_told_with_its_line_and_key(tmp_path):
     told = said_of(
         tmp_path,

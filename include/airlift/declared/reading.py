@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from airlift.declared.declaration import (
     DAG_PREFIX,
     PATH_SUFFIX,
     TIMES_OF_AIRFLOW,
+    AfterAssets,
     Declaration,
 )
 from airlift.declared.reasons import Reasons, nearest, reasons_against
@@ -49,11 +51,13 @@ class DeclaredMigration:
         name: of the file, without its ending.
         file: its name.
         declaration: what it says.
+        assets_line: where the assets stand that it waits for; 1 where there are none.
     """
 
     name: str
     file: str
     declaration: Declaration
+    assets_line: int
 
     @property
     def dag_id(self) -> str:
@@ -64,6 +68,12 @@ class DeclaredMigration:
     def source(self) -> str:
         """The source system, as the entry-point group `airlift.sources` names it."""
         return self.declaration.path.removesuffix(PATH_SUFFIX)
+
+    @property
+    def awaits(self) -> tuple[str, ...]:
+        """The names of assets whose publishing starts it."""
+        schedule = self.declaration.schedule
+        return schedule.assets if isinstance(schedule, AfterAssets) else ()
 
 
 def declaration_files(folder: Path) -> list[Path]:
@@ -85,14 +95,32 @@ def read_folder(
     """
     files = declaration_files(folder)
     names = [file.stem for file in files]
-    good, broken = [], {}
+    good: list[DeclaredMigration] = []
+    broken: dict[str, list[str]] = {}
     for file in files:
         if wanted(DAG_PREFIX + file.stem):
             try:
                 good.append(_read(file, names))
             except NotDeclared as error:
                 broken[file.name] = error.reasons
+    while circle := _circle(good):
+        told = " -> ".join(one.dag_id for one in (*circle, circle[0]))
+        for one in circle:
+            reason = f"they start each other without end: {told}"
+            broken[one.file] = [f"line {one.assets_line}, schedule.assets: {reason}"]
+        good = [one for one in good if one not in circle]
     return good, broken
+
+
+def _circle(migrations: list[DeclaredMigration]) -> list[DeclaredMigration]:
+    """Migrations each of which is started by the one before it, and the first by the last."""
+    by_id = {one.dag_id: one for one in migrations}
+    awaited = {one.dag_id: [asset for asset in one.awaits if asset in by_id] for one in migrations}
+    try:
+        TopologicalSorter(awaited).prepare()
+    except CycleError as error:
+        return [by_id[dag_id] for dag_id in error.args[1][:-1]]
+    return []
 
 
 class NotDeclared(AirliftError):
@@ -113,25 +141,35 @@ def _read(file: Path, names: list[str]) -> DeclaredMigration:
             text = opened.read(MAX_BYTES + 1)
     except OSError as error:
         raise NotDeclared([f"line 1: it can't be read: {error.strerror}"]) from None
-    return DeclaredMigration(file.stem, file.name, read_text(text, file.stem, names))
+    document = _document(text)
+    declaration = _declaration(document, file.stem, names)
+    line = document.line(("schedule", "assets"))
+    return DeclaredMigration(file.stem, file.name, declaration, line)
 
 
-def read_text(text: bytes, name: str, names: list[str]) -> Declaration:
-    """Reads what a file says.
+def read_text(text: bytes, name: str) -> Declaration:
+    """Reads what a file says that is alone in its folder.
 
     Args:
         name: of the migration.
-        names: of all declared migrations of its folder.
 
     Raises:
         NotDeclared: with every reason.
     """
+    return _declaration(_document(text), name, [name])
+
+
+def _document(text: bytes) -> Document:
     try:
         document = read_yaml(text)
     except YamlError as error:
         raise NotDeclared([f"line {error.line}: {error}"]) from None
     if not isinstance(document.data, dict):
         raise NotDeclared(["line 1: expected keys such as path and params, found none"])
+    return document
+
+
+def _declaration(document: Document, name: str, names: list[str]) -> Declaration:
     if reasons := _reasons(document, name, names):
         lines = sorted((document.line(place), place, texts) for place, texts in reasons.items())
         raise NotDeclared(

@@ -43,7 +43,7 @@ def _convert(file: Path, out: str) -> None:
     converted = convert(config, name)
     text = _text(converted, file.name)
     try:
-        read_text(text.encode(), name, [name])
+        read_text(text.encode(), name)
     except NotDeclared as error:
         reasons = [f"{file.name} makes what can't be used: {one}" for one in error.reasons]
         raise Refused(reasons) from None
