@@ -6,6 +6,7 @@ Each key of `SERVERS` is a fixture.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -71,6 +72,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if others:
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item not in others]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Tells a failure at once: a part takes long, and may be ended from outside."""
+    if report.failed:
+        crash = getattr(report.longrepr, "reprcrash", None)
+        said = crash.message if crash else report.longreprtext
+        print(f"\n{report.when} of {report.nodeid} failed: {said[:2000]}", file=sys.stderr)
 
 
 @contextmanager

@@ -19,8 +19,7 @@ _SETTINGS = """import sys
 
 if {{"scheduler", "triggerer"}} & set(sys.argv):
     sys.path.append({root!r})
-    import pandas as _pandas
-
+    import tests.engine_imports as _imported
     from tests.faults.armed import arm as _arm
 
     _arm({folder!r})

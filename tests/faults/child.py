@@ -18,16 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-# What the engine imports when it first needs it: here, once for all the processes.
-import elasticsearch  # noqa: F401
-import pandas  # noqa: F401
-import pymilvus  # noqa: F401
-
-import airlift.sources.backup.source
-import airlift.sources.elasticsearch.source
-import airlift.sources.faiss.source
-import airlift.sources.milvus.source
-import airlift.sources.milvus1x.source  # noqa: F401
+import tests.engine_imports  # noqa: F401
 from airlift.errors import AirliftError
 from airlift.migration import Migration
 from airlift.run import run

@@ -27,9 +27,12 @@ DAG = "milvus1x_to_milvus"
 MILVUS, BUCKET = 19530, 9000
 # Seven batches of a chunk each.
 SONGS = TableSpec("outlived", 32_000, dim=64, segments=4, deleted_fraction=0.03, seed=5)
-# Pandas is most of what pymilvus takes to import. Batches hold a megabyte in place of 4 GB.
-LOCAL_SETTINGS = """
-import pandas as _pandas
+# Tasks are forked from the workers. Batches hold a megabyte in place of 4 GB.
+LOCAL_SETTINGS = f"""
+import sys as _sys
+_sys.path.append({str(ROOT)!r})
+if "worker" in _sys.argv:
+    import tests.engine_imports as _imported
 from airlift.sources.milvus1x.source import Milvus1xSource as _Source
 _Source.batch_bytes = 1 << 20
 """

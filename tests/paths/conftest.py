@@ -12,6 +12,13 @@ from localservers import AirflowStandalone, Milvus, MilvusLite
 from tests.paths.place import Place, lite_place, local_place
 
 ROOT = Path(__file__).resolve().parents[2]
+# Tasks are forked from the scheduler: what it has imported, each of them has.
+LOCAL_SETTINGS = f"""import sys
+
+if "scheduler" in sys.argv:
+    sys.path.append({str(ROOT)!r})
+    import tests.engine_imports as _imported
+"""
 
 
 @pytest.fixture(scope="session")
@@ -37,9 +44,8 @@ def airflow_and_milvus(
     migrations = home / "migrations"
     migrations.mkdir()
     env["AIRFLOW__AIRLIFT__MIGRATIONS_FOLDER"] = str(migrations)
-    # Most of what pymilvus takes to import, in every task anew if the scheduler has not done it.
     (home / "config").mkdir()
-    (home / "config" / "airflow_local_settings.py").write_text("import pandas as _pandas\n")
+    (home / "config" / "airflow_local_settings.py").write_text(LOCAL_SETTINGS)
     with AirflowStandalone(home, ROOT / "dags", ROOT / "plugins", env=env) as server:
         yield server
 
