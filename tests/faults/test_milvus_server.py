@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from airlift.connections import MilvusConnection
 from airlift.errors import AirliftError
 from airlift.run import run
 from localservers import Milvus, MilvusLite, MilvusOnS3
+from localservers.ports import wait_until
 from samples.milvus_collection import songs, write_songs
 from tests.paths.place import lite_place, local_place
-from tests.paths.rights import once_allowed
+from tests.paths.rights import is_denied, once_allowed
 from tests.paths.test_milvus_to_milvus import MILVUS, make_songs, rows_of
 
 LIMITS = {
@@ -91,6 +93,12 @@ RIGHTS = (
 """What a user of the source needs; see docs/milvus.md."""
 
 
+def grant(root: MilvusClient) -> None:
+    root.grant_role("reader", "readers")
+    for kind, right in RIGHTS:
+        root.grant_privilege("readers", kind, right, "*")
+
+
 def test_a_right_that_is_taken_away(
     milvus_on_s3: MilvusOnS3, milvus_lite: MilvusLite, tmp_path: Path, monkeypatch
 ) -> None:
@@ -100,9 +108,7 @@ def test_a_right_that_is_taken_away(
         make_songs(root, "guarded", 1_000)
         root.create_user("reader", "Secret_123")
         root.create_role("readers")
-        root.grant_role("reader", "readers")
-        for kind, right in RIGHTS:
-            root.grant_privilege("readers", kind, right, "*")
+        grant(root)
         with lite_place(milvus_lite, tmp_path / "none", MILVUS) as place:
             place.connections.servers["milvus_source"] = MilvusConnection(
                 uri=milvus_on_s3.uri, user="reader", password=SecretStr("Secret_123")
@@ -111,8 +117,9 @@ def test_a_right_that_is_taken_away(
                 with closing(
                     MilvusClient(milvus_on_s3.uri, user="reader", password="Secret_123")
                 ) as reader:
-                    once_allowed(reader.list_partitions, "guarded")
-                    once_allowed(reader.query, "guarded", "id > 0", limit=1)
+                    again = partial(grant, root)
+                    once_allowed(reader.list_partitions, "guarded", again=again)
+                    once_allowed(reader.query, "guarded", "id > 0", limit=1, again=again)
                     _take_away_and_give_back(root, reader, place)
                 assert rows_of(place.client, "guarded") == rows_of(root, "guarded")
             finally:
@@ -126,13 +133,21 @@ def test_a_right_that_is_taken_away(
 
 
 def _take_away_and_give_back(root: MilvusClient, reader: MilvusClient, place: Any) -> None:
+    give = partial(root.grant_privilege, "readers", "Collection", "Query", "*")
+    take = partial(root.revoke_privilege, "readers", "Collection", "Query", "*")
+    query = partial(reader.query, "guarded", "id > 0", limit=1)
+
+    def is_taken() -> bool:
+        take()
+        return is_denied(query)
+
     with place.migration(collections=["guarded"], verify="full") as migration:
         read = migration.source.read
 
         def read_and_revoke(chunk: Any) -> Iterator[Any]:
             for number, batch in enumerate(read(chunk)):
                 if number == 2:
-                    root.revoke_privilege("readers", "Collection", "Query", "*")
+                    wait_until(is_taken, 60, lambda: "the right is not taken away", interval=0.2)
                 yield batch
 
         migration.source.read = read_and_revoke
@@ -140,6 +155,6 @@ def _take_away_and_give_back(root: MilvusClient, reader: MilvusClient, place: An
             run(migration)
     assert "Secret_123" not in str(refused.value)
     assert not place.client.has_collection("guarded")
-    root.grant_privilege("readers", "Collection", "Query", "*")
-    once_allowed(reader.query, "guarded", "id > 0", limit=1)
+    give()
+    once_allowed(query, again=give)
     place.run(collections=["guarded"], verify="full")
