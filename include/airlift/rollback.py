@@ -25,6 +25,7 @@ from airlift.steps.choose_way import drop_left_probes
 from airlift.steps.claim import claimed_migration, claimed_names
 from airlift.steps.existing import half_made
 from airlift.storage import Storage, open_storage
+from airlift.targets.running_imports import wait_for_imports
 from airlift.verification import Verifications
 
 
@@ -108,8 +109,12 @@ class Rollback:
         claims.take(wanted)
 
     def undo(self) -> WhatIsUndone:
-        """Removes what `listed` tells; to repeat it after a failure is safe."""
+        """Removes what `listed` tells, once nobody imports into it; safe to repeat."""
         undone = self.listed()
+        for one in self._created.collections:
+            if one.name in undone.collections:
+                folder = self._staging.folder
+                wait_for_imports(self._database(one), one.target_name, folder, "remove")
         if access := self._access():
             access.undo()
         for alias in self._aliases():

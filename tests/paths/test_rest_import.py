@@ -367,8 +367,8 @@ def test_appending_waits_for_the_imports_of_others(server, place, monkeypatch):
     server.faults.hang_job = {4: 60}  # after two probes and the first import
     with up_to_import(place, **second, if_exists="append", migration_id="second") as stopped:
         BatchImport(stopped, 0).submit()
-    with monkeypatch.context() as patch, pytest.raises(AirliftError, match=r"others still import"):
-        patch.setattr("airlift.steps.others_imports._SECONDS", 0.5)
+    with monkeypatch.context() as patch, pytest.raises(AirliftError, match="still imports into"):
+        patch.setattr("airlift.targets.running_imports._SECONDS", 0.5)
         place.run(if_exists="append", migration_id="third")
     server.release(4)
     report = place.run(if_exists="append", migration_id="third")

@@ -19,6 +19,7 @@ from airlift.staging import Created, CreatedCollection, SourceChanges
 from airlift.steps.existing import own_id, settle_created
 from airlift.steps.index import begin_load
 from airlift.steps.unique_keys import refuse_repeated_keys
+from airlift.targets.running_imports import wait_for_imports
 
 
 def create(migration: Migration) -> dict[str, Any]:
@@ -110,6 +111,7 @@ def _take_place(migration: Migration, collection: CollectionPlan) -> CreatedColl
     if not collection.appends:
         if migration.params.if_exists is IfExists.REPLACE:
             log.warning("%s is there already and is dropped, as if_exists asks", collection.name)
+            wait_for_imports(target, name, migration.staging.folder, "create")
             target.drop(name)
             return None
         raise AirliftError(

@@ -1,0 +1,65 @@
+"""Import jobs that a target still runs: no server can stop them, so they are waited for.
+
+A collection must not be dropped under one: Milvus 2.3 then holds on to the job, and begins none
+after it, until it expires (`rootCoord.importTaskExpiration`, 15 minutes).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+
+from airlift.errors import AirliftError
+from airlift.milvus.capabilities import capabilities_of
+from airlift.milvus.database import MilvusDatabase
+from airlift.storage import Storage
+from airlift.targets.base import ImportJob, JobState
+from airlift.targets.ways import IMPORT_WAYS
+from airlift.waiting import wait_for
+
+log = logging.getLogger("airlift")
+
+_SECONDS = 3600.0
+
+
+def wait_for_imports(
+    target: MilvusDatabase, name: str, staging: Storage, task: str, own: Collection[str] = ()
+) -> None:
+    """Waits until nobody imports into a collection any more.
+
+    Args:
+        name: of the collection.
+        staging: the migration's folder.
+        task: the task to clear after it was in vain.
+        own: ids of jobs that don't matter.
+
+    Raises:
+        AirliftError: somebody still does, an hour later.
+    """
+
+    def running() -> list[ImportJob]:
+        jobs = _jobs(target, name, staging)
+        return [job for job in jobs if job.state is JobState.RUNNING and job.id not in own]
+
+    if not (jobs := running()):
+        return
+    told = ", ".join(f"{job.id} ({job.progress} %)" for job in jobs)
+    log.warning("%s: waiting for the import jobs %s, which can't be stopped", name, told)
+    if wait_for(running, lambda jobs: not jobs, _SECONDS, slowest=5.0) is None:
+        raise AirliftError(
+            f"the target still imports into the collection {name!r} (jobs {told}); wait for their "
+            f"end, then clear the task {task}"
+        )
+
+
+def _jobs(target: MilvusDatabase, name: str, staging: Storage) -> list[ImportJob]:
+    can = capabilities_of(target.version())
+    ways = [way for way in can.ways if way in IMPORT_WAYS] if can else []
+    if not ways or not target.exists(name):
+        return []
+    try:
+        return IMPORT_WAYS[ways[0]](target, staging).jobs(name)
+    except AirliftError as error:
+        # As where rows are inserted, and the connection's REST address is not needed else.
+        log.warning("whether anybody imports into %s can't be asked: %s", name, error)
+        return []
