@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from airlift.chunk import Chunk
 from airlift.connections import MilvusConnection, S3Connection, StorageConnection
 from airlift.migration import Migration
-from airlift.report import Report
+from airlift.report.report import Report
 from airlift.run import run
 from airlift.sources.registry import params_class
 from airlift.steps.convert import convert_batch

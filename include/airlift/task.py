@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from airlift.errors import AirliftError
-from airlift.failures import forget_failure, read_failures, write_failure
 from airlift.migration import Migration, log
+from airlift.report.failures import forget_failure, read_failures, write_failure
 from airlift.timing import timed
 
 

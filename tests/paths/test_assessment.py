@@ -385,6 +385,26 @@ def test_a_run_that_was_stopped_gets_its_report_at_the_end(place: Place) -> None
     assert "Stopped before it was done" in page_of(place)
 
 
+def test_a_source_that_is_gone_does_not_keep_staging_from_being_cleaned(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from airlift.steps.publish import clean_staging
+
+    place.write(SONGS)
+    place.run(keep_staging=True)
+    held = [path for path in place.staged() if path.endswith(".npy")]
+    with place.migration() as migration:
+        migration.staging.folder.write_bytes("scratch/held.json", b"{}")
+
+        def finish() -> None:
+            raise AirliftError("search.example: no answer")
+
+        monkeypatch.setattr(migration.source, "finish", finish)
+        assert clean_staging(migration) == {"removed": len(held)} != {"removed": 0}
+    assert not any(path.endswith(".npy") for path in place.staged())
+    assert "ends by itself" in caplog.text and "search.example: no answer" in caplog.text
+
+
 def test_an_unexpected_error_is_told_without_its_text(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

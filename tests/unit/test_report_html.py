@@ -8,18 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airlift.access import Grant, RestoredAccess
-from airlift.assessment import Assessment, CollectionAssessment, FieldMemory, StepEstimate
-from airlift.collection_report import CollectionReport
+from airlift.assessment.assessment import (
+    Assessment,
+    CollectionAssessment,
+    FieldMemory,
+    StepEstimate,
+)
 from airlift.creation import CreatedIndex, Creation
 from airlift.datatypes import DataType
-from airlift.failures import StepFailure
 from airlift.params import Verify
-from airlift.report import Described, Report
-from airlift.report_html import render
-from airlift.report_style import Timeline, duration_text, moment_text, size_text
+from airlift.report.collection import CollectionReport
+from airlift.report.failures import StepFailure
+from airlift.report.rendering import render
+from airlift.report.report import Described, Report
+from airlift.report.style import Timeline, duration_text, moment_text, size_text
+from airlift.report.throughput import Work, throughput
+from airlift.report.time_axis import AXIS
 from airlift.schema import CollectionSchema, Field
-from airlift.throughput import Work, throughput
-from airlift.time_axis import AXIS
 from airlift.timing import StepTime
 from airlift.verification import PartitionCounts, SearchCheck, Verification
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from airlift.assessment.rates import IMPORT_RATES, LOAD
+from airlift.assessment.sizing import FORMULAS, UNKNOWN, Vectors, memory_bytes, storage_bytes
 from airlift.milvus.capabilities import WAYS_OF_MODE
-from airlift.rates import IMPORT_RATES, LOAD
-from airlift.sizing import FORMULAS, UNKNOWN, Vectors, memory_bytes, storage_bytes
 from airlift.targets.ways import IMPORT_WAYS, WRITE_WAYS
 
 MILLION = 1_000_000

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airlift.report_plots import charts, level, rank_plot, round_up
-from airlift.throughput import (
+from airlift.report.plots import charts, level, rank_plot, round_up
+from airlift.report.throughput import (
     PIECES,
     Throughput,
     Work,
@@ -15,7 +15,7 @@ from airlift.throughput import (
     one_after_another,
     throughput,
 )
-from airlift.time_axis import AXIS, TimeAxis
+from airlift.report.time_axis import AXIS, TimeAxis
 from airlift.verification import SearchCheck
 
 DAY = 86_400.0

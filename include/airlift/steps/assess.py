@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from airlift.assessment import Assessment
-from airlift.collection_assessment import assess_collection
+from airlift.assessment.assessment import Assessment
+from airlift.assessment.collection import assess_collection
+from airlift.assessment.step_estimates import estimate_steps
 from airlift.errors import AirliftError, Refused
 from airlift.migration import Migration
 from airlift.plan import Plan
-from airlift.step_estimates import estimate_steps
 from airlift.steps.copy_source import files_to_copy
 from airlift.steps.plan import draft_plan
 from airlift.steps.probe import probe_collections

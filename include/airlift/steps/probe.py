@@ -10,7 +10,7 @@ import uuid
 
 import pyarrow as pa
 
-from airlift.assessment import Probe
+from airlift.assessment.assessment import Probe
 from airlift.chunk import Chunk, ChunkFile
 from airlift.errors import AirliftError
 from airlift.formats import FORMATS

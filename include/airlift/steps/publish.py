@@ -9,8 +9,8 @@ from airlift.errors import AirliftError
 from airlift.high_water import HighWaterMark, write_marks
 from airlift.migration import Migration, log
 from airlift.plan import CollectionPlan
-from airlift.report import build_report
-from airlift.report_html import render
+from airlift.report.rendering import render
+from airlift.report.report import build_report
 from airlift.staging import Published, PublishedAlias
 from airlift.steps.access import restore_access
 from airlift.verification import Verifications
@@ -90,7 +90,7 @@ def write_report(migration: Migration, state: str) -> str:
     """Writes `report.json` and `report.html`; returns the address of the latter.
 
     Args:
-        state: as of `airlift.report.Report`.
+        state: as of `airlift.report.report.Report`.
     """
     if state == "done":
         migration.staging.folder.delete_folder("failures")  # what failed has succeeded since
@@ -130,6 +130,18 @@ def _report_state(migration: Migration) -> str:
     return str(report["state"])
 
 
+def _finish_source(migration: Migration) -> None:
+    """Gives back what the source's server holds; one that is gone does not stop the cleaning."""
+    try:
+        migration.source.finish()
+    except AirliftError as error:
+        log.warning(
+            "the source's server holds on to what it was asked to keep for the migration (a point "
+            "in time ends by itself, a collection that was loaded stays loaded): %s",
+            error,
+        )
+
+
 def clean_staging(migration: Migration) -> dict[str, Any]:
     """Removes data files of a migration that is done; manifests and the report stay.
 
@@ -141,7 +153,7 @@ def clean_staging(migration: Migration) -> dict[str, Any]:
     """
     folder = migration.staging.folder
     if folder.list("scratch"):
-        migration.source.finish()
+        _finish_source(migration)
     if not _report_state(migration):  # stopped from outside: no task could tell
         write_report(migration, "failed")
     if _report_state(migration) != "done":

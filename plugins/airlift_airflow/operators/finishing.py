@@ -113,13 +113,15 @@ class CleanStagingOperator(MigrationOperator):
 
         claims = self.claims(migration, context)
         claims.take(claimed_migration(migration.id))
-        for left in end_unfinished(migration, is_whole):
-            self.log.warning("%s", left.told)
-        cleaned = clean_staging(migration)
+        try:
+            for left in end_unfinished(migration, is_whole):
+                self.log.warning("%s", left.told)
+            cleaned = clean_staging(migration)
+        finally:
+            claims.give_back()
         why = cleaned.get("kept_because")
         told = f"kept everything: {why}" if why else f"removed {cleaned['removed']:,} data files"
         self.log.info("staging: %s", told)
-        claims.give_back()
         return cleaned
 
     def _why_not_whole(self, migration: Migration, context: Context) -> str:

@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from airlift.access import PLANNED, RESTORED, RestoredAccess
-from airlift.assessment import Assessment
-from airlift.collection_report import CollectionReport, report_collection
+from airlift.assessment.assessment import Assessment
 from airlift.errors import AirliftError
-from airlift.failures import StepFailure, read_failures
 from airlift.migration import Migration
 from airlift.plan import Plan
+from airlift.report.collection import CollectionReport, report_collection
+from airlift.report.failures import StepFailure, read_failures
+from airlift.report.throughput import Throughput, Work, one_after_another, throughput
 from airlift.staging import Meta, SetBack, SourceChanges
-from airlift.throughput import Throughput, Work, one_after_another, throughput
 from airlift.timing import StepTime, read_steps
 from airlift.verification import Verifications
 from airlift.versions import Versions, installed_software

@@ -1,7 +1,7 @@
 """Makes `report.html` from a report: one page without scripts, to be read, sent and printed.
 
 Here is worked out what is to be said: the verdict, which numbers agree, when tasks ran. The
-template `report_template.html` and its parts say how it looks. Every name in a report may come from
+template `page.html` and its parts say how it looks. Every name in a report may come from
 a database and is escaped, and the page's Content-Security-Policy allows nothing but its own style
 sheet.
 """
@@ -13,12 +13,12 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from airlift.collection_report import CollectionReport
 from airlift.params import Verify
-from airlift.report import Report
-from airlift.report_fields import field_rows
-from airlift.report_plots import charts, rank_plot
-from airlift.report_style import (
+from airlift.report.collection import CollectionReport
+from airlift.report.fields import field_rows
+from airlift.report.plots import charts, rank_plot
+from airlift.report.report import Report
+from airlift.report.style import (
     Timeline,
     duration_text,
     figure_text,
@@ -57,7 +57,7 @@ def render(report: Report) -> str:
 @cache
 def _template() -> Template:
     environment = Environment(
-        loader=PackageLoader("airlift", ""),
+        loader=PackageLoader("airlift.report", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -71,7 +71,7 @@ def _template() -> Template:
         "value": value_text,
         "figure": figure_text,
     }
-    return environment.get_template("report_template.html")
+    return environment.get_template("page.html")
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from airlift.assessment import CollectionAssessment, FieldMemory, Probe
+from airlift.assessment.assessment import CollectionAssessment, FieldMemory, Probe
+from airlift.assessment.sizing import FORMULAS, UNKNOWN, Vectors, memory_bytes, storage_bytes
 from airlift.creation import creation_of
 from airlift.formats import FORMATS
 from airlift.migration import Migration
 from airlift.plan import CollectionPlan
 from airlift.schema import Field
-from airlift.sizing import FORMULAS, UNKNOWN, Vectors, memory_bytes, storage_bytes
 from airlift.staging import Created
 from airlift.steps.conversion import sample_share
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from airlift.throughput import began
-from airlift.time_axis import Span, TimeAxis, merged
+from airlift.report.throughput import began
+from airlift.report.time_axis import Span, TimeAxis, merged
 from airlift.timing import StepTime
 
 

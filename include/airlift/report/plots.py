@@ -1,11 +1,11 @@
-"""The plots of `report.html`: what is drawn where. The template `report_plots.html` draws it."""
+"""The plots of `report.html`: what is drawn where. The template `plots.html` draws it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from airlift.throughput import PIECES, Piece, Throughput
-from airlift.time_axis import AXIS
+from airlift.report.throughput import PIECES, Piece, Throughput
+from airlift.report.time_axis import AXIS
 from airlift.verification import SearchCheck
 
 HEIGHT = 100.0

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from airlift.assessment import CollectionAssessment, StepEstimate
-from airlift.params import MigrationParams, Verify
-from airlift.plan import Plan
-from airlift.rates import (
+from airlift.assessment.assessment import CollectionAssessment, StepEstimate
+from airlift.assessment.rates import (
     GRAPH_INDEX,
     GRAPH_INDEXES,
     IMPORT_RATES,
@@ -16,6 +14,8 @@ from airlift.rates import (
     READ_BACK,
     STATED_FACTOR,
 )
+from airlift.params import MigrationParams, Verify
+from airlift.plan import Plan
 
 
 def estimate_steps(

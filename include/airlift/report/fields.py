@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from airlift.collection_report import CollectionReport
 from airlift.creation import Creation, type_text
-from airlift.report_style import value_text
+from airlift.report.collection import CollectionReport
+from airlift.report.style import value_text
 from airlift.schema import Field
 
 

@@ -14,8 +14,8 @@ from airlift.fingerprint import combined, from_text, to_text
 from airlift.formats import FORMATS
 from airlift.migration import Migration
 from airlift.plan import CollectionPlan
+from airlift.report.throughput import Work, began
 from airlift.staging import Created, ImportRecord
-from airlift.throughput import Work, began
 from airlift.verification import Verification
 
 _REASONS = 10

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict
 
-from airlift.time_axis import AXIS, Span, TimeAxis
+from airlift.report.time_axis import AXIS, Span, TimeAxis
 
 PIECES = 100
 """Into how many pieces the time is cut, however many chunks there are."""
@@ -40,7 +40,7 @@ class Piece(BaseModel):
     """What was done in a piece of time.
 
     Attributes:
-        place: where the piece begins on the axis (0 to 1,000, see `airlift.time_axis`).
+        place: where the piece begins on the axis (0 to 1,000, see `airlift.report.time_axis`).
         seconds: how long it is.
     """
 
