@@ -13,7 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pymilvus.exceptions import MilvusException
+
 from airlift.storage import open_storage
+from localservers import LocalServerError
+from localservers.ports import wait_until
 from tests.faults.child import DONE, KILLED, REFUSED, Ended, Job, run_child
 from tests.faults.points import Point, choose
 from tests.faults.routes import Ground, Route, fill, rows_after, rows_before
@@ -48,6 +52,26 @@ class Case:
         """What to repeat it by."""
         wild = WILD if self.victims != _PROCESS else ""
         return f"{wild}{self.route.name}-{self.seed}"
+
+
+def once_answered(call: Callable[..., list[str]], *args: Any) -> list[str]:
+    """What a call gives, once a server that was started anew has loaded its collections again.
+
+    Raises:
+        LocalServerError: it does not within a minute.
+    """
+    answers: list[list[str]] = []
+    said: list[str] = []
+
+    def try_it() -> bool:
+        try:
+            answers.append(call(*args))
+        except MilvusException as error:
+            said.append(str(error))
+        return bool(answers)
+
+    wait_until(try_it, 60, lambda: f"the target does not answer: {said[-1]}")
+    return answers[-1]
 
 
 @dataclass
@@ -181,9 +205,11 @@ class _Life:
             points_to = self._client.describe_collection(name)["collection_name"]
             if points_to != f"{name}__{self._job.migration_id}":
                 self._outcome.problems.append(f"the alias points to {points_to}")
-        self._outcome.problems += differences(
-            self._client, name, rows_after(self._ground, self._route)
-        )
+        truth = rows_after(self._ground, self._route)
+        try:
+            self._outcome.problems += once_answered(differences, self._client, name, truth)
+        except LocalServerError as error:
+            self._outcome.problems.append(str(error))
 
     def close(self) -> None:
         """Removes what the case has made."""

@@ -18,7 +18,12 @@ from airlift.connections import MilvusConnection
 from airlift.errors import AirliftError, Refused
 from airlift.milvus.database import MilvusDatabase
 from airlift.run import run
-from airlift.steps.convert import convert_chunk
+from airlift.steps.check import check
+from airlift.steps.convert import convert_batch, convert_chunk
+from airlift.steps.create import create
+from airlift.steps.export_meta import export_meta
+from airlift.steps.import_chunks import write_batch
+from airlift.steps.plan import make_plan
 from localservers import Milvus, MilvusLite, MilvusOnS3
 from samples.milvus_collection import songs, write_songs
 from tests.paths.place import FLAT, Place, SourceKind, bucket_place, lite_place, local_place
@@ -177,6 +182,30 @@ def test_a_collection_that_is_not_loaded_is_left_as_it_was(from_milvus, to_s3):
     assert to_s3.client.query("asleep", output_fields=["count(*)"])[0]["count(*)"] == 196
     assert from_milvus.get_load_state("asleep")["state"].name == "NotLoad"
     assert from_milvus.list_indexes("asleep") == []
+
+
+def test_a_collection_that_was_not_loaded_is_resumed(from_milvus, to_s3):
+    """What is done to it so that it can be read makes no other chunks of it."""
+    make_songs(from_milvus, "dozing", 200, index=False)
+    params = {"collections": ["dozing"], "verify": "full", "write_mode": "insert"}
+    with to_s3.migration(**params) as migration:
+        check(migration)
+        export_meta(migration)
+        plan = make_plan(migration, 1)
+        convert_batch(migration, 0)
+        create(migration)
+        write_batch(migration, 0)
+    with to_s3.migration(**params) as ended_while_it_is_loaded:
+        export_meta(ended_while_it_is_loaded)
+    [collection] = to_s3.run(**params)["collections"]
+    assert collection["rows_counted"] == 196
+    assert any("not loaded" in note for note in collection["notes"])
+    with to_s3.migration(**params) as migration:
+        assert migration.staging.plan().collections == plan.collections
+    deleted = {n * 7 - 500 for n in range(0, 200, 50)}
+    assert rows_of(to_s3.client, "dozing").keys() == set(range(-500, 900, 7)) - deleted
+    assert from_milvus.get_load_state("dozing")["state"].name == "NotLoad"
+    assert from_milvus.list_indexes("dozing") == []
 
 
 def test_rows_that_share_a_key_are_counted(from_milvus, to_s3):

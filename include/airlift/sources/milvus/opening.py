@@ -41,14 +41,14 @@ class CollectionOpener:
         self._scratch = scratch
 
     def open(self, schema: CollectionSchema, flat: dict[str, IndexParams]) -> bool:
-        """Loads a collection; returns whether it was not loaded.
+        """Loads a collection; returns whether it was not loaded, before this or an earlier attempt.
 
         Args:
             flat: the index for each vector field that has none.
         """
         database, name = self._database(schema.database), schema.plain_name
         if database.is_loaded(name):
-            return False
+            return self._opened(schema) is not None
         bare = [field for field in schema.vectors if field.name in flat]
         indexed = tuple(field.name for field in bare)
         record = Opened(database=schema.database, name=name, indexed=indexed)
@@ -58,6 +58,22 @@ class CollectionOpener:
         database.load(name)
         database.wait_loaded(name)
         return True
+
+    def as_found(self, schema: CollectionSchema) -> CollectionSchema:
+        """A collection's schema without the indexes that an earlier attempt has made."""
+        opened = self._opened(schema)
+        if opened is None:
+            return schema
+        ours = set(opened.indexed)
+        bare = {"index": None, "metric_type": None}
+        fields = (one.model_copy(update=bare) if one.name in ours else one for one in schema.fields)
+        return schema.model_copy(update={"fields": tuple(fields)})
+
+    def _opened(self, schema: CollectionSchema) -> Opened | None:
+        path = f"{_FOLDER}/{schema.name}"
+        if not self._scratch.exists(path):
+            return None
+        return Opened.model_validate(self._scratch.read_json(path))
 
     def undo(self) -> None:
         """Releases what was loaded, and drops the indexes that were made for it."""

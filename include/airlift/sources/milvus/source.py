@@ -173,7 +173,7 @@ class MilvusSource(WithoutAccess):
     def finish(self) -> None:
         """Releases the collections that were loaded to be read."""
         if self._scratch.list("opened"):
-            CollectionOpener(self._database, self._scratch).undo()
+            self._opener.undo()
 
     def _database(self, name: str) -> MilvusDatabase:
         """A database of the source; "" is the one that the params name."""
@@ -183,6 +183,10 @@ class MilvusSource(WithoutAccess):
             wanted = name or (given if given != EVERY_DATABASE else "")
             self._databases[name] = MilvusDatabase(connection, wanted)
         return self._databases[name]
+
+    @property
+    def _opener(self) -> CollectionOpener:
+        return CollectionOpener(self._database, self._scratch)
 
     @property
     def _server(self) -> MilvusDatabase:
@@ -207,9 +211,11 @@ class MilvusSource(WithoutAccess):
             for name in sorted(self._database(database).collections())
         }
         chosen, reasons = choose(names, self._params.collections)
-        return [
-            described(self._database(database), name, database) for database, name in chosen
-        ], reasons
+        found = []
+        for database, name in chosen:
+            schema, notes, unfit = described(self._database(database), name, database)
+            found.append((self._opener.as_found(schema), notes, unfit))
+        return found, reasons
 
     def _unfit_to_tell_new_rows(self, schemas: list[CollectionSchema]) -> list[str]:
         wanted = self._params.since_field
@@ -247,7 +253,7 @@ class MilvusSource(WithoutAccess):
             name: index if index.index_type != "AUTOINDEX" else IndexParams(index_type="FLAT")
             for name, index in bare.items()
         }
-        if CollectionOpener(self._database, self._scratch).open(schema, flat):
+        if self._opener.open(schema, flat):
             notes.append("it was not loaded: loaded to be read, and released afterwards")
         if not self._can.counts:
             notes.append(
