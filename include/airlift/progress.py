@@ -124,6 +124,11 @@ class BatchProgress:
         if time.monotonic() >= self._due:
             self.write()
 
+    def is_done_since(self, key: tuple[str, str], began: float) -> bool:
+        """Whether a chunk is known to have come to its end after a moment (a POSIX time)."""
+        known = self._chunks.get(key)
+        return known is not None and known.done and known.ended >= began
+
     def write(self) -> None:
         """Writes what is known by now."""
         progress = TaskProgress(
@@ -170,6 +175,12 @@ class ChunkClock:
     def done_before(self, manifest: Manifest) -> None:
         """It was done by an earlier attempt; when, is not known."""
         self.done(manifest, manifest.rows, -self._began)
+
+    def is_seen_done(self, manifest: Manifest, rows: int) -> None:
+        """Its rows are there; when, an earlier look has seen, or else this one."""
+        key = (self._collection, self._chunk.id)
+        if not self._progress.is_done_since(key, self._began):
+            self.done(manifest, rows, time.time() - self._began)
 
     def done(self, manifest: Manifest, rows: int, seconds: float) -> None:
         """It is done, so many seconds after it began."""

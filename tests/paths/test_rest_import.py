@@ -20,6 +20,7 @@ from pymilvus import MilvusClient
 
 from airlift.connections import MilvusConnection
 from airlift.errors import AirliftError, Refused
+from airlift.progress import TaskProgress
 from airlift.run import run
 from airlift.sources.milvus1x.source import Milvus1xSource
 from airlift.steps.check import check
@@ -31,7 +32,7 @@ from airlift.steps.plan import make_plan
 from airlift.targets import rest_import
 from airlift.targets.base import JobState
 from localservers import S3Server
-from localservers.ports import free_port
+from localservers.ports import free_port, wait_until
 from samples.milvus1x_tables import TableSpec
 from tests.emulators.rest_import import RestImportServer, S3Storage, Zilliz
 from tests.paths.place import KnownConnections, Place, bucket_of
@@ -374,6 +375,27 @@ def test_appending_waits_for_the_imports_of_others(server, place, monkeypatch):
     report = place.run(if_exists="append", migration_id="third")
     assert only(report)["rows_imported"] == 450
     assert count(place.client, "songs") == 3 * 450
+
+
+def test_chunks_whose_jobs_have_ended_are_told_to_be_there_before_the_others(server, place):
+    place.write(SONGS)
+    server.faults.hang_job = {5: 60}  # the last of four, after the probe
+    with up_to_import(place, **CHUNKED) as migration:
+        BatchImport(migration, 0).submit()
+        wait_until(
+            lambda: sum(job.done for job in own_jobs(server)) == 3, 60, lambda: "they don't end"
+        )
+        seen = []
+        for _ in range(2):
+            BatchImport(migration, 0).poll()
+            told = migration.staging.read("progress/bulk_insert-00000.json", TaskProgress)
+            seen.append([one for one in told.chunks if one.done])
+        assert len(seen[0]) == 3 and seen[0] == seen[1]  # also when it was
+        [rest] = [one for one in told.chunks if not one.done]
+        assert 0 < rest.rows < rest.read + 1
+        server.release(5)
+        server.wait_jobs()
+        assert BatchImport(migration, 0).finish() == 0
 
 
 @pytest.mark.parametrize("percent", [5, 20])

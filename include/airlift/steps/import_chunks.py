@@ -140,7 +140,8 @@ class BatchImport:
                 log.info("%s: adopting import job %s", one.what, job.id)
                 keep(self._migration, one, job=job.id, adopted=True, started=_now())
         self.pending = [one for one in self.pending if not one.record.done]
-        self._tell({one.key: 0 for one in self.pending})
+        begun = JobState.RUNNING
+        self._tell({one.key: ImportJob(one.record.job, begun) for one in self.pending})
         return [one.record.job for one in self.pending]
 
     def _way(self, collection: CollectionPlan) -> ImportWay:
@@ -221,14 +222,14 @@ class BatchImport:
     def poll(self) -> list[tuple[PendingChunk, ImportJob]]:
         """The state of every pending chunk's job; also written down for the page."""
         polled = list(self._poll())
-        self._tell({one.key: job.progress for one, job in polled})
+        self._tell({one.key: job for one, job in polled})
         return polled
 
-    def _tell(self, percent: dict[tuple[str, str], int]) -> None:
+    def _tell(self, jobs: dict[tuple[str, str], ImportJob]) -> None:
         """Writes how far the chunks are on the target.
 
         Args:
-            percent: how far the jobs of those in work are, by the chunk's key.
+            jobs: of those in work, by the chunk's key.
         """
         if not self._chunks:
             return
@@ -236,10 +237,13 @@ class BatchImport:
             for one in self._chunks:
                 if one.record.done:
                     _tell_done(progress, one)
-                elif one.key in percent:
-                    rows = one.manifest.rows * percent[one.key] // 100
+                elif job := jobs.get(one.key):
                     clock = ChunkClock(progress, one.collection, one.chunk, one.record.started)
-                    clock.so_far(rows, rows)
+                    if job.state is JobState.COMPLETED and job.rows == one.manifest.rows:
+                        clock.is_seen_done(one.manifest, job.rows)
+                    else:
+                        rows = one.manifest.rows * job.progress // 100
+                        clock.so_far(rows, rows)
 
     def _poll(self) -> Iterator[tuple[PendingChunk, ImportJob]]:
         for one in self.pending:
@@ -274,7 +278,7 @@ class BatchImport:
             else:
                 _finish(self._migration, one, job.rows)
         self.pending = running
-        self._tell({one.key: job.progress for one, job in polled})
+        self._tell({one.key: job for one, job in polled})
         if failures:
             raise AirliftError(
                 "; ".join(failures)
