@@ -23,6 +23,11 @@ from airlift.connections import (
 from airlift.migration import Migration
 from airlift.run import run
 from airlift.sources.registry import params_class
+from airlift.steps.check import check
+from airlift.steps.convert import convert_batch
+from airlift.steps.create import create
+from airlift.steps.export_meta import export_meta
+from airlift.steps.plan import make_plan
 from airlift.storage import open_storage
 from localservers import Milvus, MilvusLite, MilvusOnS3, S3Server
 from samples.milvus1x_tables import write_milvus1x
@@ -202,3 +207,14 @@ def _clean_after(client: Any) -> Iterator[Any]:
                 client.drop_alias(alias)
             client.drop_collection(name)
         client.close()
+
+
+def up_to_import(place: Place, **params: Any) -> Migration:
+    """A migration that is about to import; to be closed by the caller."""
+    migration = place.migration(**params)
+    check(migration)
+    export_meta(migration)
+    make_plan(migration, 64)
+    convert_batch(migration, 0)
+    create(migration)
+    return migration

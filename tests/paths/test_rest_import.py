@@ -23,19 +23,14 @@ from airlift.errors import AirliftError, Refused
 from airlift.progress import TaskProgress
 from airlift.run import run
 from airlift.sources.milvus1x.source import Milvus1xSource
-from airlift.steps.check import check
-from airlift.steps.convert import convert_batch
-from airlift.steps.create import create
-from airlift.steps.export_meta import export_meta
 from airlift.steps.import_chunks import BatchImport
-from airlift.steps.plan import make_plan
 from airlift.targets import rest_import
 from airlift.targets.base import JobState
 from localservers import S3Server
 from localservers.ports import free_port, wait_until
 from samples.milvus1x_tables import TableSpec
 from tests.emulators.rest_import import RestImportServer, S3Storage, Zilliz
-from tests.paths.place import KnownConnections, Place, bucket_of
+from tests.paths.place import KnownConnections, Place, bucket_of, up_to_import
 from tests.paths.truth import assert_holds, count
 
 SONGS = TableSpec(
@@ -327,17 +322,6 @@ def test_a_failed_job_is_named_with_its_reason_and_can_be_repeated(server, place
     first, again = [key for key in keys if "-000001-" in key]
     assert first.endswith("-0") and again == first[:-1] + "1"
     assert len(set(keys)) == 5 and all(len(key) <= 256 for key in keys)
-
-
-def up_to_import(place: Place, **params: Any) -> Any:
-    """A migration that is about to import; to be closed by the caller."""
-    migration = place.migration(**params)
-    check(migration)
-    export_meta(migration)
-    make_plan(migration, 64)
-    convert_batch(migration, 0)
-    create(migration)
-    return migration
 
 
 def test_a_job_that_hangs_is_running_until_it_goes_on(server, place):

@@ -12,15 +12,10 @@ import pytest
 from airlift.errors import AirliftError, Refused
 from airlift.rollback import Rollback, WhatIsUndone
 from airlift.rollback_params import RollbackParams
-from airlift.steps.check import check
-from airlift.steps.convert import convert_batch
-from airlift.steps.create import create
-from airlift.steps.export_meta import export_meta
 from airlift.steps.import_chunks import BatchImport
-from airlift.steps.plan import make_plan
 from airlift.targets.base import JobState
 from samples.milvus1x_tables import TableSpec
-from tests.paths.place import Place
+from tests.paths.place import Place, up_to_import
 from tests.paths.truth import assert_holds
 
 SMALL = TableSpec("songs", 400, dim=8, segments=2, deleted_fraction=0.1, seed=7)
@@ -75,12 +70,7 @@ def test_what_a_migration_made_goes_and_its_alias_points_back(lite: Place) -> No
 def test_a_collection_is_not_dropped_under_an_import(place: Place, anew: bool) -> None:
     """Milvus 2.3 would hold on to the job for 15 minutes, and begin no other."""
     truth = place.write(SMALL)["songs"]
-    with place.migration(migration_id="stopped") as migration:
-        check(migration)
-        export_meta(migration)
-        make_plan(migration, 1)
-        convert_batch(migration, 0)
-        create(migration)
+    with up_to_import(place, migration_id="stopped") as migration:
         batch = BatchImport(migration, 0)
         batch.submit()
         [(_, job)] = list(batch.poll())

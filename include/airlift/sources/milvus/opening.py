@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 from pydantic import BaseModel, ConfigDict
 
@@ -48,11 +49,12 @@ class CollectionOpener:
         """
         database, name = self._database(schema.database), schema.plain_name
         if database.is_loaded(name):
-            return self._opened(schema) is not None
+            return self._path(schema) in self._opened
         bare = [field for field in schema.vectors if field.name in flat]
         indexed = tuple(field.name for field in bare)
         record = Opened(database=schema.database, name=name, indexed=indexed)
-        self._scratch.write_json(f"{_FOLDER}/{schema.name}", record.model_dump(mode="json"))
+        self._scratch.write_json(self._path(schema), record.model_dump(mode="json"))
+        self._opened[self._path(schema)] = record
         for field in bare:
             database.create_index(name, field, flat[field.name])
         database.load(name)
@@ -61,7 +63,7 @@ class CollectionOpener:
 
     def as_found(self, schema: CollectionSchema) -> CollectionSchema:
         """A collection's schema without the indexes that an earlier attempt has made."""
-        opened = self._opened(schema)
+        opened = self._opened.get(self._path(schema))
         if opened is None:
             return schema
         ours = set(opened.indexed)
@@ -69,19 +71,22 @@ class CollectionOpener:
         fields = (one.model_copy(update=bare) if one.name in ours else one for one in schema.fields)
         return schema.model_copy(update={"fields": tuple(fields)})
 
-    def _opened(self, schema: CollectionSchema) -> Opened | None:
-        path = f"{_FOLDER}/{schema.name}"
-        if not self._scratch.exists(path):
-            return None
-        return Opened.model_validate(self._scratch.read_json(path))
+    def _path(self, schema: CollectionSchema) -> str:
+        return f"{_FOLDER}/{schema.name}"
+
+    @cached_property
+    def _opened(self) -> dict[str, Opened]:
+        """What this and earlier attempts have opened, by path: one listing for all collections."""
+        paths = self._scratch.list(_FOLDER)
+        return {path: Opened.model_validate(self._scratch.read_json(path)) for path in paths}
 
     def undo(self) -> None:
         """Releases what was loaded, and drops the indexes that were made for it."""
-        for path in self._scratch.list(_FOLDER):
-            record = Opened.model_validate(self._scratch.read_json(path))
+        for path, record in list(self._opened.items()):
             database = self._database(record.database)
             if database.exists(record.name):
                 database.release(record.name)
                 for field in record.indexed:
                     database.drop_index(record.name, field)
             self._scratch.delete_file(path)
+            del self._opened[path]

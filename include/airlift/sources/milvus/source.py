@@ -184,7 +184,7 @@ class MilvusSource(WithoutAccess):
             self._databases[name] = MilvusDatabase(connection, wanted)
         return self._databases[name]
 
-    @property
+    @cached_property
     def _opener(self) -> CollectionOpener:
         return CollectionOpener(self._database, self._scratch)
 
