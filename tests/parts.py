@@ -52,6 +52,9 @@ class Parts:
 
     Args:
         arguments: of pytest, for each part.
+
+    Attributes:
+        failures: what pytest's summaries say of each test that failed.
     """
 
     def __init__(self, arguments: list[str]) -> None:
@@ -59,6 +62,7 @@ class Parts:
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[str]] = set()
         self._stopped = False
+        self.failures: list[str] = []
 
     def run(self, part: str) -> int | None:
         """Runs a part to its end; returns its exit code, or None where it was not begun."""
@@ -73,11 +77,15 @@ class Parts:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
+                # Summaries are cut at the terminal's width.
+                env={**os.environ, "COLUMNS": "200"},
             )
             self._running.add(process)
         # Line by line, as parts would be mixed up otherwise.
         for line in process.stdout or ():
             print(f"{part:8} | {line}", end="", flush=True)
+            if line.startswith(("FAILED ", "ERROR ")):
+                self.failures.append(line.strip())
         with self._lock:
             self._running.discard(process)
         return process.wait()
@@ -108,6 +116,9 @@ def main(arguments: list[str]) -> int:
     for part, code in codes.items():
         said = {0: "passed", NO_TESTS: "has none of the tests"}.get(code or 0)
         print(f"part {part}: {said or f'FAILED (exit {code})'}")
+    # Last, where who sees only the end of the output finds it.
+    for failure in parts.failures:
+        print(failure[:600])
     print(f"{time.monotonic() - began:.0f} s")
     if set(codes.values()) == {NO_TESTS}:
         return NO_TESTS

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import shutil
 import subprocess
 import sys
 import time
@@ -592,46 +590,18 @@ def test_zilliz_cloud(tmp_path):
             assert "api_key" not in bad or "21119" in str(err.value)
 
 
-@pytest.mark.skipif(
-    not (shutil.which("versitygw") or os.path.exists("/tmp/setup/gobin/versitygw")),
-    reason="no versitygw",
-)
-def test_s3_bucket(tmp_path):
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        port = s.getsockname()[1]
-    (tmp_path / "posix" / "staging").mkdir(parents=True)
-    env = {**os.environ, "ROOT_ACCESS_KEY": "ak", "ROOT_SECRET_KEY": "sk"}
-    gateway = subprocess.Popen(
-        [
-            shutil.which("versitygw") or "/tmp/setup/gobin/versitygw",
-            "--port",
-            f"127.0.0.1:{port}",
-            "posix",
-            str(tmp_path / "posix"),
-        ],
-        env=env,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+def test_s3_bucket(tmp_path, s3_server):
+    s3_server.make_bucket("emulator")
+    storage = S3Storage(
+        s3_server.endpoint_url, "emulator", s3_server.access_key, s3_server.secret_key
     )
-    try:
-        storage = S3Storage(f"http://127.0.0.1:{port}", "staging", "ak", "sk")
-        for _ in range(100):
-            try:
-                with storage.fs.open_output_stream("staging/m/b.parquet") as out:
-                    pq.write_table(parquet_table(25), out)
-                break
-            except OSError:
-                time.sleep(0.1)
-        with RestImportServer(tmp_path / "base", storage=storage) as server:
-            client, rest = make(server), Rest(server)
-            assert rest.run([["m/b.parquet"]])["state"] == "Completed", server.jobs
-            assert "not found" in rest.run([["m/none.parquet"]])["reason"]
-            assert count(client) == 25 and storage.list("m/") == ["m/b.parquet"]
-    finally:
-        gateway.terminate()
-        gateway.wait(10)
+    with storage.fs.open_output_stream("emulator/m/b.parquet") as out:
+        pq.write_table(parquet_table(25), out)
+    with RestImportServer(tmp_path / "base", storage=storage) as server:
+        client, rest = make(server), Rest(server)
+        assert rest.run([["m/b.parquet"]])["state"] == "Completed", server.jobs
+        assert "not found" in rest.run([["m/none.parquet"]])["reason"]
+        assert count(client) == 25 and storage.list("m/") == ["m/b.parquet"]
 
 
 def test_absolute_paths_below_the_data_dir(tmp_path):
