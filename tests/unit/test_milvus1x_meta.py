@@ -1,22 +1,16 @@
 """The metadata of Milvus 1.x from its three forms, and every way in which it can be bad."""
 
-import shutil
-import socket
 import sqlite3
-import subprocess
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
 import pytest
-import sqlalchemy as sa
 
 from airlift.errors import AirliftError, Refused
 from airlift.sources.milvus1x.meta import Meta, meta_from_json, meta_from_rows
-from airlift.sources.milvus1x.meta_sql import read_meta_file, read_meta_mysql
+from airlift.sources.milvus1x.meta_sql import read_meta_file
 from airlift.storage import open_storage
-from samples.milvus1x_tables import TableSpec, write_meta_mysql, write_milvus1x
+from samples.milvus1x_tables import TableSpec, write_milvus1x
 
 SPECS = [
     TableSpec("songs", 90, dim=8, segments=3, partitions={"rock": 20, "jazz & blues": 10}),
@@ -230,65 +224,6 @@ def test_the_partition_called_default_is_the_collection_itself() -> None:
     [partition] = meta_from_rows(tables, files, "m").tables["c"].partitions
     assert partition.tag == ""
     assert [(at.table_id, at.rows) for at in partition.segments] == [("77", 1), ("c", 2)]
-
-
-@pytest.fixture(scope="module")
-def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.URL]:
-    if not (shutil.which("mariadbd") and shutil.which("mariadb-install-db")):
-        pytest.skip("needs mariadb-server")
-    home = tmp_path_factory.mktemp("mariadb")
-    install = ["mariadb-install-db", "--no-defaults", "--user=root", f"--datadir={home}/data"]
-    install.append("--auth-root-authentication-method=normal")
-    subprocess.run(install, check=True, capture_output=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = ["mariadbd", "--no-defaults", "--user=root", f"--datadir={home}/data"]
-    command += ["--bind-address=127.0.0.1", f"--port={port}", f"--socket={home}/s"]
-    with (home / "log").open("wb") as log:
-        server = subprocess.Popen([*command, "--skip-name-resolve"], stderr=log, stdout=log)
-    try:
-        yield wait_for(sa.URL.create("mysql+pymysql", "root", host="127.0.0.1", port=port), server)
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def wait_for(url: sa.URL, server: "subprocess.Popen[bytes]") -> sa.URL:
-    engine = sa.create_engine(url)
-    for _ in range(300):
-        assert server.poll() is None, "mariadbd ended"
-        try:
-            with engine.begin() as connection:
-                connection.exec_driver_sql("CREATE DATABASE milvus")
-                connection.exec_driver_sql("CREATE DATABASE empty")
-                connection.exec_driver_sql("CREATE USER airlift IDENTIFIED BY 'pass-word'")
-                connection.exec_driver_sql("GRANT SELECT ON milvus.* TO airlift")
-            engine.dispose()
-            return url
-        except sa.exc.OperationalError:
-            time.sleep(0.1)
-    raise AssertionError("mariadbd does not answer")
-
-
-def test_mysql(folder: Path, mariadb: sa.URL) -> None:
-    write_meta_mysql(folder, mariadb.set(database="milvus"))
-    reader = sa.URL.create(
-        "mysql", "airlift", "pass-word", "127.0.0.1", mariadb.port, database="milvus"
-    )
-    meta = read_meta_mysql(reader)  # a user that may only read
-    check_songs(meta)
-    assert meta == read(folder)
-    for change, said in (
-        ({"database": "empty"}, "cannot read the metadata"),
-        ({"password": "wrong-word"}, "Access denied"),
-        ({"port": 1}, "Can't connect"),
-    ):
-        with pytest.raises(AirliftError, match=said) as error:
-            read_meta_mysql(reader.set(**change))
-        assert "-word" not in str(error.value)
-    with pytest.raises(AirliftError, match="has no table Tables"):
-        read_meta_mysql(mariadb.set(database="empty"))
 
 
 def test_meta_json_with_a_byte_order_mark(tmp_path: Path) -> None:
