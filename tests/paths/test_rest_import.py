@@ -26,6 +26,7 @@ from airlift.sources.milvus1x.source import Milvus1xSource
 from airlift.steps.import_chunks import BatchImport
 from airlift.targets import rest_import
 from airlift.targets.base import JobState
+from airlift.targets.running_imports import wait_for_imports
 from localservers import S3Server
 from localservers.ports import free_port, wait_until
 from samples.milvus1x_tables import TableSpec
@@ -359,6 +360,23 @@ def test_appending_waits_for_the_imports_of_others(server, place, monkeypatch):
     report = place.run(if_exists="append", migration_id="third")
     assert only(report)["rows_imported"] == 450
     assert count(place.client, "songs") == 3 * 450
+
+
+def test_a_server_that_stops_telling_of_running_imports_is_not_taken_for_idle(
+    server, place, monkeypatch
+):
+    monkeypatch.setattr(rest_import, "_ATTEMPTS", 2)
+    place.write(SMALL)
+    server.faults.hang_job = {2: 60}  # after the probe
+    with up_to_import(place) as migration:
+        BatchImport(migration, 0).submit()
+        asked = sum(request["path"].endswith("/list") for request in server.requests)
+        # The first question is answered, none after it is.
+        server.faults.list = dict.fromkeys(range(asked + 2, asked + 20), "500_before")
+        said = f"asked any more: {server.rest_url}/v2/.*/list failed.* clear the task create"
+        with pytest.raises(AirliftError, match=said):
+            wait_for_imports(migration.server, "songs", migration.staging.folder, "create")
+    server.release(2)
 
 
 def test_chunks_whose_jobs_have_ended_are_told_to_be_there_before_the_others(server, place):

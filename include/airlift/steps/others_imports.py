@@ -14,7 +14,7 @@ def wait_for_others_imports(migration: Migration) -> None:
     """Waits until nobody else imports into the collections that this migration appends to.
 
     Raises:
-        AirliftError: they still do, an hour later.
+        AirliftError: they still do, an hour later, or the server does not tell any more.
     """
     if migration.params.dry_run:
         return

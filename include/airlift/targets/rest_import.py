@@ -180,7 +180,7 @@ class RestImport:
             raise AirliftError(_lost(self._where(call), error)) from error
 
     def _where(self, call: str) -> str:
-        return f"{self._http.base_url}{_PATH.lstrip('/')}{call}"
+        return f"{str(self._http.base_url).rstrip('/')}{_PATH}{call}"
 
     def _ask(self, call: str, body: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
         """Asks once.

@@ -13,7 +13,7 @@ from airlift.errors import AirliftError
 from airlift.milvus.capabilities import capabilities_of
 from airlift.milvus.database import MilvusDatabase
 from airlift.storage import Storage
-from airlift.targets.base import ImportJob, JobState
+from airlift.targets.base import ImportJob, ImportWay, JobState
 from airlift.targets.ways import IMPORT_WAYS
 from airlift.waiting import wait_for
 
@@ -34,32 +34,47 @@ def wait_for_imports(
         own: ids of jobs that don't matter.
 
     Raises:
-        AirliftError: somebody still does, an hour later.
+        AirliftError: somebody still does, an hour later; or somebody did, and the server does not
+            tell any more.
     """
+    way = _way(target, name, staging)
 
     def running() -> list[ImportJob]:
-        jobs = _jobs(target, name, staging)
+        jobs = way.jobs(name) if way else []
         return [job for job in jobs if job.state is JobState.RUNNING and job.id not in own]
 
-    if not (jobs := running()):
+    try:
+        jobs = running()
+    except AirliftError as error:
+        # Where rows are inserted, nothing else needs the right to ask, or the REST address.
+        log.warning("whether anybody imports into %s can't be asked: %s", name, error)
+        return
+    if not jobs:
         return
     told = ", ".join(f"{job.id} ({job.progress} %)" for job in jobs)
     log.warning("%s: waiting for the import jobs %s, which can't be stopped", name, told)
-    if wait_for(running, lambda jobs: not jobs, _SECONDS, slowest=5.0) is None:
+    try:
+        ended = wait_for(running, lambda jobs: not jobs, _SECONDS, slowest=5.0) is not None
+    except AirliftError as error:
+        raise AirliftError(
+            f"whether the import jobs into the collection {name!r} still run ({told}) can't be "
+            f"asked any more: {error}; when that is mended, clear the task {task}"
+        ) from error
+    if not ended:
         raise AirliftError(
             f"the target still imports into the collection {name!r} (jobs {told}); wait for their "
             f"end, then clear the task {task}"
         )
 
 
-def _jobs(target: MilvusDatabase, name: str, staging: Storage) -> list[ImportJob]:
+def _way(target: MilvusDatabase, name: str, staging: Storage) -> ImportWay | None:
+    """A way in that can list jobs; None where the target has none, or no such collection."""
     can = capabilities_of(target.version())
     ways = [way for way in can.ways if way in IMPORT_WAYS] if can else []
     if not ways or not target.exists(name):
-        return []
+        return None
     try:
-        return IMPORT_WAYS[ways[0]](target, staging).jobs(name)
+        return IMPORT_WAYS[ways[0]](target, staging)
     except AirliftError as error:
-        # As where rows are inserted, and the connection's REST address is not needed else.
         log.warning("whether anybody imports into %s can't be asked: %s", name, error)
-        return []
+        return None
