@@ -1,39 +1,68 @@
 """How many tasks read sources, and write to targets, at the same moment.
 
-Airflow's pools would say that across all DAGs. But a task whose pool does not exist is never run,
-and nothing that this project can bring along makes a pool before the first task for sure: parsing
-a DAG file must not write to the database, tasks can't reach it, and a plugin's or listener's code
-runs only where and when a scheduler was started with it. So each DAG has limits of its own, which
-hold from the first run on, and a pool is taken where the one who made it names it.
+Airflow's pools say that across all DAGs, and `airlift_airflow.pools` makes one for each. But a task
+whose pool does not exist is never run, so a DAG takes a pool only where the environment that its
+file is parsed in names one: whoever names it knows that it is there. Elsewhere each DAG has a limit
+of its own.
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import Any
 
 
-def source_reads() -> dict[str, Any]:
-    """Arguments of the tasks that read the source.
+@dataclass(frozen=True)
+class Limit:
+    """Of tasks that do the same.
 
-    `AIRLIFT_SOURCE_READS` of the environment that DAG files are parsed in: the most tasks of one
-    DAG, over all its runs (16). `AIRLIFT_SOURCE_POOL`: a pool that exists.
+    Attributes:
+        pool: the name of the pool that the project makes.
+        description: of that pool.
+        pool_variable: names the pool to take, in the environment.
+        most_variable: how many at once, in the environment: the slots of the pool that the project
+            makes, or of one DAG's tasks over all its runs where there is no pool.
+        most: how many where the environment does not say.
     """
-    return _limits("AIRLIFT_SOURCE", "READS", 16)
+
+    pool: str
+    description: str
+    pool_variable: str
+    most_variable: str
+    most: int
+
+    def at_once(self) -> int:
+        """How many tasks may run at once.
+
+        Raises:
+            ValueError: the environment says something else than a number.
+        """
+        given = os.environ.get(self.most_variable, str(self.most))
+        if not given.isdigit() or int(given) < 1:
+            raise ValueError(
+                f"{self.most_variable} is {given!r}; a whole number from 1 on is expected"
+            )
+        return int(given)
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of an operator that put its tasks under the limit."""
+        if pool := os.environ.get(self.pool_variable):
+            return {"pool": pool}
+        return {"max_active_tis_per_dag": self.at_once()}
 
 
-def target_writes() -> dict[str, Any]:
-    """The same for tasks that write to the target: `AIRLIFT_TARGET_WRITES` (8) and `…_POOL`.
-
-    Airflow counts those that wait in the triggerer too: so it also bounds the batches whose import
-    jobs are at work.
-    """
-    return _limits("AIRLIFT_TARGET", "WRITES", 8)
-
-
-def _limits(name: str, what: str, most: int) -> dict[str, Any]:
-    given = os.environ.get(f"{name}_{what}", str(most))
-    if not given.isdigit() or int(given) < 1:
-        raise ValueError(f"{name}_{what} is {given!r}; a whole number from 1 on is expected")
-    pool = os.environ.get(f"{name}_POOL", "default_pool")
-    return {"max_active_tis_per_dag": int(given), "pool": pool}
+SOURCE_READS = Limit(
+    "airlift_source_reads",
+    "Milvus Airlift: tasks that read a source, over all DAGs.",
+    "AIRLIFT_SOURCE_POOL",
+    "AIRLIFT_SOURCE_READS",
+    16,
+)
+TARGET_WRITES = Limit(
+    "airlift_target_writes",
+    "Milvus Airlift: tasks that write to a target, also those that wait for its import jobs.",
+    "AIRLIFT_TARGET_POOL",
+    "AIRLIFT_TARGET_WRITES",
+    8,
+)

@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import DAG, Asset
 
 from airlift.sources.registry import params_class
-from airlift_airflow.limits import source_reads, target_writes
+from airlift_airflow.limits import SOURCE_READS, TARGET_WRITES
 from airlift_airflow.operators import finishing, moving, preparing
 from airlift_airflow.params import airflow_params
 
@@ -72,11 +72,11 @@ def migration_dag(
         ).expand(group=export_meta.output)
         plan = preparing.PlanOperator(task_id="plan", source=source)
         convert = moving.ConvertOperator.partial(
-            task_id="convert", source=source, **source_reads()
+            task_id="convert", source=source, **SOURCE_READS.arguments()
         ).expand(batch=plan.output)
         create = moving.CreateOperator(task_id="create", source=source)
         bulk_insert = moving.BulkInsertOperator.partial(
-            task_id="bulk_insert", source=source, **target_writes()
+            task_id="bulk_insert", source=source, **TARGET_WRITES.arguments()
         ).expand(batch=plan.output)
         index = finishing.IndexOperator(task_id="index", source=source)
         load = finishing.LoadOperator(task_id="load", source=source)

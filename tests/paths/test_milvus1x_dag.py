@@ -181,6 +181,18 @@ def test_a_run_with_logins_and_s3_brings_every_row_and_tells_no_secret(
     assert extra["collections"] == {"dag_songs__with_secrets": len(truth_of(source, "songs"))}
 
 
+def test_its_tasks_take_slots_of_pools_that_the_project_has_made(airflow):
+    pools = {pool["name"]: pool for pool in airflow.request("GET", "/pools")["pools"]}
+    answer = airflow.request("GET", f"/dags/{DAG}/tasks")
+    tasks = {task["task_id"]: task for task in answer["tasks"]}
+    for name, pool, slots in (
+        ("convert", "airlift_source_reads", 16),
+        ("bulk_insert", "airlift_target_writes", 8),
+    ):
+        assert tasks[name]["pool"] == pool
+        assert (pools[pool]["slots"], pools[pool]["include_deferred"]) == (slots, True)
+
+
 def test_clearing_tasks_and_running_again_doubles_nothing(airflow, source, milvus, conf):
     conf |= {
         "migration_id": "twice",
