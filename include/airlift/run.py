@@ -18,12 +18,13 @@ from airlift.steps.convert import convert_batch
 from airlift.steps.copy_source import copy_files, files_to_copy, finish_copy
 from airlift.steps.create import create
 from airlift.steps.export_meta import export_meta
-from airlift.steps.import_chunks import BatchImport, write_batch
+from airlift.steps.import_chunks import BatchImport
 from airlift.steps.index import build_indexes, load_collections, rows_to_index
 from airlift.steps.others_imports import wait_for_others_imports
 from airlift.steps.plan import make_plan
 from airlift.steps.publish import clean_staging, publish, write_report
 from airlift.steps.verify import verify
+from airlift.steps.write_chunks import write_batch
 from airlift.task import task
 from airlift.waiting import wait_for
 

@@ -23,7 +23,8 @@ from airlift.errors import AirliftError
 from airlift.migration import Migration
 from airlift.run import run
 from airlift.sources.registry import params_class
-from airlift.steps.import_chunks import BatchImport, write_batch
+from airlift.steps.import_chunks import BatchImport
+from airlift.steps.write_chunks import write_batch
 from tests.faults.points import Point, Watch, kill_me
 from tests.paths.place import KnownConnections
 

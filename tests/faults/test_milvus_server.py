@@ -41,7 +41,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Milvus]:
 
 def test_rate_limits_are_waited_for(strict, milvus_lite, tmp_path, monkeypatch):
     """Reading and inserting go on as fast as they may, and no row is sent twice."""
-    monkeypatch.setattr("airlift.steps.import_chunks._INSERT_BYTES", 40_000)
+    monkeypatch.setattr("airlift.steps.write_chunks._INSERT_BYTES", 40_000)
     monkeypatch.setattr("airlift.milvus.rows._MAX_PAGE_ROWS", 100)
     refused = []
     monkeypatch.setattr(

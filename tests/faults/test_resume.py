@@ -283,7 +283,7 @@ def test_an_insert_that_was_cut_off_doubles_nothing(
     place: Place, kill: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed amid a chunk's requests; the next run sends only what the target does not hold."""
-    monkeypatch.setattr("airlift.steps.import_chunks._INSERT_BYTES", 1 << 18)
+    monkeypatch.setattr("airlift.steps.write_chunks._INSERT_BYTES", 1 << 18)
     truth = place.write(SPEC)["songs"]
     run_until_killed(place, Insert, "_write", write_mode="insert", **kill)
     place.run(write_mode="insert", verify="full")
@@ -291,7 +291,7 @@ def test_an_insert_that_was_cut_off_doubles_nothing(
 
 
 def test_an_upsert_that_was_cut_off(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airlift.steps.import_chunks._INSERT_BYTES", 1 << 18)
+    monkeypatch.setattr("airlift.steps.write_chunks._INSERT_BYTES", 1 << 18)
     truth = place.write(SPEC)["songs"]
     run_until_killed(place, Insert, "_write", write_mode="upsert", kill_after=3)
     place.run(write_mode="upsert", verify="full")

@@ -22,8 +22,8 @@ from airlift.steps.check import check
 from airlift.steps.convert import convert_batch, convert_chunk
 from airlift.steps.create import create
 from airlift.steps.export_meta import export_meta
-from airlift.steps.import_chunks import write_batch
 from airlift.steps.plan import make_plan
+from airlift.steps.write_chunks import write_batch
 from localservers import Milvus, MilvusLite, MilvusOnS3
 from samples.milvus_collection import songs, write_songs
 from tests.paths.place import FLAT, Place, SourceKind, bucket_place, lite_place, local_place

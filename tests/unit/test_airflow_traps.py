@@ -87,7 +87,7 @@ def test_the_task_store_stays_small(monkeypatch) -> None:
 
     stored: dict[str, Any] = {}
     monkeypatch.setattr("airlift.steps.import_chunks.BatchImport", Import)
-    monkeypatch.setattr("airlift.steps.import_chunks.write_batch", lambda *_: None)
+    monkeypatch.setattr("airlift.steps.write_chunks.write_batch", lambda *_: None)
     monkeypatch.setattr(moving.BulkInsertOperator, "moved", lambda *_: {"rows": 0})
     task = moving.BulkInsertOperator(task_id="bulk_insert", source="milvus1x", batch=0)
     task.step(None, {"task_state_store": type("Store", (), {"set": stored.__setitem__})})  # type: ignore[arg-type, typeddict-item]

@@ -1,112 +1,30 @@
-"""The step `bulk_insert`: gets the chunks' rows into the target, each exactly once.
+"""The step `bulk_insert`: has the target import the chunks' files, each exactly once.
 
-What is known of a chunk's import stands in its `import.json`. An import job that took the chunk's
-files is adopted, whoever submitted it: file names are unique to the migration and the chunk.
+An import job that took a chunk's files is adopted, whoever submitted it: file names are unique to
+the migration and the chunk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Iterator
 
-import pyarrow as pa
-
-from airlift.chunk import Chunk, Manifest
 from airlift.errors import AirliftError
-from airlift.formats import FORMATS, OWN_FILES
+from airlift.formats import OWN_FILES
 from airlift.migration import Migration, log
 from airlift.plan import CollectionPlan
 from airlift.progress import BatchProgress, ChunkClock
-from airlift.staging import ImportRecord
-from airlift.steps.index import begin_load
+from airlift.steps.pending_chunks import (
+    STEP,
+    PendingChunk,
+    chunks_of,
+    keep,
+    now,
+    record_done,
+    tell_done,
+)
 from airlift.targets.base import ImportJob, ImportWay, JobState
-from airlift.targets.ways import IMPORT_WAYS, WRITE_WAYS
+from airlift.targets.ways import IMPORT_WAYS
 from airlift.waiting import wait_for
-
-STEP = "bulk_insert"
-"""The task, as timing and progress name it."""
-
-_INSERT_BYTES = 8 << 20
-"""Bytes of rows in one insert request; Milvus takes 64 MB, and answers small ones sooner."""
-
-
-@dataclass
-class PendingChunk:
-    """A chunk that is not known to be imported."""
-
-    collection: CollectionPlan
-    chunk: Chunk
-    manifest: Manifest
-    record: ImportRecord
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What names it."""
-        return self.collection.name, self.chunk.id
-
-    @property
-    def what(self) -> str:
-        """For messages."""
-        return f"collection {self.collection.name!r}, chunk {self.chunk.id}"
-
-    @property
-    def partition(self) -> str:
-        """The target partition; "" for the default one."""
-        return self.collection.mapped.partitions[self.chunk.partition]
-
-
-def _chunks(migration: Migration, batch: int, ways: Container[str]) -> list[PendingChunk]:
-    """The chunks of a batch, imported or not, with what is known of them.
-
-    Args:
-        ways: those in question; chunks of collections with another way are left out.
-    """
-    staging = migration.staging
-    created = staging.created()
-    found = []
-    for collection, chunk in staging.plan().batch(batch):
-        if collection.way not in ways:
-            continue
-        made = created.find(collection.name)
-        manifest = staging.manifest(collection.name, chunk.id)
-        if made is None or manifest is None:
-            missing = "made on the target" if made is None else "converted"
-            raise AirliftError(
-                f"collection {collection.name!r}, chunk {chunk.id}: not {missing}; clear the task "
-                f"{'create' if made is None else 'convert'}"
-            )
-        record = staging.current_import(collection.name, chunk.id)
-        record = record or ImportRecord(collection_id=made.collection_id)
-        found.append(PendingChunk(collection, chunk, manifest, record))
-    return found
-
-
-def keep(migration: Migration, one: PendingChunk, **changes: Any) -> None:
-    """Writes down how far a chunk got."""
-    one.record = one.record.model_copy(update=changes)
-    migration.staging.write_import_record(one.collection.name, one.chunk.id, one.record)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _finish(migration: Migration, one: PendingChunk, rows: int) -> None:
-    """Writes down that a chunk's rows are in."""
-    started = datetime.fromisoformat(one.record.started or _now())
-    seconds = (datetime.now(UTC) - started).total_seconds()
-    keep(migration, one, done=True, rows=rows, seconds=seconds)
-
-
-def _tell_done(progress: BatchProgress, one: PendingChunk) -> None:
-    """Tells the page of a chunk whose rows are in."""
-    clock = ChunkClock(progress, one.collection, one.chunk, one.record.started)
-    clock.done(one.manifest, one.record.rows, one.record.seconds)
-
-
-# --- import jobs -----------------------------------------------------------------------------
 
 
 class BatchImport:
@@ -120,7 +38,7 @@ class BatchImport:
         self._migration = migration
         self._batch = batch
         self._ways: dict[tuple[str, str], ImportWay] = {}
-        self._chunks = _chunks(migration, batch, IMPORT_WAYS)
+        self._chunks = chunks_of(migration, batch, IMPORT_WAYS)
         self.pending = [one for one in self._chunks if not one.record.done]
 
     def submit(self) -> list[str]:
@@ -128,7 +46,7 @@ class BatchImport:
         known: dict[str, list[ImportJob]] = {}
         for one in self.pending:
             if one.manifest.rows == 0:
-                _finish(self._migration, one, 0)
+                record_done(self._migration, one, 0)
                 continue
             name = one.collection.name
             if name not in known:
@@ -138,7 +56,7 @@ class BatchImport:
                 self._submit_one(one, attempt=self._failed_jobs(one, known[name]))
             elif one.record.job != job.id:
                 log.info("%s: adopting import job %s", one.what, job.id)
-                keep(self._migration, one, job=job.id, adopted=True, started=_now())
+                keep(self._migration, one, job=job.id, adopted=True, started=now())
         self.pending = [one for one in self.pending if not one.record.done]
         begun = JobState.RUNNING
         self._tell({one.key: ImportJob(one.record.job, begun) for one in self.pending})
@@ -213,7 +131,7 @@ class BatchImport:
             raise AirliftError(f"{one.what}: its files are gone; clear the task convert")
         # A server that knows such keys answers the key of a failed job with that job.
         key = f"airlift-{self._migration.id}-{one.record.collection_id}-{one.chunk.id}-{attempt}"
-        started = _now()
+        started = now()
         way, files = self._way(one.collection), self._files(one)
         job_id = way.submit(one.collection.target_name, one.partition, files, key)
         keep(self._migration, one, job=job_id, adopted=False, started=started)
@@ -236,7 +154,7 @@ class BatchImport:
         with BatchProgress(self._migration, STEP, self._batch) as progress:
             for one in self._chunks:
                 if one.record.done:
-                    _tell_done(progress, one)
+                    tell_done(progress, one)
                 elif job := jobs.get(one.key):
                     clock = ChunkClock(progress, one.collection, one.chunk, one.record.started)
                     if job.state is JobState.COMPLETED and job.rows == one.manifest.rows:
@@ -276,7 +194,7 @@ class BatchImport:
                     "migration_id"
                 )
             else:
-                _finish(self._migration, one, job.rows)
+                record_done(self._migration, one, job.rows)
         self.pending = running
         self._tell({one.key: job for one, job in polled})
         if failures:
@@ -294,67 +212,3 @@ def _same_files(files: set[str], job_files: frozenset[str]) -> bool:
         any(told == name or told.endswith("/" + name.lstrip("/")) for told in job_files)
         for name in files
     )
-
-
-# --- inserts ---------------------------------------------------------------------------------
-
-
-def write_batch(migration: Migration, batch: int) -> dict[str, Any]:
-    """Inserts or upserts the chunks of a batch; those that are imported by jobs are left out.
-
-    Returns:
-        Rows written.
-    """
-    chunks = _chunks(migration, batch, WRITE_WAYS)
-    if not chunks:
-        return {"rows": 0}
-    total = 0
-    with BatchProgress(migration, STEP, batch) as progress:
-        for one in chunks:
-            if not one.record.done:
-                _write_chunk(migration, one, ChunkClock(progress, one.collection, one.chunk))
-                total += one.record.rows
-            _tell_done(progress, one)
-    return {"rows": total}
-
-
-def _write_chunk(migration: Migration, one: PendingChunk, clock: ChunkClock) -> None:
-    mapped = one.collection.mapped
-    way = WRITE_WAYS[one.collection.way](migration.target(mapped))
-    again = bool(one.record.started)
-    if again and one.collection.repeated_keys and way.repeat_needs_loading:
-        raise AirliftError(
-            f"{one.what} was inserted in part, and rows that share an id can't be told apart: "
-            f"drop the collection {one.collection.name!r} and run again with the same "
-            "migration_id"
-        )
-    if again and way.repeat_needs_loading:
-        # Which keys are there can only be asked of a loaded collection.
-        begin_load(migration, one.collection)
-        migration.target(mapped).wait_loaded(mapped.target.name)
-    keep(migration, one, started=_now())
-    batches = _told(_read_back(migration, one), clock)
-    rows = way.write_chunk(mapped.target, one.partition, batches, again)
-    if rows != one.manifest.rows:
-        raise AirliftError(
-            f"{one.what}: {rows:,} rows were read back from staging, the manifest says "
-            f"{one.manifest.rows:,}; clear the task convert"
-        )
-    _finish(migration, one, rows)
-    log.info("%s: %s rows written", one.what, f"{rows:,}")
-
-
-def _told(batches: Iterator[pa.RecordBatch], clock: ChunkClock) -> Iterator[pa.RecordBatch]:
-    """The batches; when the next one is asked for, the rows of those before are in."""
-    rows = 0
-    for batch in batches:
-        yield batch
-        rows += batch.num_rows
-        clock.so_far(rows, rows)
-
-
-def _read_back(migration: Migration, one: PendingChunk) -> Iterator[pa.RecordBatch]:
-    schema = one.collection.mapped.target
-    folder = migration.staging.chunk_folder(one.collection.name, one.chunk.id)
-    batch_rows = max(1, _INSERT_BYTES // schema.row_bytes)
-    return FORMATS[one.collection.file_format].read(folder, schema, batch_rows)

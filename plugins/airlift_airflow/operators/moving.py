@@ -59,7 +59,8 @@ class BulkInsertOperator(BatchOperator):
 
     def step(self, migration: Migration, context: Context) -> Any:
         """Submits import jobs, or inserts the rows."""
-        from airlift.steps.import_chunks import BatchImport, write_batch
+        from airlift.steps.import_chunks import BatchImport
+        from airlift.steps.write_chunks import write_batch
 
         write_batch(migration, self.batch)
         jobs = BatchImport(migration, self.batch).submit()

@@ -1,0 +1,96 @@
+"""The chunks of a batch, and what is known of each one's way into the target.
+
+What is known stands in the chunk's `import.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from airlift.chunk import Chunk, Manifest
+from airlift.errors import AirliftError
+from airlift.migration import Migration
+from airlift.plan import CollectionPlan
+from airlift.progress import BatchProgress, ChunkClock
+from airlift.staging import ImportRecord
+
+STEP = "bulk_insert"
+"""The task, as timing and progress name it."""
+
+
+@dataclass
+class PendingChunk:
+    """A chunk that is not known to be imported."""
+
+    collection: CollectionPlan
+    chunk: Chunk
+    manifest: Manifest
+    record: ImportRecord
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What names it."""
+        return self.collection.name, self.chunk.id
+
+    @property
+    def what(self) -> str:
+        """For messages."""
+        return f"collection {self.collection.name!r}, chunk {self.chunk.id}"
+
+    @property
+    def partition(self) -> str:
+        """The target partition; "" for the default one."""
+        return self.collection.mapped.partitions[self.chunk.partition]
+
+
+def chunks_of(migration: Migration, batch: int, ways: Container[str]) -> list[PendingChunk]:
+    """The chunks of a batch, imported or not, with what is known of them.
+
+    Args:
+        ways: those in question; chunks of collections with another way are left out.
+    """
+    staging = migration.staging
+    created = staging.created()
+    found = []
+    for collection, chunk in staging.plan().batch(batch):
+        if collection.way not in ways:
+            continue
+        made = created.find(collection.name)
+        manifest = staging.manifest(collection.name, chunk.id)
+        if made is None or manifest is None:
+            missing = "made on the target" if made is None else "converted"
+            raise AirliftError(
+                f"collection {collection.name!r}, chunk {chunk.id}: not {missing}; clear the task "
+                f"{'create' if made is None else 'convert'}"
+            )
+        record = staging.current_import(collection.name, chunk.id)
+        record = record or ImportRecord(collection_id=made.collection_id)
+        found.append(PendingChunk(collection, chunk, manifest, record))
+    return found
+
+
+def keep(migration: Migration, one: PendingChunk, **changes: Any) -> None:
+    """Writes down how far a chunk got."""
+    one.record = one.record.model_copy(update=changes)
+    migration.staging.write_import_record(one.collection.name, one.chunk.id, one.record)
+
+
+def now() -> str:
+    """The time, as import records have it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def record_done(migration: Migration, one: PendingChunk, rows: int) -> None:
+    """Writes down that a chunk's rows are in."""
+    started = datetime.fromisoformat(one.record.started or now())
+    seconds = (datetime.now(UTC) - started).total_seconds()
+    keep(migration, one, done=True, rows=rows, seconds=seconds)
+
+
+def tell_done(progress: BatchProgress, one: PendingChunk) -> None:
+    """Tells the page of a chunk whose rows are in."""
+    clock = ChunkClock(progress, one.collection, one.chunk, one.record.started)
+    clock.done(one.manifest, one.record.rows, one.record.seconds)
