@@ -27,14 +27,35 @@ DAG = "milvus1x_to_milvus"
 MILVUS, BUCKET = 19530, 9000
 # Seven batches of a chunk each.
 SONGS = TableSpec("outlived", 32_000, dim=64, segments=4, deleted_fraction=0.03, seed=5)
-# Tasks are forked from the workers. Batches hold a megabyte in place of 4 GB.
+# Tasks are forked from the workers. Batches hold a megabyte in place of 4 GB. While a file exists,
+# tasks wait in mid-work: the one when chunks are read, the other one when a job has been accepted
+# and is not written down yet.
+READING, ACCEPTED = "hold-reading", "hold-accepted"
 LOCAL_SETTINGS = f"""
 import sys as _sys
 _sys.path.append({str(ROOT)!r})
-if "worker" in _sys.argv:
-    import tests.engine_imports as _imported
 from airlift.sources.milvus1x.source import Milvus1xSource as _Source
 _Source.batch_bytes = 1 << 20
+if "worker" in _sys.argv:
+    import time as _time
+    from pathlib import Path as _Path
+    import tests.engine_imports as _imported
+    from airlift.targets.grpc_bulk_insert import GrpcBulkInsert as _Way
+
+    def _hold(name):
+        while _Path(__file__).with_name(name).exists():
+            _time.sleep(0.05)
+
+    def _read(self, *args, _of=_Source.read, **more):
+        _hold({READING!r})
+        return _of(self, *args, **more)
+
+    def _submit(self, *args, _of=_Way.submit, **more):
+        job = _of(self, *args, **more)
+        _hold({ACCEPTED!r})
+        return job
+
+    _Source.read, _Way.submit = _read, _submit
 """
 SETTINGS = {
     "AIRFLOW__CELERY__WORKER_CONCURRENCY": "2",
@@ -46,6 +67,7 @@ SETTINGS = {
     # Redis gives a dead worker's messages to the other one, which runs what was not begun.
     "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "30",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.25",
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
     # On a machine that does much else the API server answers late.
     "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
 }
@@ -118,9 +140,13 @@ def _tasks(airflow: AirflowCluster, run_id: str, **wanted: Any) -> list[dict[str
 
 
 def _kill_while_it_runs(
-    airflow: AirflowCluster, run_id: str, task_id: str, worker: str
+    airflow: AirflowCluster, run_id: str, task_id: str, worker: str, held_by: str
 ) -> list[int]:
-    """Kills a worker once it runs such tasks; returns their map indexes."""
+    """Kills a worker once it runs such tasks; returns their map indexes.
+
+    Args:
+        held_by: the file that holds them up; it is removed then.
+    """
 
     def lost() -> list[dict[str, Any]]:
         wanted = {"task_id": task_id, "state": "running", "hostname": worker}
@@ -133,8 +159,10 @@ def _kill_while_it_runs(
         # More often, and the API server would be busy with this alone.
         interval=0.3,
     )
+    killed = [task["map_index"] for task in lost()]
     airflow.kill_worker(worker)
-    return [task["map_index"] for task in lost()]
+    (airflow.home / held_by).unlink()
+    return killed
 
 
 def test_a_migration_outlives_both_of_its_workers(
@@ -142,6 +170,7 @@ def test_a_migration_outlives_both_of_its_workers(
 ) -> None:
     first, second = airflow.workers
     source = f"s3://{milvus_on_s3.s3.bucket}/lost_worker_source"
+    (airflow.home / READING).touch()
     run_id = airflow.trigger(
         DAG,
         {
@@ -158,9 +187,10 @@ def test_a_migration_outlives_both_of_its_workers(
             "migration_id": "lost_workers",
         },
     )
-    unconverted = _kill_while_it_runs(airflow, run_id, "convert", second)
+    unconverted = _kill_while_it_runs(airflow, run_id, "convert", second, READING)
+    (airflow.home / ACCEPTED).touch()
     airflow.start_worker(second)
-    unsent = _kill_while_it_runs(airflow, run_id, "bulk_insert", first)
+    unsent = _kill_while_it_runs(airflow, run_id, "bulk_insert", first, ACCEPTED)
     assert unconverted and unsent
     state = airflow.wait(DAG, run_id)
     tasks = {(one["task_id"], one["map_index"]): one for one in _tasks(airflow, run_id)}

@@ -18,6 +18,7 @@ from tests.paths.place import FLAT
 
 FIRST, SECOND = "migration__from_lite", "migration__copy_of_it"
 ERRORS = "declared_migrations_errors.py"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -38,6 +39,7 @@ def migrations(
             airflow.request("PATCH", place, json={"state": "failed"})
     for file in folder.iterdir():
         file.unlink()
+    parse_anew()
     for server in (milvus, milvus_lite):
         with closing(server.client()) as client:
             for name in {"declared_songs", "declared_copy"} & set(client.list_collections()):
@@ -57,6 +59,13 @@ def runs(airflow: AirflowStandalone, dag_id: str, *states: str) -> list[dict[str
 def declare(folder: Path, name: str, said: dict[str, Any]) -> None:
     """JSON is YAML."""
     (folder / f"{name}.yaml").write_text(json.dumps(said, indent=2))
+    parse_anew()
+
+
+def parse_anew() -> None:
+    """Airflow parses a DAG file at once that is newer than what it knows."""
+    for file in ("declared_migrations.py", ERRORS):
+        (ROOT / "dags" / file).touch()
 
 
 def rows_of(client: Any, name: str) -> dict[int, dict[str, Any]]:
