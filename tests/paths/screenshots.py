@@ -20,6 +20,7 @@ from localservers import AirflowStandalone, Milvus
 from localservers.ports import wait_until
 from samples.milvus1x_tables import TableSpec, write_milvus1x
 from tests.paths.browser import Users, users_of
+from tests.paths.place import FLAT
 
 ROOT = Path(__file__).resolve().parents[2]
 DAG = "milvus1x_to_milvus"
@@ -129,6 +130,7 @@ def main() -> None:
                 "meta_url": str(folder / "milvus1x" / "meta.sqlite"),
                 "staging_url": str(Path(milvus.data_dir) / "staging"),
                 "chunk_mb": 4,
+                "index": FLAT,
                 "verify": "full",
             }
             take_all(airflow, users, conf, pictures)

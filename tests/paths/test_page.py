@@ -125,7 +125,9 @@ def test_the_tab_of_a_run_that_is_done(users, done):
         expect(
             page.get_by_role("img", name=re.compile(r"chunks?: .*0 waiting.*0 failed"))
         ).to_be_visible()
-        expect(page.get_by_role("img", name=re.compile("Rows a second over time"))).to_be_visible()
+        for name in ("Rows read", "Rows imported", "Bytes read"):
+            drawn = page.get_by_role("img", name=re.compile(f"{name} a second over time; at most"))
+            expect(drawn).to_be_visible()
         expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
 
 
@@ -167,6 +169,9 @@ def fails_and_is_resumed(page, heading, airflow, milvus):
     page.get_by_role("button", name="Resume").click()
     page.get_by_role("dialog").get_by_role("button", name="Resume").click()
     expect(heading).to_contain_text("running")
+    # Without the time that Airflow keeps of the attempt before.
+    step = page.locator("section.steps li[title=verify]")
+    expect(step).to_have_text(re.compile(r"^verify\s*to do\s*$"))
 
 
 def is_rolled_back(page, heading, milvus):

@@ -10,11 +10,11 @@ const nice = (top) => {
   return power * [1, 2, 5, 10].find((one) => one * power >= top);
 };
 
-// `lines`: [{values, kind, name}]; `start` and `width` of the bins in seconds from the left edge.
-export const plot = (place, { title, lines, binWidth, format }) => {
+// `values` of bins that are `binWidth` seconds wide each.
+export const plot = (place, { title, values, kind, binWidth, format }) => {
   const width = Math.max(place.clientWidth || 600, 260);
-  const count = lines[0].values.length;
-  const most = Math.max(0, ...lines.flatMap((one) => one.values));
+  const count = values.length;
+  const most = Math.max(0, ...values);
   const top = most > 0 ? nice(most) : 1;
   const x = (at) => LEFT + ((width - LEFT - RIGHT) * at) / count;
   const y = (value) => HEIGHT - BOTTOM - ((HEIGHT - BOTTOM - TOP) * value) / top;
@@ -32,25 +32,19 @@ export const plot = (place, { title, lines, binWidth, format }) => {
       share === 0 ? "0" : duration(seconds * share),
     ),
   );
-  const drawn = lines.map(({ values, kind }) => {
-    const steps = values.map((value, at) => `H${x(at)}V${y(value)}H${x(at + 1)}`).join("");
-    return [
-      svg("path", { class: `area ${kind}`, d: `M${x(0)} ${y(0)}${steps}V${y(0)}Z` }),
-      svg("path", { class: `line ${kind}`, d: `M${x(0)} ${y(values[0])}${steps}` }),
-    ];
-  });
-  const tips = lines[0].values.map((_, at) =>
+  const steps = values.map((value, at) => `H${x(at)}V${y(value)}H${x(at + 1)}`).join("");
+  const drawn = [
+    svg("path", { class: `area ${kind}`, d: `M${x(0)} ${y(0)}${steps}V${y(0)}Z` }),
+    svg("path", { class: `line ${kind}`, d: `M${x(0)} ${y(values[0])}${steps}` }),
+  ];
+  const tips = values.map((value, at) =>
     svg(
       "rect",
       { class: "tip", x: x(at), y: TOP, width: x(at + 1) - x(at), height: HEIGHT - TOP - BOTTOM },
-      svg(
-        "title",
-        null,
-        `${duration(at * binWidth)}: ${lines.map((one) => `${one.name} ${format(one.values[at])}`).join(", ")}`,
-      ),
+      svg("title", null, `${duration(at * binWidth)}: ${format(value)}`),
     ),
   );
-  const told = `${title}; at most ${format(most)}, over ${duration(seconds)}`;
+  const told = `${title} over time; at most ${format(most)}, over ${duration(seconds)}`;
   place.replaceChildren(
     svg(
       "svg",

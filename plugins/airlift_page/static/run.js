@@ -176,7 +176,7 @@ const stepLine = (run, steps) => [
       const state = stepState(step);
       const { states, tasks, started, ended } = step;
       const many = tasks > 1 ? `${number(states.success ?? 0)} of ${number(tasks)} tasks` : "";
-      const took = started && !["upstream_failed", "skipped"].includes(state) ? duration((ended ?? run.now) - started) : "";
+      const took = started && !["none", "upstream_failed", "skipped"].includes(state) ? duration((ended ?? run.now) - started) : "";
       return el(
         "li",
         { "data-state": state, title: step.id },
@@ -219,35 +219,24 @@ const bars = ({ totals, unseen, run }) => {
   ];
 };
 
-const figures = () => {
-  const figure = (title, legend, kind) =>
-    el("figure", null, el("figcaption", null, el("b", null, title), legend), el("div", { class: kind }));
-  const key = (kind, name) => el("span", { class: "key" }, el("i", { class: kind }), ` ${name}`);
-  return [
-    figure("Rows a second", [key("read", "read"), key("in", "imported")], "rows"),
-    figure("Read a second", [], "size"),
-  ];
+// Each with a scale of its own: reading is many times faster than what a target takes.
+const FIGURES = {
+  read: { title: "Rows read a second", kind: "read", format: short },
+  imported: { title: "Rows imported a second", kind: "in", format: short },
+  bytes: { title: "Bytes read a second", kind: "read", format: bytes },
 };
 
+const figures = () =>
+  Object.entries(FIGURES).map(([of, { title }]) =>
+    el("figure", { "data-of": of }, el("figcaption", null, el("b", null, title)), el("div", null)),
+  );
+
 // Plots are as wide as their place, so they are drawn when they are in it.
-const draw = (place, values) => {
-  const [rows, size] = [place.querySelector(".rows"), place.querySelector(".size")];
-  if (!values || !rows) return;
-  plot(rows, {
-    title: "Rows a second over time",
-    binWidth: values.width,
-    format: short,
-    lines: [
-      { values: values.read, kind: "read", name: "read" },
-      { values: values.imported, kind: "in", name: "imported" },
-    ],
-  });
-  plot(size, {
-    title: "Bytes read a second over time",
-    binWidth: values.width,
-    format: bytes,
-    lines: [{ values: values.bytes, kind: "read", name: "read" }],
-  });
+const draw = (place, found) => {
+  for (const figure of found ? place.querySelectorAll("figure") : []) {
+    const of = figure.dataset.of;
+    plot(figure.lastElementChild, { ...FIGURES[of], values: found[of], binWidth: found.width });
+  }
 };
 
 const chunkStrip = (chunks) =>
