@@ -63,14 +63,11 @@ class MilvusLite(PortServer):
 
     def client(self, **options: Any) -> Any:
         """A pymilvus MilvusClient for this server."""
-        from pymilvus import MilvusClient, MilvusException
-        from tenacity import retry, retry_if_exception_type, stop_after_attempt
+        from pymilvus import MilvusClient
 
-        # pymilvus keeps connections, and the server hangs up on one that pings while it is idle.
-        again = retry(
-            retry=retry_if_exception_type(MilvusException), stop=stop_after_attempt(3), reraise=True
-        )
-        return again(MilvusClient)(uri=self.uri, **options)
+        # The server hangs up on clients that ping while they are idle.
+        channel = {"grpc.keepalive_permit_without_calls": 0, "grpc.use_local_subchannel_pool": 1}
+        return MilvusClient(uri=self.uri, grpc_options=channel, dedicated=True, **options)
 
     def _answers(self) -> bool:
         import grpc

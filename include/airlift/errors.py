@@ -32,5 +32,9 @@ class Refused(AirliftError):
         super().__init__(message)
 
 
+class Unfinished(AirliftError):
+    """A run did not come to its end; the task that says so can't change that."""
+
+
 class Mismatch(AirliftError):
     """The target does not hold what the source held."""

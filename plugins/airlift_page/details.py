@@ -44,7 +44,7 @@ def describe(
     answer: dict[str, Any] = {
         "run": _run(run, state, told),
         "steps": step_states(tasks, dag.task_ids),
-        "errors": _errors(tasks, told),
+        "errors": _errors(tasks, told, dag.task_ids[-1]),
         "resume": tasks_to_clear(tasks, dag.task_ids),
         "warnings": [],
         "report": False,
@@ -165,10 +165,18 @@ def _known_to_airflow(told: Sequence[Told]) -> dict[str, Any]:
     }
 
 
-def _errors(tasks: Sequence[TaskState], told: Sequence[Told]) -> list[dict[str, Any]]:
-    """The failures that stand: of tasks that have failed or wait to be tried again."""
+def _errors(
+    tasks: Sequence[TaskState], told: Sequence[Told], teardown: str
+) -> list[dict[str, Any]]:
+    """The failures that stand: of tasks that have failed or wait to be tried again.
+
+    Args:
+        teardown: the task that fails because another one has; it matters where none says why.
+    """
     reasons = {(one.task, one.index): one.value for one in told if one.key == ERROR_KEY}
     failed = [one for one in tasks if one.state in ("failed", "up_for_retry")]
+    if any(one.task != teardown and (one.task, one.index) in reasons for one in failed):
+        failed = [one for one in failed if one.task != teardown]
     failed.sort(key=lambda one: one.started or 0.0)
     return [
         {

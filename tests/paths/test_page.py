@@ -163,6 +163,7 @@ def fails_and_is_resumed(page, heading, airflow, milvus):
     log = alert.get_by_role("link", name="Log of the task")
     expect(log).to_have_attribute("href", re.compile("/tasks/check"))
     expect(heading).to_contain_text("failed")
+    expect(page.get_by_role("alert")).to_have_count(1)  # not also for clean_staging
     host, port = milvus.address.rsplit(":", 1)
     body = {"connection_id": "milvus_later", "conn_type": "milvus", "host": host}
     airflow.request("POST", "/connections", json={**body, "port": int(port)})
@@ -211,6 +212,10 @@ def test_a_run_is_cancelled_from_the_list(users, airflow, conf):
         # Airflow lets the teardown clean_staging run, and may call the run a success after that.
         expect(line).to_contain_text(re.compile("cancelled|failed"))
         expect(line.get_by_role("button", name="Resume")).to_be_visible()
+    with users.page(tab(run)) as page:
+        alert = page.get_by_role("alert").filter(has_text="clean_staging")
+        expect(alert).to_contain_text("the run did not come to its end")
+        expect(alert).to_contain_text("clear what did not succeed to go on where it stopped")
 
 
 def test_one_who_may_only_look_sees_all_and_can_do_nothing(users, airflow, done):

@@ -210,11 +210,16 @@ def _call_options(seconds: float) -> dict[str, Any]:
     gRPC 1.85 ends such calls 1 to 2 seconds early (as measured: a fixed part of a second for each
     process), hence the 2 seconds more.
 
-    And each client gets a TCP connection of its own. gRPC shares them within a process, so Milvus
-    Lite's answer to one that was idle ("Too many pings") would hit another that just begins.
+    A client that is idle does not ping: Milvus Lite hangs up on those that do ("Too many pings"),
+    which may hit the call that ends the idleness. And each has a TCP connection of its own: gRPC
+    shares them within a process, so what one is told would hit the others.
     """
     config = {"methodConfig": [{"name": [{}], "timeout": f"{seconds + 2:.3f}s"}]}
-    return {"grpc.service_config": json.dumps(config), "grpc.use_local_subchannel_pool": 1}
+    return {
+        "grpc.service_config": json.dumps(config),
+        "grpc.keepalive_permit_without_calls": 0,
+        "grpc.use_local_subchannel_pool": 1,
+    }
 
 
 def _tls_options(connection: MilvusConnection) -> dict[str, Any]:

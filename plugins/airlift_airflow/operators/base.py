@@ -39,7 +39,7 @@ def told_plainly(task: Any) -> Iterator[None]:
     Args:
         task: the task instance, which keeps the reasons as an XCom.
     """
-    from airlift.errors import AirliftError, Mismatch, Refused
+    from airlift.errors import AirliftError, Mismatch, Refused, Unfinished
 
     try:
         yield
@@ -48,7 +48,7 @@ def told_plainly(task: Any) -> Iterator[None]:
         for reason in reasons:
             log.error("%s", reason)
         task.xcom_push(ERROR_KEY, bounded(reasons))
-        final = isinstance(error, (Refused, Mismatch))
+        final = isinstance(error, (Refused, Mismatch, Unfinished))
         raise (AirflowFailException if final else AirflowException)(str(error)) from None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import Asset
-from airflow.sdk.exceptions import AirflowFailException
 
 from airlift_airflow.links import MigrationLink, ReportLink
 from airlift_airflow.operators.base import MigrationOperator
@@ -91,9 +90,10 @@ class CleanStagingOperator(MigrationOperator):
         """Removes the data files of a migration that is done; keeps all after a failure.
 
         Raises:
-            AirflowFailException: the run did not come to its end.
+            Unfinished: the run did not come to its end.
         """
         from airlift.claims import Taken
+        from airlift.errors import Unfinished
 
         why_not = self._why_not_whole(migration, context)
         cleaned: dict[str, Any] = {}
@@ -103,7 +103,7 @@ class CleanStagingOperator(MigrationOperator):
             except Taken as taken:
                 self.log.warning("nothing is cleaned: %s", taken)
         if why_not:
-            raise AirflowFailException(why_not)
+            raise Unfinished(why_not)
         return cleaned
 
     def _clean(self, migration: Migration, context: Context, is_whole: bool) -> dict[str, Any]:
