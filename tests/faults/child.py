@@ -9,12 +9,13 @@ import json
 import multiprocessing
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import forkserver
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,11 @@ def migrate(job: Job, harness: Connection) -> None:
     os._exit(code)
 
 
+_ONE_LOOKS = threading.Lock()
+"""Whoever starts a process has multiprocessing look which others have ended, and how one has ended
+can be read only once: of two threads that try, the later one would be told 255."""
+
+
 def run_child(job: Job, end_server: Callable[[], None] | None = None) -> Ended:
     """Runs a job to its end, whichever that is.
 
@@ -115,10 +121,11 @@ def run_child(job: Job, end_server: Callable[[], None] | None = None) -> Ended:
     job.folder.mkdir(parents=True, exist_ok=True)
     for left in ("told", "actions.json"):
         (job.folder / left).unlink(missing_ok=True)
-    context = _context()
-    ours, its = context.Pipe()
-    process = context.Process(target=migrate, args=(job, its), daemon=True)
-    process.start()
+    with _ONE_LOOKS:
+        context = _context()
+        ours, its = context.Pipe()
+        process = context.Process(target=migrate, args=(job, its), daemon=True)
+        process.start()
     its.close()
     with ours:
         try:
@@ -127,7 +134,9 @@ def run_child(job: Job, end_server: Callable[[], None] | None = None) -> Ended:
                 ours.send("done")
         except (EOFError, OSError):  # it has ended
             pass
-    process.join()
+    wait([process.sentinel])
+    with _ONE_LOOKS:
+        process.join()
     return Ended(
         process.exitcode if process.exitcode is not None else BROKEN,
         _read(job.folder / "told") or "",

@@ -31,7 +31,7 @@ TABLES = [
 ]
 HEIGHT = 1240
 # What the page says while import jobs have ended for a good part of the chunks.
-SOME_CHUNKS_IN_THE_TARGET = re.compile(r"\b(9|1\d)\s+in the target")
+SOME_CHUNKS_IN_THE_TARGET = re.compile(r"\b([5-9]|1\d|2[0-5])\s+in the target")
 
 
 class Photographer:
