@@ -27,6 +27,8 @@ from tests.faults.servers import revive
 _PROCESS = ("process",)
 WILD = "wild-"
 """Before the name of a case in which not only the migration's own process is ended."""
+_AWAY_SECONDS = 20.0
+"""How long a server stays away, at most."""
 _LAST_TRIES = 3
 """How often a migration may be run again after a server was ended; a process needs one."""
 
@@ -175,7 +177,18 @@ class _Life:
         """Runs the migration once; what can't be right becomes a problem."""
         self._harness.revive()
         end = self._harness.end(point.victim) if point else None
-        ended = run_child(replace(self._job, point=point), end)
+        # What waits for a server that stays away, as the target does for its store, must go on.
+        later = threading.Timer(_AWAY_SECONDS, self._harness.revive)
+
+        def end_for_a_while() -> None:
+            if end:
+                end()
+                later.start()
+
+        ended = run_child(replace(self._job, point=point), end and end_for_a_while)
+        if later.is_alive():
+            later.cancel()
+            later.join()
         how = {DONE: "came to its end", REFUSED: "failed", KILLED: "killed"}.get(ended.code)
         if point:
             self._outcome.points.append((point, how or f"exit code {ended.code}"))

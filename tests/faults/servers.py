@@ -24,7 +24,8 @@ def mortal_config() -> dict[str, Any]:
 def ends_of(milvus: MilvusOnS3, lite: MilvusLite) -> dict[str, Callable[[], None]]:
     """What kills each server, by what a point calls its victim.
 
-    Milvus is started again at once; the others stay away until the migration is run again.
+    Milvus is started again at once; the others stay away until the migration is run again, or for
+    a while.
     """
 
     def restart_milvus() -> None:

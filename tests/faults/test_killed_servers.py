@@ -29,6 +29,7 @@ CHOSEN = {
     ),
     "the store while chunks are written": (BULK, Point("write vector.npy", 3, "in", "s3")),
     "the store when a job is written down": (BULK, Point("write import.json", 1, "before", "s3")),
+    "the store while the target loads": (BULK, Point("call LoadCollection", 1, "after", "s3")),
     "the source while it is read": (FROM_LITE, Point("ask Query", 3, "before", "source")),
 }
 
