@@ -60,7 +60,10 @@ class AirflowStandalone(AirflowServer):
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "AIRFLOW__CORE__PARALLELISM": "8",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.base_url}/execution/",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": (
+                # Seconds to wait for somebody else's write: 5 are too few on a busy machine.
+                f"sqlite:///{self.home / 'airflow.db'}?timeout=60"
+            ),
             "AIRFLOW__API__PORT": str(self.port),
         }
 

@@ -23,7 +23,14 @@ def tell_repeated_keys(
     for chunk in chunks:
         read[chunk.partition] += chunk.rows
     collection.partition_rows = read
-    collection.left_out = collection.rows - sum(read.values())
+    given = sum(read.values())
+    if given > collection.rows:
+        collection.notes.append(
+            f"collection {collection.name!r}: {given - collection.rows:,} rows came in between "
+            "counting the rows and reading their keys; they are migrated too"
+        )
+        collection.rows = given
+    collection.left_out = collection.rows - given
     if not collection.left_out:
         return
     key = collection.collection_schema.primary_key
