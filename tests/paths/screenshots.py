@@ -17,7 +17,6 @@ from typing import Any
 from playwright.sync_api import Page, expect
 
 from localservers import AirflowStandalone, Milvus
-from localservers.ports import wait_until
 from samples.milvus1x_tables import TableSpec, write_milvus1x
 from tests.paths.browser import Users, users_of
 from tests.paths.place import FLAT
@@ -96,9 +95,7 @@ def take_all(airflow: AirflowStandalone, users: Users, conf: dict[str, Any], fol
     airflow.unpause(DAG)
     camera.take("page-running", tab(nightly), says(SOME_CHUNKS_IN_THE_TARGET))
     press(users, nightly, "Cancel", "Cancel the migration")
-    wait_until(
-        lambda: airflow.run_state(DAG, nightly) not in ("queued", "running"), 120, lambda: "it runs"
-    )
+    airflow.wait(DAG, nightly, timeout=120)
     press(users, nightly, "Resume", "Resume")
     camera.take("page-resumed", tab(nightly), says("done by an earlier attempt, not done again"))
     camera.take("page-run", tab(nightly), is_in("done"))

@@ -9,12 +9,9 @@ from airlift.errors import AirliftError
 from airlift.sources.milvus1x.meta_sql import read_meta_file, read_meta_mysql
 from airlift.storage import open_storage
 from localservers import MariaDB
-from samples.milvus1x_tables import TableSpec, write_meta_mysql, write_milvus1x
+from samples.milvus1x_tables import write_meta_mysql, write_milvus1x
+from tests.unit.test_milvus1x_meta import SPECS, check_songs
 
-SPECS = [
-    TableSpec("songs", 90, dim=8, segments=3, partitions={"rock": 20, "jazz & blues": 10}),
-    TableSpec("bits", 10, dim=16, metric="JACCARD", segments=1),
-]
 PASSWORD = "pass-word"
 
 
@@ -37,7 +34,7 @@ def test_mysql_says_what_sqlite_says(tmp_path: Path, mariadb: MariaDB, reader: s
     owner = reader.set(drivername="mysql+pymysql", username=mariadb.user, password=mariadb.password)
     write_meta_mysql(tmp_path, owner)
     meta = read_meta_mysql(reader)
-    assert set(meta.tables) == {"songs", "bits"}
+    check_songs(meta)
     assert meta == read_meta_file(open_storage(str(tmp_path)), "meta.sqlite")
 
 

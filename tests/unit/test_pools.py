@@ -63,6 +63,11 @@ def test_the_environment_says_how_many_and_which(monkeypatch):
     assert TARGET_WRITES.arguments() == {"pool": "milvus_writes"}
 
 
+def test_without_a_pool_the_environment_says_how_many_of_a_dag(monkeypatch):
+    monkeypatch.setenv("AIRLIFT_SOURCE_READS", "3")
+    assert SOURCE_READS.arguments() == {"max_active_tis_per_dag": 3}
+
+
 @pytest.mark.parametrize("wrong", ["0", "many", ""])
 def test_a_number_that_is_none_shows_as_an_import_error(monkeypatch, wrong):
     monkeypatch.setenv("AIRLIFT_SOURCE_READS", wrong)

@@ -13,7 +13,7 @@ from airlift.errors import AirliftError
 from airlift.milvus.capabilities import capabilities_of
 from airlift.milvus.database import MilvusDatabase
 from airlift.storage import Storage
-from airlift.targets.base import ImportJob, ImportWay, JobState
+from airlift.targets.base import ImportJob, JobState
 from airlift.targets.ways import IMPORT_WAYS
 from airlift.waiting import wait_for
 
@@ -37,13 +37,17 @@ def wait_for_imports(
         AirliftError: somebody still does, an hour later; or somebody did, and the server does not
             tell any more.
     """
-    way = _way(target, name, staging)
+    can = capabilities_of(target.version())
+    ways = [way for way in can.ways if way in IMPORT_WAYS] if can else []
+    if not ways or not target.exists(name):
+        return
 
     def running() -> list[ImportJob]:
-        jobs = way.jobs(name) if way else []
+        jobs = way.jobs(name)
         return [job for job in jobs if job.state is JobState.RUNNING and job.id not in own]
 
     try:
+        way = IMPORT_WAYS[ways[0]](target, staging)
         jobs = running()
     except AirliftError as error:
         # Where rows are inserted, nothing else needs the right to ask, or the REST address.
@@ -65,16 +69,3 @@ def wait_for_imports(
             f"the target still imports into the collection {name!r} (jobs {told}); wait for their "
             f"end, then clear the task {task}"
         )
-
-
-def _way(target: MilvusDatabase, name: str, staging: Storage) -> ImportWay | None:
-    """A way in that can list jobs; None where the target has none, or no such collection."""
-    can = capabilities_of(target.version())
-    ways = [way for way in can.ways if way in IMPORT_WAYS] if can else []
-    if not ways or not target.exists(name):
-        return None
-    try:
-        return IMPORT_WAYS[ways[0]](target, staging)
-    except AirliftError as error:
-        log.warning("whether anybody imports into %s can't be asked: %s", name, error)
-        return None
