@@ -13,11 +13,16 @@ from .airflow_server import AirflowServer
 from .ports import LOOPBACK, free_port
 from .supervisor import Supervisor
 
-_NO_LOG_SERVER = """#!/bin/sh
+_AIRFLOW = """#!/bin/sh
 # Airflow's two log servers listen on every interface and can't be told not to. Logs are read from
 # the disk here, so nobody needs them.
+#
+# The API server writes its audit log in its event loop, and waits there for a write lock that
+# another request may hold, which needs the loop to end: it must not wait long.
 case "$1" in
   scheduler | triggerer) {forever} {airflow} "$@" --skip-serve-logs {again} ;;
+  api-server)
+    AIRFLOW__DATABASE__SQL_ALCHEMY_CONN={impatient} exec {airflow} "$@" ;;
   *) exec {airflow} "$@" ;;
 esac
 """
@@ -60,12 +65,16 @@ class AirflowStandalone(AirflowServer):
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "AIRFLOW__CORE__PARALLELISM": "8",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.base_url}/execution/",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": (
-                # Seconds to wait for somebody else's write: 5 are too few on a busy machine.
-                f"sqlite:///{self.home / 'airflow.db'}?timeout=60"
-            ),
+            # 5 s, which is usual, are too few on a busy machine.
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self._database(wait_seconds=60),
             "AIRFLOW__API__PORT": str(self.port),
+            # What its database refused, in place of the number of a line in a log.
+            "AIRFLOW__API__EXPOSE_STACKTRACE": "True",
         }
+
+    def _database(self, wait_seconds: int) -> str:
+        """The URL of the database for a process that waits so long for another one's write."""
+        return f"sqlite:///{self.home / 'airflow.db'}?timeout={wait_seconds}"
 
     def start(self) -> Self:
         """Start Airflow; returns at once, so that other servers can be started meanwhile."""
@@ -77,7 +86,12 @@ class AirflowStandalone(AirflowServer):
         shim.parent.mkdir(exist_ok=True)
         forever, again = ("while sleep 0.2; do", "; done") if self._restarting else ("exec", "")
         shim.write_text(
-            _NO_LOG_SERVER.format(airflow=shlex.quote(str(program)), forever=forever, again=again)
+            _AIRFLOW.format(
+                airflow=shlex.quote(str(program)),
+                forever=forever,
+                again=again,
+                impatient=shlex.quote(self._database(wait_seconds=2)),
+            )
         )
         shim.chmod(0o755)
         self._began = time.monotonic()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import httpx
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
 from .errors import LocalServerError
 
@@ -27,9 +28,17 @@ class AirflowApiError(LocalServerError):
             self.detail: Any = response.json().get("detail")
         except (ValueError, AttributeError):
             self.detail = response.text
-        super().__init__(
-            f"Airflow answered {response.status_code} to {method} {path}: {self.detail}"
-        )
+        #: What its database refused, if that is the reason.
+        self.database: str | None = None
+        if isinstance(self.detail, dict):
+            self.database = self.detail.get("orig_error")
+        said = self.database or self.detail
+        super().__init__(f"Airflow answered {response.status_code} to {method} {path}: {said}")
+
+
+def _is_locked(error: BaseException) -> bool:
+    """Whether others were writing to SQLite; nothing was done then."""
+    return isinstance(error, AirflowApiError) and error.database == "database is locked"
 
 
 class AirflowApi:
@@ -51,8 +60,17 @@ class AirflowApi:
             raise AirflowApiError("POST", path, response)
         return str(response.json()["access_token"])
 
+    @retry(
+        retry=retry_if_exception(_is_locked),
+        stop=stop_after_delay(120),
+        wait=wait_random(0.1, 1),
+        reraise=True,
+    )
     def request(self, method: str, path: str, **options: Any) -> Any:
-        """Call ``/api/v2`` + path and return the JSON of the answer; AirflowApiError on refusal."""
+        """Call ``/api/v2`` + path and return the JSON of the answer; AirflowApiError on refusal.
+
+        An Airflow on SQLite that is busy with other writes is asked again, for two minutes.
+        """
         extra = options.pop("headers", {})
         for attempt in (1, 2):
             self._token = self._token or self.token()

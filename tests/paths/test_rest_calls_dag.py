@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -102,3 +104,30 @@ def test_what_is_wrong_is_told(
         airflow_and_milvus.password,
     )
     assert wrong.returncode and "tables_url" in wrong.stdout
+
+
+def test_an_airflow_that_is_written_to_takes_a_trigger_once_it_can(
+    airflow_and_milvus: AirflowStandalone, places: dict[str, str], tmp_path: Path
+) -> None:
+    """SQLite refuses while others write; the audit log in the API server's event loop, at once."""
+    airflow = airflow_and_milvus
+    airflow.wait_for_dag("milvus1x_to_milvus")
+    conf = {
+        "tables_url": places["/var/lib/milvus1/db/tables"],
+        "meta_url": str(tmp_path / "missing.sqlite"),
+        "staging_url": places["s3://milvus-bucket/staging"],
+        "target_conn_id": "milvus_local",
+    }
+    database = sqlite3.connect(airflow.home / "airflow.db", check_same_thread=False, timeout=60)
+    database.isolation_level = None
+    database.execute("BEGIN IMMEDIATE")
+    released = threading.Timer(6, database.execute, ["ROLLBACK"])
+    released.start()
+    try:
+        run_id = airflow.trigger("milvus1x_to_milvus", conf, "taken_late")
+    finally:
+        held = released.is_alive()
+        released.join()
+        database.close()
+    assert run_id == "taken_late" and not held
+    assert airflow.wait("milvus1x_to_milvus", run_id) == "failed"
