@@ -16,6 +16,7 @@ from bench.backup import backup
 from bench.child import Measured, case, measure
 from bench.data import FAISS, ROWS, cache, faiss_index, source, warm
 from bench.milvus_reading import milvus_job, milvus_reading
+from bench.records import records
 from bench.search import elasticsearch
 
 # What must be reached, where more is better.
@@ -210,6 +211,7 @@ CASES: dict[str, Callable[[argparse.Namespace, Path], None]] = {
     "elasticsearch": lambda chosen, work: elasticsearch(chosen.rounds, work, _say),
     "backup": lambda chosen, work: backup(chosen.rounds, work, _say),
     "milvus-reading": lambda chosen, work: milvus_reading(chosen.rounds, work, _say),
+    "records": lambda _, work: records(work, _say),
     "milvus-job": lambda _, work: milvus_job(work, _say),
 }
 

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pyarrow.fs as pafs
-from pydantic import SecretStr
 
 from airlift.chunk import Chunk
-from airlift.connections import MilvusConnection, S3Connection, StorageConnection
+from airlift.connections import MilvusConnection, StorageConnection
 from airlift.migration import Migration
 from airlift.report.report import Report
 from airlift.run import run
@@ -20,7 +19,9 @@ from airlift.steps.convert import convert_batch
 from airlift.steps.export_meta import export_meta
 from airlift.steps.plan import make_plan
 from bench.backup_cases import BACKUP_CASES
+from bench.bucket import connection_of
 from bench.milvus_cases import MILVUS_CASES
+from bench.record_cases import RECORD_CASES
 from bench.search_cases import SEARCH_CASES
 from bench.timed import timed
 
@@ -41,13 +42,7 @@ class OneTarget:
 
     def storage(self, conn_id: str) -> StorageConnection:
         """The staging bucket."""
-        s3 = self._s3 or {}
-        return S3Connection(
-            access_key=s3["access_key"],
-            secret_key=SecretStr(s3["secret_key"]),
-            region=s3["region"],
-            endpoint_url=s3["endpoint_url"],
-        )
+        return connection_of(self._s3 or {})
 
     def sql(self, conn_id: str) -> Any:
         """None is used."""
@@ -168,7 +163,8 @@ def end_to_end(**options: Any) -> dict[str, Any]:
 
 
 _OWN_CASES = (plan, convert, upload, faiss_dump, end_to_end)
-CASES = {one.__name__: one for one in (*_OWN_CASES, *MILVUS_CASES, *SEARCH_CASES, *BACKUP_CASES)}
+_ALL_CASES = (*_OWN_CASES, *MILVUS_CASES, *SEARCH_CASES, *BACKUP_CASES, *RECORD_CASES)
+CASES = {one.__name__: one for one in _ALL_CASES}
 
 if __name__ == "__main__":
     name, text = sys.argv[1:]

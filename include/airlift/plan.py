@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import BaseModel, ConfigDict
 
 from airlift.chunk import Chunk
 from airlift.mapping import MappedCollection
+
+
+class ChunkRef(BaseModel):
+    """Names a chunk: the target collection and the chunk's id."""
+
+    model_config = ConfigDict(frozen=True)
+
+    collection: str
+    chunk: str
 
 
 class CollectionPlan(BaseModel):
@@ -59,18 +70,14 @@ class CollectionPlan(BaseModel):
         return self.appends and self.way != "upsert" and not self.mapped.target.primary_key.auto_id
 
     @property
+    def chunk_refs(self) -> list[ChunkRef]:
+        """The names of its chunks."""
+        return [ChunkRef(collection=self.name, chunk=chunk.id) for chunk in self.chunks]
+
+    @property
     def planned_rows(self) -> int:
         """Rows that the chunks hold."""
         return sum(chunk.rows for chunk in self.chunks)
-
-
-class ChunkRef(BaseModel):
-    """Names a chunk: the target collection and the chunk's id."""
-
-    model_config = ConfigDict(frozen=True)
-
-    collection: str
-    chunk: str
 
 
 class Plan(BaseModel):
@@ -92,8 +99,12 @@ class Plan(BaseModel):
 
     def batch(self, index: int) -> list[tuple[CollectionPlan, Chunk]]:
         """The chunks of a batch, with their collections."""
+        return self.chunks(self.batches[index])
+
+    def chunks(self, refs: Iterable[ChunkRef]) -> list[tuple[CollectionPlan, Chunk]]:
+        """The chunks of these names, with their collections."""
         found = []
-        for ref in self.batches[index]:
+        for ref in refs:
             collection = self.collection(ref.collection)
             chunk = next(chunk for chunk in collection.chunks if chunk.id == ref.chunk)
             found.append((collection, chunk))
@@ -112,11 +123,11 @@ def group_chunks(
     batches: list[list[ChunkRef]] = []
     before = 0
     for one in collections:
-        for chunk in one.chunks:
+        for chunk, ref in zip(one.chunks, one.chunk_refs, strict=True):
             # A chunk belongs where its first byte falls; one without bytes may fall behind the end.
             place = before // size
             if not batches or len(batches) <= min(place, max_batches - 1):
                 batches.append([])
-            batches[-1].append(ChunkRef(collection=one.name, chunk=chunk.id))
+            batches[-1].append(ref)
             before += chunk.bytes
     return tuple(tuple(batch) for batch in batches)

@@ -20,11 +20,12 @@ from airlift.milvus.rows import MilvusRows
 from airlift.names import is_valid, with_database
 from airlift.rollback_access import AccessRollback
 from airlift.rollback_params import RollbackParams
-from airlift.staging import Created, CreatedCollection, Published, PublishedAlias, Staging
+from airlift.staging import Staging
 from airlift.steps.choose_way import drop_left_probes
 from airlift.steps.claim import claimed_migration, claimed_names
 from airlift.steps.existing import half_made
 from airlift.storage import Storage, open_storage
+from airlift.target_changes import Created, CreatedCollection, Published, PublishedAlias
 from airlift.targets.running_imports import wait_for_imports
 from airlift.verification import Verifications
 

@@ -30,17 +30,18 @@ Staging, not Airflow's database, is what a resumed migration goes by.
 
 from __future__ import annotations
 
-import uuid
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from airlift.chunk import Manifest
 from airlift.errors import AirliftError
-from airlift.names import without_database
-from airlift.plan import Plan
+from airlift.plan import ChunkRef, Plan
+from airlift.reading_ahead import map_ahead
 from airlift.schema import SourceCollection
 from airlift.storage import Storage
+from airlift.target_changes import Created
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -80,109 +81,6 @@ class ImportRecord(BaseModel):
     adopted: bool = False
     started: str = ""
     seconds: float = 0.0
-
-
-class CreatedCollection(BaseModel):
-    """A target collection as this migration made or found it.
-
-    Attributes:
-        name: as the plan calls it: with its database, where that is named.
-        rows_before: rows per partition that it held before (`if_exists: append`), "" the default.
-        made: whether this migration made it; only then may it be dropped on a mismatch.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    database: str = ""
-    collection_id: str
-    made: bool
-    rows_before: dict[str, int] = {}
-
-    @property
-    def target_name(self) -> str:
-        """The collection's name within its database."""
-        return without_database(self.database, self.name)
-
-
-class BegunCollection(BaseModel):
-    """A collection that is about to be made; what is found there may be it, or a stranger's.
-
-    Attributes:
-        mark: what it is made with, and nobody else's is.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    database: str = ""
-    mark: str
-
-    @property
-    def target_name(self) -> str:
-        """The collection's name within its database."""
-        return without_database(self.database, self.name)
-
-
-class Created(BaseModel):
-    """`created.json`.
-
-    Attributes:
-        databases: those that this migration made, or was about to make.
-        begun: collections that it was about to make, and does not know yet to be there.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    databases: tuple[str, ...] = ()
-    begun: tuple[BegunCollection, ...] = ()
-    collections: tuple[CreatedCollection, ...] = ()
-
-    def find(self, name: str) -> CreatedCollection | None:
-        """The record of a collection, if there is one."""
-        return next((one for one in self.collections if one.name == name), None)
-
-    def begin(self, name: str, database: str) -> tuple[Created, str]:
-        """With a collection that is about to be made; and its mark, the same at every attempt."""
-        begun = {one.name: one for one in self.begun}
-        one = begun.setdefault(
-            name, BegunCollection(name=name, database=database, mark=uuid.uuid4().hex)
-        )
-        return self.model_copy(update={"begun": tuple(begun.values())}), one.mark
-
-    def add(self, *made: CreatedCollection) -> Created:
-        """With collections that are there."""
-        names = {one.name for one in made}
-        return self.model_copy(
-            update={
-                "begun": tuple(one for one in self.begun if one.name not in names),
-                "collections": (*self.collections, *made),
-            }
-        )
-
-
-class PublishedAlias(BaseModel):
-    """An alias that was let point to a collection of this migration.
-
-    Attributes:
-        collection: its name on the target, within the database.
-        before: the collection that the alias pointed to; "" when it was made.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    alias: str
-    database: str
-    collection: str
-    before: str = ""
-
-
-class Published(BaseModel):
-    """`published.json`: written before the aliases are moved."""
-
-    model_config = ConfigDict(frozen=True)
-
-    aliases: tuple[PublishedAlias, ...] = ()
 
 
 class SourceChanges(BaseModel):
@@ -271,17 +169,38 @@ class Staging:
         sizes = self.folder.sizes(f"{folder}/{file.name}" for file in manifest.files)
         return sizes == [file.size for file in manifest.files]
 
+    def manifests(self, chunks: Iterable[ChunkRef]) -> Iterator[Manifest | None]:
+        """As `manifest` for each, in order; in a bucket many are read at the same time."""
+        return self._each(lambda one: self.manifest(one.collection, one.chunk), chunks)
+
     def current_import(self, collection: str, chunk: str) -> ImportRecord | None:
         """How far a chunk got in the collection as it is now; None when nothing was sent to it."""
-        created = self.read("created.json", Created)
-        made = created.find(collection) if created else None
-        record = self.import_record(collection, chunk)
-        return record if made and record and record.collection_id == made.collection_id else None
+        return next(self.current_imports([ChunkRef(collection=collection, chunk=chunk)]))
 
     def is_imported(self, collection: str, chunk: str) -> bool:
         """Whether a chunk's rows are in the collection that this migration made or found."""
         record = self.current_import(collection, chunk)
         return record is not None and record.done
+
+    def current_imports(self, chunks: Iterable[ChunkRef]) -> Iterator[ImportRecord | None]:
+        """As `current_import` for each, in order."""
+        created = self.read("created.json", Created) or Created()
+        ids = {one.name: one.collection_id for one in created.collections}
+
+        def read(one: ChunkRef) -> ImportRecord | None:
+            record = self.import_record(one.collection, one.chunk)
+            return record if record and record.collection_id == ids.get(one.collection) else None
+
+        return self._each(read, chunks)
+
+    def import_records(self, chunks: Iterable[ChunkRef]) -> Iterator[ImportRecord | None]:
+        """As `import_record` for each, in order."""
+        return self._each(lambda one: self.import_record(one.collection, one.chunk), chunks)
+
+    def _each(
+        self, read: Callable[[ChunkRef], Model | None], chunks: Iterable[ChunkRef]
+    ) -> Iterator[Model | None]:
+        return map_ahead(read, chunks, self.folder.small_files_ahead)
 
     def import_record(self, collection: str, chunk: str) -> ImportRecord | None:
         """How far a chunk got on the target; None when nothing is known."""

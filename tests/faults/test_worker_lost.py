@@ -142,24 +142,23 @@ def _tasks(airflow: AirflowCluster, run_id: str, **wanted: Any) -> list[dict[str
 def _kill_while_it_runs(
     airflow: AirflowCluster, run_id: str, task_id: str, worker: str, held_by: str
 ) -> list[int]:
-    """Kills a worker once it runs such tasks; returns their map indexes.
+    """Kills a worker once all of them run such tasks; returns the map indexes of its own.
 
     Args:
         held_by: the file that holds them up; it is removed then.
     """
 
-    def lost() -> list[dict[str, Any]]:
-        wanted = {"task_id": task_id, "state": "running", "hostname": worker}
-        return _tasks(airflow, run_id, **wanted)
+    def running() -> list[dict[str, Any]]:
+        return _tasks(airflow, run_id, task_id=task_id, state="running")
 
     wait_until(
-        lost,
+        lambda: {task["hostname"] for task in running()} == set(airflow.workers),
         600,
-        lambda: f"{worker} ran no {task_id}; the run is {airflow.run_state(DAG, run_id)}",
+        lambda: f"{task_id} runs as {running()}; the run is {airflow.run_state(DAG, run_id)}",
         # More often, and the API server would be busy with this alone.
         interval=0.3,
     )
-    killed = [task["map_index"] for task in lost()]
+    killed = [task["map_index"] for task in running() if task["hostname"] == worker]
     airflow.kill_worker(worker)
     (airflow.home / held_by).unlink()
     return killed

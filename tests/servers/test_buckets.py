@@ -15,6 +15,8 @@ from airlift.connections import StorageConnection
 from airlift.copying import copy_file
 from airlift.errors import AirliftError
 from airlift.formats import FORMATS
+from airlift.plan import ChunkRef
+from airlift.staging import ImportRecord, Staging
 from airlift.storage import Storage, open_storage
 from airlift.stores import azure, google
 from tests.servers.bucket_services import SERVICES, WRONG, Service
@@ -68,6 +70,23 @@ def bucket(running: Running) -> str:
 @pytest.fixture
 def folder(running: Running, bucket: str) -> Storage:
     return running.folder(bucket)
+
+
+def test_records_of_many_chunks_are_read_in_order_and_removed(folder):
+    staging = Staging(folder)
+    refs = [ChunkRef(collection="songs", chunk=f"{n:06d}") for n in range(100)]
+    written = [ref for n, ref in enumerate(refs) if n % 3]
+    for ref in written:
+        record = ImportRecord(collection_id="7", job=f"job of {ref.chunk}")
+        staging.write_import_record(ref.collection, ref.chunk, record)
+    jobs = [record.job if record else None for record in staging.import_records(refs)]
+    assert jobs == [f"job of {ref.chunk}" if ref in written else None for ref in refs]
+    names = [f"songs/{ref.chunk}/import.json" for ref in refs]
+    assert folder.delete_files(names[:50]) == 50
+    assert set(staging.import_records(refs[:50])) == {None}
+    assert [one is None for one in folder.sizes(names[50:])] == [
+        ref not in written for ref in refs[50:]
+    ]
 
 
 def test_files_there_and_back(folder, running, bucket):

@@ -8,9 +8,11 @@ import pytest
 
 from airlift.chunk import ChunkFile, Manifest
 from airlift.errors import AirliftError
+from airlift.plan import ChunkRef
 from airlift.schema import SourceCollection
-from airlift.staging import Created, CreatedCollection, ImportRecord, Meta, Staging
+from airlift.staging import ImportRecord, Meta, Staging
 from airlift.storage import open_storage
+from airlift.target_changes import Created, CreatedCollection
 from tests.unit.arrow_rows import EVERY_TYPE
 
 
@@ -104,6 +106,21 @@ def test_an_import_that_runs_is_not_done(staging):
     record = ImportRecord(collection_id="7", job="j")
     staging.write_import_record("c", "1", record)
     assert staging.current_import("c", "1") == record and not staging.is_imported("c", "1")
+
+
+def test_records_of_many_chunks_come_in_their_order(staging):
+    staging.write("created.json", created("7"))
+    refs = [ChunkRef(collection="c", chunk=str(n)) for n in (3, 1, 2)]
+    for chunk in "12":
+        staging.write(f"c/{chunk}/manifest.json", manifest(chunk))
+    record = ImportRecord(collection_id="7", job="j")
+    other = ImportRecord(collection_id="6", job="i")
+    staging.write_import_record("c", "2", record)
+    staging.write_import_record("c", "1", other)
+    assert list(staging.manifests(refs)) == [None, manifest("1"), manifest("2")]
+    assert list(staging.import_records(refs)) == [None, other, record]
+    assert list(staging.current_imports(refs)) == [None, None, record]
+    assert list(staging.manifests([])) == []
 
 
 def test_folders_are_where_the_design_says(staging):

@@ -9,8 +9,8 @@ from airlift.formats import FORMATS
 from airlift.migration import Migration
 from airlift.plan import CollectionPlan
 from airlift.schema import Field
-from airlift.staging import Created
 from airlift.steps.conversion import sample_share
+from airlift.target_changes import Created
 
 _UNKNOWN_BYTES = 64
 """Of a value whose length is not known, as `CollectionSchema.row_bytes` has it."""

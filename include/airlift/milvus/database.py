@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tenacity import (
     Retrying,
-    retry,
     retry_if_exception_type,
-    retry_if_result,
     stop_after_delay,
-    wait_exponential,
     wait_exponential_jitter,
 )
 
 from airlift.connections import MilvusConnection
 from airlift.datatypes import TYPES
 from airlift.errors import AirliftError
+from airlift.milvus import loading
 from airlift.milvus.client import ServerVersion, close, connect, explaining, server_version
 from airlift.milvus.descriptions import MARK
-from airlift.milvus.errors import RateLimited, Unavailable
+from airlift.milvus.errors import RateLimited
 from airlift.milvus.new_collection import field_arguments, function_of
 from airlift.params import IndexParams
 from airlift.schema import CollectionSchema, Field
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _RATE_LIMIT_SECONDS = 300.0
-_LOAD_PATIENCE = 120.0
-"""Seconds for which a server may answer with failures when it is asked whether it has loaded."""
 
 
 class MilvusDatabase:
@@ -226,7 +222,7 @@ class MilvusDatabase:
                 only after some time (2.3.5: 10 s or more).
         """
         # Milvus Lite sees new rows at once, and never tells that a refresh is done.
-        again = refresh and self.version().kind != "lite" and self._is_loaded(name)
+        again = refresh and self.version().kind != "lite" and self.is_loaded(name)
         if again:
             self._refreshing.add(name)
         # pymilvus' own waiting gives up after its timeout; `wait_loaded` does not.
@@ -235,44 +231,31 @@ class MilvusDatabase:
 
     def is_loaded(self, name: str) -> bool:
         """Whether a collection is loaded."""
-        state = self.call(f"look at the load state of {name!r}", self.client.get_load_state, name)
-        return str(getattr(state["state"], "name", state["state"])) == "Loaded"
-
-    def _is_loaded(self, name: str) -> bool:
-        """The same of a server that may be away for a moment.
-
-        A Milvus whose store was away answers with that failure until it has read what it could
-        not read then.
-        """
-        attempts = Retrying(
-            retry=retry_if_exception_type(Unavailable),
-            wait=wait_exponential(multiplier=0.05, max=2),
-            stop=stop_after_delay(_LOAD_PATIENCE),
-            reraise=True,
-        )
-        loaded: bool = attempts(self.is_loaded, name)
-        return loaded
+        return loading.patiently(lambda: self._loaded_percent(name)) == 100
 
     def wait_loaded(self, name: str) -> None:
-        """Waits until a collection is loaded; a failure that the server keeps to ends the wait."""
-        waiting = retry(
-            retry=retry_if_result(lambda loaded: not loaded),
-            wait=wait_exponential(multiplier=0.05, max=0.5),
-        )
-        waiting(self._is_loaded)(name)
+        """Waits until a collection is loaded, and what was imported since is; see `loading`."""
+        loading.wait_loaded(name, lambda: self._loaded_percent(name))
         if name in self._refreshing:
-            waiting(self._is_refreshed)(name)
+            loading.wait_loaded(name, lambda: self._refreshed_percent(name))
             self._refreshing.discard(name)
 
-    def _is_refreshed(self, name: str) -> bool:
-        progress: int = self.call(
+    def _loaded_percent(self, name: str) -> int:
+        state = self.call(f"look at the load state of {name!r}", self.client.get_load_state, name)
+        if str(getattr(state["state"], "name", state["state"])) == "Loaded":
+            return 100
+        # There may be a moment between the last percent and the state.
+        return min(int(state.get("progress", 0)), 99)
+
+    def _refreshed_percent(self, name: str) -> int:
+        percent: int = self.call(
             f"look at the load state of {name!r}",
             self.client._get_connection().get_loading_progress,
             name,
             is_refresh=True,
             context=self.client._generate_call_context(),
         )
-        return progress >= 100
+        return percent
 
     def release(self, name: str) -> None:
         """Unloads a collection."""

@@ -15,7 +15,7 @@ from airlift.formats import FORMATS
 from airlift.migration import Migration
 from airlift.plan import CollectionPlan
 from airlift.report.throughput import Work, began
-from airlift.staging import Created, ImportRecord
+from airlift.staging import ImportRecord
 from airlift.verification import Verification
 
 _REASONS = 10
@@ -128,23 +128,14 @@ def _works(written: list[Manifest], records: dict[str, ImportRecord]) -> Iterato
 
 def _manifests(migration: Migration, plan: CollectionPlan) -> list[Manifest]:
     """The manifests of the chunks that are converted."""
-    found = (migration.staging.manifest(plan.name, chunk.id) for chunk in plan.chunks)
+    found = migration.staging.manifests(plan.chunk_refs)
     return [manifest for manifest in found if manifest]
 
 
 def _imports(migration: Migration, plan: CollectionPlan) -> dict[str, ImportRecord]:
     """How far chunks came in the collection as it is now."""
-    created = migration.staging.read("created.json", Created)
-    made = created.find(plan.name) if created else None
-    if not made:
-        return {}
-    read = migration.staging.import_record
-    records = {chunk.id: read(plan.name, chunk.id) for chunk in plan.chunks}
-    return {
-        chunk: record
-        for chunk, record in records.items()
-        if record and record.collection_id == made.collection_id
-    }
+    found = migration.staging.current_imports(plan.chunk_refs)
+    return {chunk.id: one for chunk, one in zip(plan.chunks, found, strict=True) if one}
 
 
 def _created(

@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from airlift.chunk import APPENDED_KEYS
+from airlift.chunk import APPENDED_KEYS, Chunk
 from airlift.datatypes import DataType
 from airlift.fingerprint import combined, fingerprint, from_text, to_text
 from airlift.migration import Migration
 from airlift.milvus.rows import Hit, MilvusRows
 from airlift.plan import CollectionPlan
+from airlift.reading_ahead import map_ahead
 from airlift.schema import Field
 from airlift.vectors import numbers
 from airlift.verification import SearchCheck
@@ -32,12 +33,14 @@ _TOLD = 5
 
 def read_sample(migration: Migration, collection: CollectionPlan) -> pa.Table:
     """The rows that were kept aside while converting, without those whose key is not their own."""
-    tables = []
-    for chunk in collection.chunks:
-        folder = migration.staging.chunk_folder(collection.name, chunk.id)
-        with folder.open_input("sample.parquet") as stream:
-            tables.append(pq.read_table(stream, schema=collection.mapped.target.arrow))
-    sample = pa.concat_tables(tables).combine_chunks()
+    folder = migration.staging.folder
+
+    def read(chunk: Chunk) -> pa.Table:
+        with folder.open_input(f"{collection.name}/{chunk.id}/sample.parquet") as stream:
+            return pq.read_table(stream, schema=collection.mapped.target.arrow)
+
+    tables = map_ahead(read, collection.chunks, folder.small_files_ahead)
+    sample = pa.concat_tables(list(tables)).combine_chunks()
     key = collection.mapped.target.primary_key
     if collection.repeated_keys and not key.auto_id:
         repeated = _repeated_keys(migration, collection)
@@ -201,8 +204,7 @@ def compare_all(
             "the target makes the primary keys (auto_id); use verify sample"
         )
         return {}
-    staging = migration.staging
-    manifests = [staging.manifest(collection.name, chunk.id) for chunk in collection.chunks]
+    manifests = list(migration.staging.manifests(collection.chunk_refs))
     ours = combined(*(from_text(one.fingerprint) for one in manifests if one))
     expected = sum(one.rows for one in manifests if one)
     theirs = read = 0

@@ -15,10 +15,11 @@ from airlift.milvus.rows import MilvusRows
 from airlift.params import IfExists, OnBadRow
 from airlift.plan import CollectionPlan
 from airlift.schema import CollectionSchema
-from airlift.staging import Created, CreatedCollection, SourceChanges
+from airlift.staging import SourceChanges
 from airlift.steps.existing import own_id, settle_created
 from airlift.steps.index import begin_load
 from airlift.steps.unique_keys import refuse_repeated_keys
+from airlift.target_changes import Created, CreatedCollection
 from airlift.targets.running_imports import wait_for_imports
 
 
@@ -84,8 +85,8 @@ def _converted_schema(migration: Migration, collection: CollectionPlan) -> Colle
     """
     bad_rows = 0
     longest = []
-    for chunk in collection.chunks:
-        manifest = migration.staging.manifest(collection.name, chunk.id)
+    manifests = migration.staging.manifests(collection.chunk_refs)
+    for chunk, manifest in zip(collection.chunks, manifests, strict=True):
         if manifest is None:
             raise AirliftError(
                 f"collection {collection.name!r}: chunk {chunk.id} is not converted; clear the "
@@ -149,8 +150,8 @@ def _refuse_too_small(migration: Migration, collection: CollectionPlan) -> None:
     described = migration.target(collection.mapped).describe(collection.target_name)["fields"]
     held = {field["name"]: field["params"] for field in described}
     reasons = []
-    for chunk in collection.chunks:
-        manifest = migration.staging.manifest(collection.name, chunk.id)
+    manifests = migration.staging.manifests(collection.chunk_refs)
+    for chunk, manifest in zip(collection.chunks, manifests, strict=True):
         if manifest is None:
             continue
         for limit, longest in (

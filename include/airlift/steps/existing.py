@@ -10,7 +10,7 @@ from airlift.migration import Migration
 from airlift.milvus.database import MilvusDatabase
 from airlift.params import IfExists
 from airlift.schema import DYNAMIC_FIELD, CollectionSchema, SourceCollection
-from airlift.staging import BegunCollection, Created, CreatedCollection
+from airlift.target_changes import BegunCollection, Created, CreatedCollection
 
 
 def appends_to(

@@ -102,8 +102,7 @@ class BatchImport:
 
     def _recorded_jobs(self, collection: CollectionPlan) -> set[str]:
         """The ids of all jobs that this migration has written down for a collection."""
-        read = self._migration.staging.import_record
-        records = (read(collection.name, chunk.id) for chunk in collection.chunks)
+        records = self._migration.staging.import_records(collection.chunk_refs)
         return {record.job for record in records if record}
 
     def _job_of(self, one: PendingChunk, jobs: list[ImportJob]) -> ImportJob | None:

@@ -22,7 +22,7 @@ def wait_for_others_imports(migration: Migration) -> None:
     for collection in staging.plan().collections:
         if not collection.appends:
             continue
-        records = (staging.import_record(collection.name, one.id) for one in collection.chunks)
+        records = staging.import_records(collection.chunk_refs)
         own = {record.job for record in records if record}
         target = migration.target(collection.mapped)
         wait_for_imports(target, collection.target_name, staging.folder, "plan", own)

@@ -53,20 +53,19 @@ def chunks_of(migration: Migration, batch: int, ways: Container[str]) -> list[Pe
         ways: those in question; chunks of collections with another way are left out.
     """
     staging = migration.staging
-    created = staging.created()
+    created, plan = staging.created(), staging.plan()
+    refs = [one for one in plan.batches[batch] if plan.collection(one.collection).way in ways]
     found = []
-    for collection, chunk in staging.plan().batch(batch):
-        if collection.way not in ways:
-            continue
+    for (collection, chunk), manifest, record in zip(
+        plan.chunks(refs), staging.manifests(refs), staging.current_imports(refs), strict=True
+    ):
         made = created.find(collection.name)
-        manifest = staging.manifest(collection.name, chunk.id)
         if made is None or manifest is None:
             missing = "made on the target" if made is None else "converted"
             raise AirliftError(
                 f"collection {collection.name!r}, chunk {chunk.id}: not {missing}; clear the task "
                 f"{'create' if made is None else 'convert'}"
             )
-        record = staging.current_import(collection.name, chunk.id)
         record = record or ImportRecord(collection_id=made.collection_id)
         found.append(PendingChunk(collection, chunk, manifest, record))
     return found

@@ -247,17 +247,18 @@ def _lost_chunks(migration: Migration, plan: Plan) -> list[str]:
     earlier = migration.staging.read("plan.json", Plan)
     if earlier is None:
         return []
-    planned = {(one.name, chunk.id) for one in plan.collections for chunk in one.chunks}
-    lost = [
-        (one.name, chunk.id)
+    planned = {(ref.collection, ref.chunk) for one in plan.collections for ref in one.chunk_refs}
+    gone = [
+        ref
         for one in earlier.collections
-        for chunk in one.chunks
-        if (one.name, chunk.id) not in planned
-        and migration.staging.current_import(one.name, chunk.id)
+        for ref in one.chunk_refs
+        if (ref.collection, ref.chunk) not in planned
     ]
+    records = migration.staging.current_imports(gone)
+    lost = [ref for ref, record in zip(gone, records, strict=True) if record]
     if not lost:
         return []
-    collections = sorted({name for name, _ in lost})
+    collections = sorted({ref.collection for ref in lost})
     return [
         f"migration {migration.id!r} has imported {len(lost)} chunks of {collections} that "
         "the source or the params of this run would not give again; restore them, or use a "

@@ -11,8 +11,8 @@ from airlift.migration import Migration, log
 from airlift.plan import CollectionPlan
 from airlift.report.rendering import render
 from airlift.report.report import build_report
-from airlift.staging import Published, PublishedAlias
 from airlift.steps.access import restore_access
+from airlift.target_changes import Published, PublishedAlias
 from airlift.verification import Verifications
 
 
@@ -69,7 +69,7 @@ def _keep_marks(migration: Migration) -> None:
     """Remembers how far an incremental run came, now that all is verified."""
     marks = {}
     for collection in migration.staging.plan().collections:
-        manifests = [migration.staging.manifest(collection.name, c.id) for c in collection.chunks]
+        manifests = migration.staging.manifests(collection.chunk_refs)
         moved = [one.high_water for one in manifests if one and one.high_water is not None]
         if not collection.since_field or not moved:
             continue
@@ -160,13 +160,13 @@ def clean_staging(migration: Migration) -> dict[str, Any]:
         return {"removed": 0, "kept_because": "the migration is not done and may be resumed"}
     if migration.params.keep_staging:
         return {"removed": 0, "kept_because": "keep_staging is set"}
-    removed = 0
-    for collection in migration.staging.plan().collections:
-        for chunk in collection.chunks:
-            manifest = migration.staging.manifest(collection.name, chunk.id)
-            for file in manifest.files if manifest else ():
-                folder.delete_file(f"{collection.name}/{chunk.id}/{file.name}")
-                removed += 1
+    removed = folder.delete_files(
+        f"{collection.name}/{manifest.chunk}/{file.name}"
+        for collection in migration.staging.plan().collections
+        for manifest in migration.staging.manifests(collection.chunk_refs)
+        if manifest
+        for file in manifest.files
+    )
     for path in folder.half_written():
         folder.delete_file(path)
     folder.delete_file("copied.json")

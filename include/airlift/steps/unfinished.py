@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict
 
 from airlift.errors import AirliftError
 from airlift.migration import Migration, log
-from airlift.staging import Created
 from airlift.steps.import_chunks import BatchImport
+from airlift.target_changes import Created
 from airlift.targets.base import JobState
 
 _RECORD = "unfinished.json"

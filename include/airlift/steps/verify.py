@@ -115,10 +115,11 @@ def count_partitions(
         )
         for name in collection.mapped.partitions.values()
     }
-    for chunk in collection.chunks:
+    refs = collection.chunk_refs
+    for chunk, manifest, record in zip(
+        collection.chunks, staging.manifests(refs), staging.current_imports(refs), strict=True
+    ):
         one = sums[collection.mapped.partitions[chunk.partition]]
-        manifest = staging.manifest(collection.name, chunk.id)
-        record = staging.current_import(collection.name, chunk.id)
         one["planned"] += chunk.rows
         one["set_aside"] += manifest.bad_rows if manifest else 0
         one["converted"] += manifest.rows if manifest else 0

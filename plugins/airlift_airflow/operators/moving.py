@@ -86,8 +86,5 @@ class BulkInsertOperator(BatchOperator):
     def moved(self, migration: Migration) -> dict[str, int]:
         """Rows of the batch that are in."""
         staging = migration.staging
-        records = [
-            staging.current_import(collection.name, chunk.id)
-            for collection, chunk in staging.plan().batch(self.batch)
-        ]
+        records = staging.current_imports(staging.plan().batches[self.batch])
         return {"rows": sum(record.rows for record in records if record)}

@@ -1,0 +1,112 @@
+"""What a migration has made on the target: `created.json` and `published.json` of its staging."""
+
+from __future__ import annotations
+
+import uuid
+
+from pydantic import BaseModel, ConfigDict
+
+from airlift.names import without_database
+
+
+class CreatedCollection(BaseModel):
+    """A target collection as this migration made or found it.
+
+    Attributes:
+        name: as the plan calls it: with its database, where that is named.
+        rows_before: rows per partition that it held before (`if_exists: append`), "" the default.
+        made: whether this migration made it; only then may it be dropped on a mismatch.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    database: str = ""
+    collection_id: str
+    made: bool
+    rows_before: dict[str, int] = {}
+
+    @property
+    def target_name(self) -> str:
+        """The collection's name within its database."""
+        return without_database(self.database, self.name)
+
+
+class BegunCollection(BaseModel):
+    """A collection that is about to be made; what is found there may be it, or a stranger's.
+
+    Attributes:
+        mark: what it is made with, and nobody else's is.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    database: str = ""
+    mark: str
+
+    @property
+    def target_name(self) -> str:
+        """The collection's name within its database."""
+        return without_database(self.database, self.name)
+
+
+class Created(BaseModel):
+    """`created.json`.
+
+    Attributes:
+        databases: those that this migration made, or was about to make.
+        begun: collections that it was about to make, and does not know yet to be there.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    databases: tuple[str, ...] = ()
+    begun: tuple[BegunCollection, ...] = ()
+    collections: tuple[CreatedCollection, ...] = ()
+
+    def find(self, name: str) -> CreatedCollection | None:
+        """The record of a collection, if there is one."""
+        return next((one for one in self.collections if one.name == name), None)
+
+    def begin(self, name: str, database: str) -> tuple[Created, str]:
+        """With a collection that is about to be made; and its mark, the same at every attempt."""
+        begun = {one.name: one for one in self.begun}
+        one = begun.setdefault(
+            name, BegunCollection(name=name, database=database, mark=uuid.uuid4().hex)
+        )
+        return self.model_copy(update={"begun": tuple(begun.values())}), one.mark
+
+    def add(self, *made: CreatedCollection) -> Created:
+        """With collections that are there."""
+        names = {one.name for one in made}
+        return self.model_copy(
+            update={
+                "begun": tuple(one for one in self.begun if one.name not in names),
+                "collections": (*self.collections, *made),
+            }
+        )
+
+
+class PublishedAlias(BaseModel):
+    """An alias that was let point to a collection of this migration.
+
+    Attributes:
+        collection: its name on the target, within the database.
+        before: the collection that the alias pointed to; "" when it was made.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    alias: str
+    database: str
+    collection: str
+    before: str = ""
+
+
+class Published(BaseModel):
+    """`published.json`: written before the aliases are moved."""
+
+    model_config = ConfigDict(frozen=True)
+
+    aliases: tuple[PublishedAlias, ...] = ()
