@@ -8,7 +8,6 @@ number of keys, or one key that is repeated without end, which is taken in piece
 from __future__ import annotations
 
 import io
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airlift.storage import Storage
+from airlift.temporary_folder import TemporaryFolder
 
 Keys = NDArray[np.int64]
 
@@ -60,7 +60,7 @@ class RepeatedKeys:
         self._keep_last = keep_last
         # Sorting, and telling the first from the others, takes a few copies.
         self._limit = max(budget // (8 * (8 if keep_last else 5)), _FENCE)
-        self._folder = tempfile.TemporaryDirectory(prefix="airlift-keys-", dir=temporary)
+        self._folder = TemporaryFolder("keys", temporary)
         self._held: list[tuple[Keys, Keys]] = []
         self._held_rows = 0
         self._runs: list[_Run] = []
@@ -76,10 +76,10 @@ class RepeatedKeys:
         trace: TracebackType | None,
     ) -> None:
         self._repeated.close()
-        self._folder.cleanup()
+        self._folder.close()
 
     def _path(self, name: str) -> Path:
-        return Path(self._folder.name) / name
+        return self._folder.path / name
 
     def add(self, part: int, offsets: NDArray[np.int64], keys: Keys) -> None:
         """Adds keys, newer than all that were added before.

@@ -7,8 +7,6 @@ looked at alone. 128 bits of a hash stand for a text: no two texts will ever sha
 from __future__ import annotations
 
 import hashlib
-import tempfile
-from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 
 from airlift.sources.backup.dead import Offsets
 from airlift.sources.backup.deltas import U64, int64_values
+from airlift.temporary_folder import TemporaryFolder
 
 _ROW = np.dtype(
     [("key", "<u8"), ("more", "<u8"), ("time", "<u8"), ("part", "<u4"), ("offset", "<u4")]
@@ -41,8 +40,8 @@ class OlderRows:
     def __init__(self, rows: int) -> None:
         self.keys = 0
         buckets = min(max(rows // _BUCKET_ROWS, 1), _MOST_BUCKETS)
-        self._folder = tempfile.TemporaryDirectory(prefix="airlift-newest-")
-        self._paths = [Path(self._folder.name) / str(number) for number in range(buckets)]
+        self._folder = TemporaryFolder("newest")
+        self._paths = [self._folder.path / str(number) for number in range(buckets)]
 
     def __enter__(self) -> OlderRows:
         return self
@@ -53,7 +52,7 @@ class OlderRows:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._folder.cleanup()
+        self._folder.close()
 
     def add(self, part: int, offsets: NDArray[np.int64], keys: pa.Array, times: U64) -> None:
         """Takes rows of a part; of equal times, the row of the later part is the newer one."""

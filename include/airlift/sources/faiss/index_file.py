@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +18,7 @@ from airlift.sources.faiss.parser import parse
 from airlift.sources.faiss.places import FileRef
 from airlift.sources.faiss.vectors import Block, Ids, VectorFile
 from airlift.storage import Storage
+from airlift.temporary_folder import TemporaryFolder
 
 IDS_BLOCK = 1 << 18
 _COPY_BYTES = 8 << 20
@@ -56,7 +55,7 @@ class IndexFile:
         self.address = folder.address(ref.path)
         with Cursor(folder, ref.path, ref.size) as cursor:
             self.layout: Layout = parse(cursor)
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._scratch: TemporaryFolder | None = None
         self._local = ""
         self._id_map: Ids | None = None
 
@@ -68,7 +67,7 @@ class IndexFile:
     def close(self) -> None:
         """Removes the copy that Faiss read from."""
         if self._scratch is not None:
-            self._scratch.cleanup()
+            self._scratch.close()
 
     def error(self) -> dict[str, Any]:
         """What can be said of the error of its codes; see `child`."""
@@ -142,15 +141,15 @@ class IndexFile:
         """The file on this machine's disk; Faiss reads nothing else."""
         if self._folder.is_local:
             return self._folder.path(self._ref.path)
-        self._scratch = tempfile.TemporaryDirectory(prefix="airlift-faiss-")
-        free = shutil.disk_usage(self._scratch.name).free
+        self._scratch = TemporaryFolder("faiss")
+        free = shutil.disk_usage(self._scratch.path).free
         if free < self._ref.size:
             raise AirliftError(
                 f"{self.address} has {self._ref.size:,} bytes and must be copied to this worker's "
-                f"disk for Faiss to read it; {self._scratch.name} has {free:,} bytes left; set "
+                f"disk for Faiss to read it; {self._scratch.path} has {free:,} bytes left; set "
                 "TMPDIR to a larger disk"
             )
-        target = Path(self._scratch.name) / "index"
+        target = self._scratch.path / "index"
         with (
             self._folder.open_input(self._ref.path) as stream,
             target.open("wb") as file,

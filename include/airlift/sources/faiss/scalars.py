@@ -7,7 +7,6 @@ small.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from airlift.schema import Field
 from airlift.sources.faiss.scalar_files import open_rows
 from airlift.sources.faiss.scalar_types import converted, field_of
 from airlift.storage import Storage
+from airlift.temporary_folder import TemporaryFolder
 
 _EXAMPLES = 5
 
@@ -38,14 +38,14 @@ class Scalars:
 
     def __init__(self, folder: Storage, paths: list[str], id_column: str) -> None:
         self.address = folder.address(paths[0])
-        self._temporary = tempfile.TemporaryDirectory(prefix="airlift-scalars-")
+        self._temporary = TemporaryFolder("scalars")
         self._ids: NDArray[np.int64] | None = None
         self._order: NDArray[np.int64] | None = None
-        path = Path(self._temporary.name) / "rows.arrow"
+        path = self._temporary.path / "rows.arrow"
         try:
             self.fields = self._unpack(folder, paths, id_column, path)
         except AirliftError as error:
-            self._temporary.cleanup()
+            self._temporary.close()
             if self.address in str(error):
                 raise
             raise AirliftError(f"{self.address}: {error}") from error
@@ -56,7 +56,7 @@ class Scalars:
 
     def close(self) -> None:
         """Removes the Arrow file."""
-        self._temporary.cleanup()
+        self._temporary.close()
 
     def _unpack(
         self, folder: Storage, paths: list[str], id_column: str, target: Path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from sqlalchemy.pool import NullPool
 from airlift.errors import AirliftError
 from airlift.sources.milvus1x.meta import Meta, meta_from_json, meta_from_rows
 from airlift.storage import Storage
+from airlift.temporary_folder import TemporaryFolder
 
 LIVE_STATE = 0
 RAW_FILE_TYPES = (1, 2, 7)  # raw, to be indexed, and the raw file behind an index
@@ -74,8 +74,8 @@ def _read_sqlite(folder: Storage, name: str) -> Meta:
     """Reads a private copy: opening the original could change it, and a server may still use it."""
     names = [name, f"{name}-wal", f"{name}-journal"]
     before = folder.stats(names)
-    with tempfile.TemporaryDirectory(prefix="airlift-meta-") as temporary:
-        copy = Path(temporary) / "meta.sqlite"
+    with TemporaryFolder("meta") as temporary:
+        copy = temporary.path / "meta.sqlite"
         for at, stat in zip(names, before, strict=True):
             if stat is not None:
                 _copy(folder, at, copy.with_name("meta.sqlite" + at.removeprefix(name)))
