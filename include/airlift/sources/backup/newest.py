@@ -7,7 +7,6 @@ looked at alone. 128 bits of a hash stand for a text: no two texts will ever sha
 from __future__ import annotations
 
 import hashlib
-from types import TracebackType
 
 import numpy as np
 import pyarrow as pa
@@ -46,12 +45,7 @@ class OlderRows:
     def __enter__(self) -> OlderRows:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._folder.close()
 
     def add(self, part: int, offsets: NDArray[np.int64], keys: pa.Array, times: U64) -> None:
