@@ -39,6 +39,10 @@ class OutputFile(io.RawIOBase):
         with explained("write", self.address):
             self._writing.commit()
 
-    def abandon(self) -> None:
-        """Removes what was written so far; for use after a failure, so it raises nothing."""
-        self._writing.abandon()
+    def abandon(self, whole: bool = False) -> None:
+        """Removes what was written so far; for use after a failure, so it raises nothing.
+
+        Args:
+            whole: see `Writing.abandon`.
+        """
+        self._writing.abandon(whole)

@@ -164,13 +164,13 @@ class Storage:
             return OutputFile(self.store.writing(path), address)
 
     def write_bytes(self, relative: str, data: bytes) -> None:
-        """Writes a small file at one stroke."""
+        """Writes a small file at one stroke; when that fails, an earlier one stays."""
         output = self.open_output(relative)
         try:
             output.write(data)
             output.commit()
         except BaseException:
-            output.abandon()
+            output.abandon(whole=True)
             raise
 
     def read_json(self, relative: str) -> object:

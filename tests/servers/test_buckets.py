@@ -19,6 +19,7 @@ from airlift.plan import ChunkRef
 from airlift.staging import ImportRecord, Staging
 from airlift.storage import Storage, open_storage
 from airlift.stores import azure, google
+from tests.http_proxy import Answer, HttpProxy, Request
 from tests.servers.bucket_services import SERVICES, WRONG, Service
 from tests.unit.arrow_rows import EVERY_TYPE, FIXED_WIDTH, batch_of, table_of
 
@@ -87,6 +88,24 @@ def test_records_of_many_chunks_are_read_in_order_and_removed(folder):
     assert [one is None for one in folder.sizes(names[50:])] == [
         ref not in written for ref in refs[50:]
     ]
+
+
+@pytest.mark.parametrize("size", [100, 40 << 20])
+def test_a_file_that_could_not_be_written_again_stays_as_it_was(folder, running, bucket, size):
+    """A record is all that is known of what was done: without it a migration can't go on."""
+    folder.write_bytes("created.json", b"earlier")
+
+    def refuse(request: Request) -> Answer | None:
+        writes = request.method in ("PUT", "POST")
+        return Answer(403, b"<Error><Code>AccessDenied</Code></Error>") if writes else None
+
+    with HttpProxy(running.connection.endpoint_url) as proxy:
+        proxy.rule = refuse
+        failing = running.folder(bucket, endpoint_url=proxy.url)
+        with pytest.raises(AirliftError, match=r"created\.json"):
+            failing.write_bytes("created.json", b"later" * (size // 5))
+        assert proxy.refused
+    assert folder.read_bytes("created.json") == b"earlier"
 
 
 def test_files_there_and_back(folder, running, bucket):

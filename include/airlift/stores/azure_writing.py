@@ -56,7 +56,7 @@ class BlockWriting:
         with _as_os_error():
             self._blob.commit_block_list([BlobBlock(block_id=name) for name in self._blocks])
 
-    def abandon(self) -> None:
+    def abandon(self, whole: bool = False) -> None:
         """Nothing is seen of blocks that were not committed."""
         self._pending.clear()
         self._blocks.clear()

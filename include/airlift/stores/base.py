@@ -27,8 +27,13 @@ class Writing(Protocol):
         """Ends the file and gives it its name."""
         ...
 
-    def abandon(self) -> None:
-        """Removes what was written so far; raises nothing."""
+    def abandon(self, whole: bool = False) -> None:
+        """Removes what was written so far; raises nothing.
+
+        Args:
+            whole: all bytes were given at one stroke, so that nothing cut off can have the name:
+                an earlier file keeps it.
+        """
         ...
 
 
@@ -64,8 +69,14 @@ class ArrowWriting:
         if self._publish_as:
             self._filesystem.move(self._path, self._publish_as)
 
-    def abandon(self) -> None:
-        """Removes what was written so far."""
+    def abandon(self, whole: bool = False) -> None:
+        """Removes what was written so far; in a bucket that is whatever has the name.
+
+        Arrow can't break an upload off: closing the stream, now or when Python drops it, ends it
+        with the bytes that it has.
+        """
+        if whole and not self._publish_as:
+            return
         with suppress(OSError, pa.ArrowException):
             self._stream.close()
         with suppress(OSError, pa.ArrowException):
