@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from airlift.copying import copy_file
 from airlift.errors import Refused
 from airlift.staging import Staging
+from airlift.storage import Storage
 from tests.paths.place import Place
 from tests.paths.test_backup_to_milvus import counts, from_bucket, holds, in_bucket, lite, place
 from tests.real_backups import truth
@@ -53,6 +55,23 @@ def test_from_a_copy_in_staging_and_again(place, monkeypatch):
     # Another collection of that name does not take the old one's jobs for its own.
     place.client.drop_collection("codes")
     assert_came_natively(place, place.run(**where, **CODES, migration_id="anew"))
+
+
+def test_what_a_killed_copy_left_is_not_imported(place, monkeypatch):
+    """Milvus reads all files of a folder of logs, also one that was not written to its end."""
+    [folder] = place.write("types")
+    where = {"backup_url": str(folder), "copy_source": "always"}
+
+    def copy_until_killed(source: Storage, target: Storage, relative: str, size: int) -> None:
+        if "delta_log" in relative:
+            target.open_output(relative)
+            raise KeyboardInterrupt
+        copy_file(source, target, relative, size)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("airlift.steps.copy_source.copy_file", copy_until_killed)
+        place.run(**where, **CODES)
+    assert_came_natively(place, place.run(**where, **CODES))
 
 
 def _killed(*_: Any) -> None:

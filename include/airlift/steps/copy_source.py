@@ -69,7 +69,10 @@ def copy_files(migration: Migration, files: list[SourceFile]) -> dict[str, Any]:
 
 
 def finish_copy(migration: Migration, files: list[SourceFile]) -> None:
-    """Checks that all files are there, and has the source read the copies from now on."""
+    """Checks that all files are there, and has the source read the copies from now on.
+
+    What a process that was killed while it copied has left half-written is removed.
+    """
     target = migration.staging.copied_source
     held = target.sizes(file.path for file in files)
     wrong = [file.path for file, size in zip(files, held, strict=True) if size != file.size]
@@ -78,4 +81,6 @@ def finish_copy(migration: Migration, files: list[SourceFile]) -> None:
             f"{len(wrong)} source files are not in {target.url} in full length, such as "
             f"{wrong[0]!r}; clear the task copy_source"
         )
+    # A target that imports the copies by itself takes whatever is in a folder of theirs.
+    target.delete_files(target.half_written())
     migration.staging.folder.write_json("copied.json", {"files": len(files)})
