@@ -22,7 +22,7 @@ import pyarrow.fs as pafs
 from airlift.connections import StorageConnection
 from airlift.errors import AirliftError
 from airlift.output_file import OutputFile
-from airlift.reading_ahead import SMALL_FILES_AHEAD, map_ahead
+from airlift.reading_ahead import AHEAD, SMALL_FILES_AHEAD, map_ahead
 from airlift.storage_errors import explained
 from airlift.stores.azure import AzureBlobs
 from airlift.stores.base import Store
@@ -56,6 +56,11 @@ class Storage:
     def is_local(self) -> bool:
         """Whether it is a disk of this machine."""
         return self.store.is_local
+
+    @property
+    def ranges_ahead(self) -> int:
+        """How many ranges of a file are best read ahead; see `read_ahead`."""
+        return 0 if self.is_local else AHEAD
 
     @property
     def small_files_ahead(self) -> int:

@@ -9,22 +9,17 @@ from pydantic import BaseModel, ConfigDict
 from airlift.names import without_database
 
 
-class CreatedCollection(BaseModel):
-    """A target collection as this migration made or found it.
+class _TargetCollection(BaseModel):
+    """A collection on the target.
 
     Attributes:
         name: as the plan calls it: with its database, where that is named.
-        rows_before: rows per partition that it held before (`if_exists: append`), "" the default.
-        made: whether this migration made it; only then may it be dropped on a mismatch.
     """
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     database: str = ""
-    collection_id: str
-    made: bool
-    rows_before: dict[str, int] = {}
 
     @property
     def target_name(self) -> str:
@@ -32,23 +27,27 @@ class CreatedCollection(BaseModel):
         return without_database(self.database, self.name)
 
 
-class BegunCollection(BaseModel):
+class CreatedCollection(_TargetCollection):
+    """A target collection as this migration made or found it.
+
+    Attributes:
+        rows_before: rows per partition that it held before (`if_exists: append`), "" the default.
+        made: whether this migration made it; only then may it be dropped on a mismatch.
+    """
+
+    collection_id: str
+    made: bool
+    rows_before: dict[str, int] = {}
+
+
+class BegunCollection(_TargetCollection):
     """A collection that is about to be made; what is found there may be it, or a stranger's.
 
     Attributes:
         mark: what it is made with, and nobody else's is.
     """
 
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    database: str = ""
     mark: str
-
-    @property
-    def target_name(self) -> str:
-        """The collection's name within its database."""
-        return without_database(self.database, self.name)
 
 
 class Created(BaseModel):

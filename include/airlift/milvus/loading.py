@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from functools import partial
+from operator import ne
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from airlift.errors import AirliftError
 from airlift.milvus.errors import Unavailable
+from airlift.waiting import wait_for
 
 PATIENCE = 120.0
 """Seconds for which a server may answer with failures when it is asked how far it is."""
 STANDSTILL = 3600.0
 """Seconds after which a load that has not come on by a percent is taken for one that never will."""
-_PAUSE = 0.5
 
 
 def patiently(ask: Callable[[], int], patience: float = PATIENCE) -> int:
@@ -54,15 +55,15 @@ def wait_loaded(
         Unavailable: the server keeps to a failure.
         AirliftError: it does not come on.
     """
-    reached, since, pause = -1, time.monotonic(), 0.05
-    while (percent := patiently(ask, patience)) < 100:
-        if percent != reached:
-            reached, since = percent, time.monotonic()
-        elif time.monotonic() - since > standstill:
+    percent = -1
+    while percent < 100:
+        now = wait_for(
+            lambda: patiently(ask, patience), partial(ne, percent), standstill, slowest=0.5
+        )
+        if now is None:
             raise AirliftError(
                 f"{name!r} is loaded to {percent} %, and has been for {standstill / 60:.0f} "
                 "minutes: is the memory of the query nodes enough for it, are they all there, and "
                 "has nobody released it? Look at the target's log, then clear this task"
             )
-        time.sleep(pause)
-        pause = min(2 * pause, _PAUSE)
+        percent = now

@@ -167,8 +167,7 @@ def clean_staging(migration: Migration) -> dict[str, Any]:
         if manifest
         for file in manifest.files
     )
-    for path in folder.half_written():
-        folder.delete_file(path)
+    folder.delete_files(folder.half_written())
     folder.delete_file("copied.json")
     folder.delete_folder("source")
     return {"removed": removed}

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from airlift.errors import AirliftError
-from airlift.reading_ahead import AHEAD, read_ahead
+from airlift.reading_ahead import read_ahead
 from airlift.schema import Field
 from airlift.sources.backup.deltas import U64, Deletes, deletes, int64_values
 from airlift.sources.backup.log_file import reading
@@ -113,7 +113,7 @@ def deleted_rows(
         return _union(hits)
 
     ranges = [(at, at + 1) for at in range(len(own))]
-    for (at, _), offsets in read_ahead(of_own, ranges, 0 if storage.is_local else AHEAD):
+    for (at, _), offsets in read_ahead(of_own, ranges, storage.ranges_ahead):
         found[own[at]] = offsets
     for one in wide:
         hit = [

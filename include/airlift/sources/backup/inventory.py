@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from airlift.errors import AirliftError, Refused
-from airlift.reading_ahead import AHEAD, map_ahead
+from airlift.reading_ahead import map_ahead
 from airlift.schema import DYNAMIC_FIELD, CollectionSchema, SourceCollection
 from airlift.sources.backup.cutting import CountedSegment
 from airlift.sources.backup.dead import KeyReader, deleted_rows, save
@@ -180,7 +180,7 @@ def counted(looked: Looked, files: Storage, scratch: Storage, lossy: bool) -> So
     schema = looked.schema
     segments, notes = looked.segments, list(looked.notes)
     reader = Detail(ids=looked.ids, segments=()).keys(files, schema)
-    rows = list(map_ahead(reader.log_rows, segments, 0 if files.is_local else AHEAD))
+    rows = list(map_ahead(reader.log_rows, segments, files.ranges_ahead))
     reasons = [
         f"collection {schema.name!r}, segment {one.id}: the metadata counts {one.rows:,} rows, its "
         f"log files hold {sum(has):,}; copy the backup again, or take what they hold with "

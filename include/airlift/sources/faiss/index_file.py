@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airlift.errors import AirliftError
-from airlift.reading_ahead import AHEAD, read_ahead
+from airlift.reading_ahead import read_ahead
 from airlift.sources.faiss.cursor import Cursor
 from airlift.sources.faiss.decoder import Decoder
 from airlift.sources.faiss.layout import Layout
@@ -113,7 +113,7 @@ class IndexFile:
             yield from self._decoder().blocks(start, stop, block)
             return
         ranges = [(at, min(at + block, stop)) for at in range(start, stop, block)]
-        ahead = 0 if self._folder.is_local else AHEAD
+        ahead = self._folder.ranges_ahead
         for _, found in read_ahead(file.block, ranges, ahead):
             yield found
 

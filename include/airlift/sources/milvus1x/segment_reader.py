@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from airlift.errors import AirliftError
-from airlift.reading_ahead import AHEAD, read_ahead
+from airlift.reading_ahead import read_ahead
 from airlift.sources.milvus1x.dead_rows import DeadRows
 from airlift.storage import Storage
 
@@ -133,7 +133,7 @@ class SegmentReader:
             return
         row = np.dtype((self._kind.dtype, (self._kind.columns,)))
         vectors_path, ids_path = self._paths[:2]
-        ahead = 0 if self._storage.is_local else AHEAD
+        ahead = self._storage.ranges_ahead
         with (
             self._storage.open_input(vectors_path) as vectors,
             self._storage.open_input(ids_path) as ids,
