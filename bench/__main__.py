@@ -36,6 +36,7 @@ TARGETS = {
     "milvus job": 12,
     "backup ratio": 1.5,
     "backup peak": 500,
+    "fingerprint ratio": 2.5,
 }
 
 
@@ -187,6 +188,17 @@ def faiss(rounds: int, work: Path) -> None:
         _say("peak / Faiss and numpy", one.peak_mb / plain.peak_mb, "x", "faiss peak ratio")
 
 
+def fingerprint() -> None:
+    """The fingerprint of rows in memory, against sums of their words."""
+    for dim, rows in ((128, 500_000), (768, 100_000)):
+        told = case("fingerprint_rows", rows=rows, dim=dim).told
+        print(f"Fingerprint of rows of an id and {dim} floats")
+        _say("CPU per 1M rows", told["fingerprint"] / rows * 1e6, "s")
+        _say("CPU per 1M rows of 64-bit word sums", told["word sums"] / rows * 1e6, "s")
+        ratio = told["fingerprint"] / told["word sums"]
+        _say("fingerprint / word sums", ratio, "x", "fingerprint ratio")
+
+
 def _machine() -> str:
     names = [
         line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
@@ -211,6 +223,7 @@ CASES: dict[str, Callable[[argparse.Namespace, Path], None]] = {
     "elasticsearch": lambda chosen, work: elasticsearch(chosen.rounds, work, _say),
     "backup": lambda chosen, work: backup(chosen.rounds, work, _say),
     "milvus-reading": lambda chosen, work: milvus_reading(chosen.rounds, work, _say),
+    "fingerprint": lambda _chosen, _work: fingerprint(),
     "records": lambda _, work: records(work, _say),
     "milvus-job": lambda _, work: milvus_job(work, _say),
 }

@@ -20,6 +20,7 @@ from airlift.steps.export_meta import export_meta
 from airlift.steps.plan import make_plan
 from bench.backup_cases import BACKUP_CASES
 from bench.bucket import connection_of
+from bench.fingerprint_cases import FINGERPRINT_CASES
 from bench.milvus_cases import MILVUS_CASES
 from bench.record_cases import RECORD_CASES
 from bench.search_cases import SEARCH_CASES
@@ -163,7 +164,14 @@ def end_to_end(**options: Any) -> dict[str, Any]:
 
 
 _OWN_CASES = (plan, convert, upload, faiss_dump, end_to_end)
-_ALL_CASES = (*_OWN_CASES, *MILVUS_CASES, *SEARCH_CASES, *BACKUP_CASES, *RECORD_CASES)
+_ALL_CASES = (
+    *_OWN_CASES,
+    *MILVUS_CASES,
+    *SEARCH_CASES,
+    *BACKUP_CASES,
+    *RECORD_CASES,
+    *FINGERPRINT_CASES,
+)
 CASES = {one.__name__: one for one in _ALL_CASES}
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def records_write(chunks: int, s3: dict[str, str]) -> dict[str, Any]:
             bad_rows=0,
             bytes=520_000_000,
             files=tuple(ChunkFile(name=f"{name}.npy", size=1) for name in ("id", "vector")),
-            fingerprint="00ff",
+            fingerprint="00ff" * 8,
             pk_min=n,
             pk_max=n,
         )

@@ -61,7 +61,8 @@ class Manifest(BaseModel):
         bad_rows: rows that were set aside, in the collection's `bad_rows` folder.
         rows_present: rows whose primary keys the target held before, where rows are appended: an
             upsert writes over those, other ways leave them as they are.
-        fingerprint: of the rows in the data files, 16 hex digits; see `airlift.fingerprint`.
+        fingerprint: of the rows in the data files, 32 hex digits; see `airlift.fingerprint`.
+        fingerprint_key: the id of the key that it was made with.
         max_bytes: bytes of the longest text, by field; for arrays of texts, of the longest item.
         max_items: items of the longest array, by field.
         high_water: the largest value of the plan's `since_field`; None without.
@@ -80,6 +81,7 @@ class Manifest(BaseModel):
     bytes: int
     files: tuple[ChunkFile, ...]
     fingerprint: str
+    fingerprint_key: str = ""
     max_bytes: dict[str, int] = {}
     max_items: dict[str, int] = {}
     high_water: int | str | None = None

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict
 
 from airlift.chunk import Chunk
+from airlift.fingerprint import BEFORE_KEYS, FingerprintKey
 from airlift.mapping import MappedCollection
 
 
@@ -35,6 +36,7 @@ class CollectionPlan(BaseModel):
             told apart when rows are read back by key. Empty when there are none.
         since_field: field of the source whose largest value is remembered; "" for none.
         since: the value that this run begins with.
+        fingerprint_key: what the rows' fingerprints are made with; drawn once per migration.
         chunks: in the order in which they are read.
     """
 
@@ -52,6 +54,7 @@ class CollectionPlan(BaseModel):
     notes: tuple[str, ...] = ()
     since_field: str = ""
     since: int | str | None = None
+    fingerprint_key: FingerprintKey = BEFORE_KEYS
     chunks: tuple[Chunk, ...]
 
     @property
@@ -68,6 +71,13 @@ class CollectionPlan(BaseModel):
     def leaves_present_rows_out(self) -> bool:
         """Whether rows stay out whose primary keys the target holds; an upsert writes over them."""
         return self.appends and self.way != "upsert" and not self.mapped.target.primary_key.auto_id
+
+    def partition_of(self, chunk: Chunk) -> str:
+        """The target partition in which a chunk's rows are found; "" for the default one.
+
+        Rows with a partition key are in partitions of the server's own, which have no names here.
+        """
+        return "" if self.mapped.has_partition_key else self.mapped.partitions[chunk.partition]
 
     @property
     def chunk_refs(self) -> list[ChunkRef]:

@@ -18,6 +18,7 @@
         report.json, report.html
         earlier/                         reports of what was done, before a later run's
         progress/                        how far each task is, for the migration page
+        buckets/<batch>.arrow            fingerprints of its rows by buckets of the key's hash
         scratch/                         what the source found while planning
         source/                          copied source files
         <collection>/<chunk id>/         data files, sample.parquet, keys.npy,
@@ -37,6 +38,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from airlift.chunk import Manifest
 from airlift.errors import AirliftError
+from airlift.fingerprint import CONSTRUCTION
 from airlift.plan import ChunkRef, Plan
 from airlift.reading_ahead import map_ahead
 from airlift.schema import SourceCollection
@@ -144,8 +146,27 @@ class Staging:
         return self._needed(self.read("meta.json", Meta), "meta.json", "export_meta")
 
     def plan(self) -> Plan:
-        """The plan, once it is made."""
-        return self._needed(self.read("plan.json", Plan), "plan.json", "plan")
+        """The plan, once it is made. Raises AirliftError as `earlier_plan` does."""
+        return self._needed(self.earlier_plan(), "plan.json", "plan")
+
+    def earlier_plan(self) -> Plan | None:
+        """The plan that a run of this migration has made; None when none came so far.
+
+        Raises:
+            AirliftError: its fingerprints are made in another way, so that chunks which are
+                converted can't be compared.
+        """
+        plan = self.read("plan.json", Plan)
+        for collection in plan.collections if plan else ():
+            construction = collection.fingerprint_key.construction
+            if construction != CONSTRUCTION:
+                raise AirliftError(
+                    f"{self.folder.address('plan.json')}: this migration was begun with another "
+                    f"kind of fingerprint ({construction}) than this version has ({CONSTRUCTION}); "
+                    "end it with the version that began it, or use a new migration_id (and "
+                    "rollback_migration for what this one has made)"
+                )
+        return plan
 
     def created(self) -> Created:
         """The collections made, once they are."""

@@ -6,6 +6,7 @@ same; only then the rows' own keys are read again.
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterable, Iterator
 
@@ -14,12 +15,21 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airlift.fingerprint import value_hashes
 from airlift.repeated_keys import RepeatedKeys
 from airlift.storage import Storage
 
 _NAME = "keys.npy"
 _BLOCK = 1 << 20
+
+
+def value_hashes(keys: pa.Array) -> npt.NDArray[np.uint64]:
+    """64 bits of each key: a whole number itself, of a text a BLAKE2b-64; equal for equal keys."""
+    if pa.types.is_integer(keys.type):
+        numbers: npt.NDArray[np.int64] = keys.cast(pa.int64()).to_numpy()
+        return numbers.view(np.uint64)
+    values = keys.cast(pa.binary()).to_pylist()
+    digests = (hashlib.blake2b(value, digest_size=8).digest() for value in values)
+    return np.frombuffer(b"".join(digests), np.uint64)
 
 
 class KeyHashes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from pydantic import BaseModel, ConfigDict
 
 from airlift.params import Verify
@@ -12,6 +14,7 @@ class PartitionCounts(BaseModel):
 
     Attributes:
         planned: live rows of the source that must arrive.
+        read: rows that the source gave.
         present: rows left out since the target held their primary keys before.
         converted: rows in the chunk files.
         imported: rows that the target said it took.
@@ -23,6 +26,7 @@ class PartitionCounts(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     planned: int = 0
+    read: int = 0
     set_aside: int = 0
     present: int = 0
     converted: int = 0
@@ -35,9 +39,66 @@ class PartitionCounts(BaseModel):
     def agrees(self) -> bool:
         """Whether the numbers are as they must be."""
         return (
-            self.planned - self.set_aside - self.present == self.converted == self.imported
+            self.planned == self.read
+            and self.planned - self.set_aside - self.present == self.converted == self.imported
             and self.counted == self.before - self.replaced + self.imported
         )
+
+
+class Equality(NamedTuple):
+    """A number of rows that must be as expected."""
+
+    name: str
+    number: int
+    expected: int
+
+
+class RowCounts(BaseModel):
+    """Rows of a collection at each step, as of `PartitionCounts`, over all its partitions.
+
+    Attributes:
+        source: rows that the source holds, live and deleted.
+        left_out: live rows that the params leave out.
+        counted: None before the target was asked.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    source: int
+    deleted: int
+    left_out: int
+    planned: int
+    read: int = 0
+    set_aside: int = 0
+    present: int = 0
+    replaced: int = 0
+    converted: int = 0
+    imported: int = 0
+    before: int = 0
+    counted: int | None = None
+
+    def equalities(self) -> tuple[Equality, ...]:
+        """What must be equal once all is done; the verdict of `verify`, publish and report."""
+        counted = (
+            ()
+            if self.counted is None
+            else (Equality("counted", self.counted, self.before - self.replaced + self.imported),)
+        )
+        return (
+            Equality("planned", self.planned, self.source - self.deleted - self.left_out),
+            Equality("read", self.read, self.planned),
+            Equality("converted", self.converted, self.planned - self.set_aside - self.present),
+            Equality("imported", self.imported, self.converted),
+            *counted,
+        )
+
+    def problems(self) -> list[str]:
+        """The equalities that do not hold."""
+        return [
+            f"{one.number:,} rows {one.name}, expected are {one.expected:,}"
+            for one in self.equalities()
+            if one.number != one.expected
+        ]
 
 
 class SearchCheck(BaseModel):
@@ -71,7 +132,9 @@ class Verification(BaseModel):
         found_first: those of them that were found first, or with the first's distance;
             `found_at_once` with the least effort, the others with more.
         searches: each search, as it came out in the end.
-        compared: rows whose fingerprints were added up (`full`).
+        compared: rows that were read back for the fingerprint (`full`).
+        buckets_differing: how many of the 1,024 buckets of the primary key's hash hold other rows
+            than at the source; None where it is not known.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -88,6 +151,7 @@ class Verification(BaseModel):
     compared: int = 0
     fingerprint_source: str = ""
     fingerprint_target: str = ""
+    buckets_differing: int | None = None
     problems: tuple[str, ...] = ()
 
 
@@ -96,7 +160,7 @@ class Verifications(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    collections: tuple[Verification, ...]
+    collections: tuple[Verification, ...] = ()
 
 
 def rows_before(partitions: dict[str, PartitionCounts]) -> int:

@@ -22,12 +22,17 @@ Given = pa.RecordBatch | BadRows
 
 @dataclass
 class ArrowSource(StillSource):
-    """One collection; each list of `chunks` is what one chunk gives. See `sources.base.Source`."""
+    """One collection; each list of `chunks` is what one chunk gives. See `sources.base.Source`.
+
+    Attributes:
+        partitions: of each chunk; empty for the default partition.
+    """
 
     schema: CollectionSchema
     chunks: Sequence[Sequence[Given]]
     keys_unique: bool = True
     planned: int | None = None
+    partitions: Sequence[str] = ()
     calls: list[str] = field(default_factory=list)
     batch_bytes: ClassVar[int] = 1
 
@@ -54,7 +59,7 @@ class ArrowSource(StillSource):
             Chunk(
                 id=chunk_id(n, n),
                 collection=self.schema.name,
-                partition="",
+                partition=self.partitions[n] if self.partitions else "",
                 rows=self._rows(given) if self.planned is None else self.planned,
                 bytes=1000,
                 read={"chunk": n},

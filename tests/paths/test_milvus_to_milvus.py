@@ -16,6 +16,7 @@ from pymilvus import DataType, MilvusClient
 
 from airlift.connections import MilvusConnection
 from airlift.errors import AirliftError, Refused
+from airlift.key_buckets import BatchBuckets
 from airlift.milvus.database import MilvusDatabase
 from airlift.run import run
 from airlift.steps.check import check
@@ -453,7 +454,9 @@ def test_a_source_that_is_killed_in_mid_read_and_comes_back(tmp_path, milvus, mo
         with place.migration(verify="full") as migration:
             cut = migration.source.cut
             migration.source.cut = lambda one, _: cut(one, 100_000)  # type: ignore[method-assign]
-            done = convert_chunk(migration, *migration.staging.plan().batch(0)[0])[1]
+            done = convert_chunk(
+                migration, *migration.staging.plan().batch(0)[0], BatchBuckets(migration.staging, 0)
+            )[1]
             run(migration)
         assert done
         found = rows_of(place.client, "songs")

@@ -9,6 +9,7 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from airlift.datatypes import TYPES, DataType
+from airlift.fingerprint import Fingerprint, FingerprintKey
 from airlift.schema import CollectionSchema, Field
 from airlift.sparse_vectors import to_bytes
 
@@ -136,3 +137,19 @@ def slices(draw: st.DrawFn, schema: CollectionSchema, most: int = 40) -> list[pa
 def table_of(batches: list[pa.RecordBatch], schema: CollectionSchema) -> pa.Table:
     """The rows of all batches in one piece."""
     return pa.Table.from_batches(batches, schema=schema.arrow).combine_chunks()
+
+
+KEY = FingerprintKey(key=bytes(range(32)).hex())
+
+
+def fingerprint_of(
+    *batches: pa.RecordBatch,
+    partition: str = "",
+    primary_key: str | None = None,
+    key: FingerprintKey = KEY,
+) -> Fingerprint:
+    """The fingerprint of all rows of the batches."""
+    rows = key.fingerprinter(primary_key)
+    for batch in batches:
+        rows.add(batch, partition)
+    return rows.fingerprint

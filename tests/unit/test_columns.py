@@ -11,10 +11,16 @@ from pymilvus.grpc_gen import schema_pb2
 
 from airlift.datatypes import TYPES, DataType
 from airlift.errors import AirliftError
-from airlift.fingerprint import fingerprint
 from airlift.milvus.columns import to_batch, to_fields_data
 from airlift.schema import Field
-from tests.unit.arrow_rows import EVERY_NULLABLE_TYPE, EVERY_TYPE, batch_of, schema_of, slices
+from tests.unit.arrow_rows import (
+    EVERY_NULLABLE_TYPE,
+    EVERY_TYPE,
+    batch_of,
+    fingerprint_of,
+    schema_of,
+    slices,
+)
 
 
 @pytest.mark.parametrize("schema", [EVERY_TYPE, EVERY_NULLABLE_TYPE], ids=["full", "nullable"])
@@ -26,7 +32,7 @@ def test_every_type_there_and_back(schema, data):
         received = [schema_pb2.FieldData.FromString(one) for one in sent]
         found = to_batch(received, schema.fields)
         assert found.equals(batch) and found.schema == schema.arrow
-        assert fingerprint(found) == fingerprint(batch)  # bit for bit
+        assert fingerprint_of(found) == fingerprint_of(batch)  # bit for bit
 
 
 def test_a_server_may_send_something_for_every_null():

@@ -149,7 +149,7 @@ import sys
 import pyarrow as pa
 from airlift.bad_rows import find_bad_rows
 from airlift.datatypes import DataType
-from airlift.fingerprint import fingerprint
+from airlift.fingerprint import FingerprintKey
 from airlift.fixed_width import int64_array
 from airlift.formats import NumpyFormat
 from airlift.schema import CollectionSchema, Field
@@ -162,7 +162,9 @@ flat = pa.Array.from_buffers(pa.float32(), 2, [None, pa.py_buffer(np.float32([1,
 columns = [int64_array(np.array([1])), pa.FixedSizeListArray.from_arrays(flat, 2)]
 batch = pa.RecordBatch.from_arrays(columns, schema=schema.arrow)
 assert find_bad_rows(batch, fields) is None
-fingerprint(batch.take(int64_array(np.array([0]))))
+rows = FingerprintKey.draw().fingerprinter("id")
+rows.add(batch.take(int64_array(np.array([0]))))
+assert rows.fingerprint
 writer = NumpyFormat.writer(open_storage({str(tmp_path)!r}), schema, 1)
 writer.write(batch)
 writer.close()

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from airlift.datatypes import TYPES, DataType
 from airlift.errors import AirliftError
-from airlift.fingerprint import combined, fingerprint
 from airlift.formats import CHOICES, FORMATS
 from airlift.schema import CollectionSchema, Field
 from airlift.storage import Storage, open_storage
@@ -24,6 +23,7 @@ from tests.unit.arrow_rows import (
     EVERY_TYPE,
     FIXED_WIDTH,
     batch_of,
+    fingerprint_of,
     schema_of,
     slices,
     table_of,
@@ -69,7 +69,7 @@ def test_every_type_there_and_back(name, schema, data):
     written, found = table_of(batches, schema), table_of(read, schema)
     assert found.schema == schema.arrow and found.equals(written)
     # Bit for bit, which `equals` is not for -0.0.
-    assert combined(*map(fingerprint, read)) == combined(*map(fingerprint, batches))
+    assert fingerprint_of(*read) == fingerprint_of(*batches)
 
 
 @settings(max_examples=40, deadline=None)

@@ -33,7 +33,7 @@ def manifest(name, rows=90, bad_rows=10):
         bad_rows=bad_rows,
         bytes=900,
         files=(),
-        fingerprint="0" * 16,
+        fingerprint="0" * 32,
         seconds=2.0,
     )
 

@@ -28,7 +28,7 @@ def manifest(chunk: str = "1", **changes) -> Manifest:
         "bad_rows": 1,
         "bytes": 30,
         "files": (ChunkFile(name="a.npy", size=10), ChunkFile(name="b.npy", size=20)),
-        "fingerprint": "00ff",
+        "fingerprint": "00ff" * 8,
         "pk_min": -3,
         "pk_max": 2**63 - 1,
     }

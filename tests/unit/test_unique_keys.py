@@ -47,6 +47,6 @@ def test_keys_with_the_same_hash_are_no_repeated_keys():
 
 
 def _all(column: pa.Array):
-    from airlift.fingerprint import value_hashes
+    from airlift.unique_keys import value_hashes
 
     return value_hashes(column).view("int64")

@@ -10,13 +10,14 @@ from pydantic import BaseModel, ConfigDict
 from airlift.chunk import Manifest
 from airlift.creation import Creation, creation_of
 from airlift.errors import AirliftError
-from airlift.fingerprint import combined, from_text, to_text
+from airlift.fingerprint import Fingerprint
 from airlift.formats import FORMATS
 from airlift.migration import Migration
 from airlift.plan import CollectionPlan
 from airlift.report.throughput import Work, began
+from airlift.row_counts import partition_counts, row_counts
 from airlift.staging import ImportRecord
-from airlift.verification import Verification
+from airlift.verification import RowCounts, Verification, rows_before
 
 _REASONS = 10
 _BAD_ROWS_FILES = 50
@@ -71,15 +72,39 @@ class CollectionReport(BaseModel):
     jobs_adopted: int = 0
     verification: Verification | None = None
 
+    @property
+    def rows_before(self) -> int:
+        """Rows that the target's collection held before this migration."""
+        return rows_before(self.verification.partitions) if self.verification else 0
+
+    @property
+    def row_counts(self) -> RowCounts:
+        """The numbers of rows, as the verdict takes them."""
+        return RowCounts(
+            source=self.rows_source,
+            deleted=self.rows_deleted,
+            left_out=self.rows_left_out,
+            planned=self.rows_planned,
+            read=self.rows_read,
+            set_aside=self.rows_set_aside,
+            present=self.rows_present,
+            replaced=self.rows_replaced,
+            converted=self.rows_converted,
+            imported=self.rows_imported,
+            before=self.rows_before,
+            counted=self.rows_counted,
+        )
+
 
 def report_collection(
     migration: Migration, plan: CollectionPlan, verification: Verification | None
 ) -> tuple[CollectionReport, list[Work]]:
     """Puts together what staging holds of a collection, and when its chunks were moved."""
-    written, records = _manifests(migration, plan), _imports(migration, plan)
-    present = sum(one.rows_present for one in written)
-    imported = [record for record in records.values() if record.done]
-    aside = sum(one.bad_rows for one in written)
+    manifests = list(migration.staging.manifests(plan.chunk_refs))
+    imports = list(migration.staging.current_imports(plan.chunk_refs))
+    written = [manifest for manifest in manifests if manifest]
+    counts = row_counts(plan, partition_counts(plan, manifests, imports), None)
+    records = {chunk.id: one for chunk, one in zip(plan.chunks, imports, strict=True) if one}
     report = CollectionReport(
         source=plan.mapped.source,
         target=plan.name,
@@ -97,20 +122,20 @@ def report_collection(
         rows_source=plan.rows,
         rows_deleted=plan.deleted,
         rows_left_out=plan.left_out,
-        rows_planned=plan.planned_rows,
-        rows_read=sum(one.rows_read for one in written),
-        rows_set_aside=aside,
-        bad_rows=_bad_rows(migration, plan) if aside else {},
-        rows_present=present if plan.leaves_present_rows_out else 0,
-        rows_replaced=0 if plan.leaves_present_rows_out else present,
-        rows_converted=sum(one.rows for one in written),
-        rows_imported=sum(one.rows for one in imported),
+        rows_planned=counts.planned,
+        rows_read=counts.read,
+        rows_set_aside=counts.set_aside,
+        bad_rows=_bad_rows(migration, plan) if counts.set_aside else {},
+        rows_present=counts.present,
+        rows_replaced=counts.replaced,
+        rows_converted=counts.converted,
+        rows_imported=counts.imported,
         rows_counted=verification.counted if verification else None,
         bytes=sum(one.bytes for one in (written or plan.chunks)),
         convert_seconds=sum(one.seconds for one in written),
         fingerprint_seconds=sum(one.fingerprint_seconds for one in written),
         fingerprint=_fingerprint(written),
-        jobs_adopted=sum(one.adopted for one in imported),
+        jobs_adopted=sum(record.adopted for record in records.values() if record.done),
         verification=verification,
     )
     return report, list(_works(written, records))
@@ -126,18 +151,6 @@ def _works(written: list[Manifest], records: dict[str, ImportRecord]) -> Iterato
             yield Work("import", began(record.started), record.seconds, record.rows, one.bytes)
 
 
-def _manifests(migration: Migration, plan: CollectionPlan) -> list[Manifest]:
-    """The manifests of the chunks that are converted."""
-    found = migration.staging.manifests(plan.chunk_refs)
-    return [manifest for manifest in found if manifest]
-
-
-def _imports(migration: Migration, plan: CollectionPlan) -> dict[str, ImportRecord]:
-    """How far chunks came in the collection as it is now."""
-    found = migration.staging.current_imports(plan.chunk_refs)
-    return {chunk.id: one for chunk, one in zip(plan.chunks, found, strict=True) if one}
-
-
 def _created(
     migration: Migration, plan: CollectionPlan, written: list[Manifest]
 ) -> Creation | None:
@@ -150,7 +163,8 @@ def _created(
 
 
 def _fingerprint(written: list[Manifest]) -> str:
-    return to_text(combined(*(from_text(one.fingerprint) for one in written))) if written else ""
+    prints = (Fingerprint.parse(manifest.fingerprint) for manifest in written)
+    return str(Fingerprint().combined(*prints)) if written else ""
 
 
 def _bad_rows(migration: Migration, plan: CollectionPlan) -> dict[str, int]:

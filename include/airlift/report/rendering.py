@@ -26,7 +26,8 @@ from airlift.report.style import (
     size_text,
     value_text,
 )
-from airlift.verification import Verification, rows_before
+from airlift.row_hash import BUCKETS
+from airlift.verification import Equality, Verification
 
 OVERVIEW_FROM = 4
 """From so many collections on, a table of all of them comes first."""
@@ -100,12 +101,14 @@ class Evidence:
     Attributes:
         agrees: None where the problems must be read to know.
         prints: two fingerprints that must be the same.
+        unproven: what None means where there are no problems.
     """
 
     what: str
     found: str
     agrees: bool | None
     prints: tuple[str, str] | None = None
+    unproven: str = "not compared"
 
 
 class CollectionView:
@@ -121,7 +124,7 @@ class CollectionView:
         self._state = state
         checked = report.verification
         self.problems = checked.problems if checked else ()
-        self.before = rows_before(checked.partitions) if checked else 0
+        self.before = report.rows_before
         self.links = self._links()
         self.evidence = _evidence(checked) if checked else []
         self.fields = field_rows(report)
@@ -142,39 +145,34 @@ class CollectionView:
         """Whether anything tells that source and target are not the same."""
         return bool(self.problems or self.unequal)
 
-    def _equal(self, label: str, number: int, expected: int) -> Link:
+    def _equal(self, equality: Equality) -> Link:
         """A number that must be as expected, or will be once the migration is done."""
-        off_by = number - expected
+        off_by = equality.number - equality.expected
         pending = self._state == "failed" and not self.report.verification and off_by < 0
-        return Link("=", label, number, off_by, pending=pending)
+        return Link("=", equality.name, equality.number, off_by, pending=pending)
 
     def _links(self) -> list[Link]:
         one = self.report
-        left = one.rows_source - one.rows_deleted - one.rows_left_out
+        equal = {found.name: self._equal(found) for found in one.row_counts.equalities()}
         links = [
             Link("", "at the source", one.rows_source),
             Link("-", "deleted", one.rows_deleted),
             *([Link("-", "left out", one.rows_left_out)] if one.rows_left_out else []),
-            Link("=", "planned", one.rows_planned, one.rows_planned - left),
+            equal["planned"],
         ]
         if self._state == "planned":
             return links
-        converted, imported = one.rows_converted, one.rows_imported
-        expected = one.rows_planned - one.rows_set_aside - one.rows_present
         links += [
-            self._equal("read", one.rows_read, one.rows_planned),
+            equal["read"],
             Link("-", "set aside", one.rows_set_aside),
             *([Link("-", "there already", one.rows_present)] if one.rows_present else []),
-            self._equal("converted", converted, expected),
-            self._equal("imported", imported, converted),
+            equal["converted"],
+            equal["imported"],
         ]
         if self.before:
             links.append(Link("+", "there before", self.before))
             links.append(Link("-", "of them written over", one.rows_replaced))
-        if one.rows_counted is None:
-            return [*links, Link("=", "counted", 0, known=False)]
-        counted, kept = one.rows_counted, self.before - one.rows_replaced
-        return [*links, Link("=", "counted", counted, counted - imported - kept)]
+        return [*links, equal.get("counted", Link("=", "counted", 0, known=False))]
 
 
 def _evidence(one: Verification) -> list[Evidence]:
@@ -191,10 +189,14 @@ def _evidence(one: Verification) -> list[Evidence]:
         evidence.append(Evidence("Sampled rows", read, None))
     if one.searched:
         first = f"{one.found_first:,} of {one.searched:,} sampled vectors find themselves first"
-        evidence.append(Evidence("Searches", first, one.found_first == one.searched))
+        # What an approximate index overlooks says nothing against values that are right.
+        all_found = True if one.found_first == one.searched else None
+        evidence.append(Evidence("Searches", first, all_found, unproven="recall of the index"))
     if one.compared or one.fingerprint_source:
         prints = (one.fingerprint_source, one.fingerprint_target)
         read = f"{one.compared:,} rows read back; the fingerprints of all values compared"
+        if one.buckets_differing is not None:
+            read += f"; they differ in {one.buckets_differing:,} of {BUCKETS:,} buckets of keys"
         evidence.append(Evidence("Every row", read, prints[0] == prints[1], prints))
     return evidence
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,190 +12,174 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from airlift.chunk import APPENDED_KEYS, Chunk
-from airlift.datatypes import DataType
-from airlift.fingerprint import combined, fingerprint, from_text, to_text
+from airlift.fingerprint import Fingerprint, Fingerprinter, FingerprintKey
+from airlift.key_buckets import buckets_of
 from airlift.migration import Migration
-from airlift.milvus.rows import Hit, MilvusRows
+from airlift.milvus.rows import MilvusRows
 from airlift.plan import CollectionPlan
 from airlift.reading_ahead import map_ahead
-from airlift.schema import Field
-from airlift.vectors import numbers
-from airlift.verification import SearchCheck
+from airlift.row_hash import BUCKETS
+from airlift.schema import CollectionSchema
 
-SEARCHES = 20
-_EFFORTS = (10, 1000, 16_384)
-"""Results asked for, which is also the least effort of the search; the last is Milvus' most."""
 _KEYS_A_QUERY = 1024
-_TOLD = 5
-"""Differences that are told one by one; the rest is counted."""
+_SHOWN = 5
+"""Primary keys that are named; the others are counted."""
 
 
-def read_sample(migration: Migration, collection: CollectionPlan) -> pa.Table:
-    """The rows that were kept aside while converting, without those whose key is not their own."""
+def read_sample(migration: Migration, collection: CollectionPlan) -> dict[str, pa.Table]:
+    """The rows that were kept aside while converting, without those whose key is not their own.
+
+    Returns:
+        The rows by the target partition that they must be in; "" for the default one.
+    """
     folder = migration.staging.folder
 
     def read(chunk: Chunk) -> pa.Table:
         with folder.open_input(f"{collection.name}/{chunk.id}/sample.parquet") as stream:
             return pq.read_table(stream, schema=collection.mapped.target.arrow)
 
+    samples: dict[str, list[pa.Table]] = {}
     tables = map_ahead(read, collection.chunks, folder.small_files_ahead)
-    sample = pa.concat_tables(list(tables)).combine_chunks()
-    key = collection.mapped.target.primary_key
-    if collection.repeated_keys and not key.auto_id:
-        repeated = _repeated_keys(migration, collection)
-        sample = sample.filter(pc.invert(pc.is_in(sample.column(key.name), pa.array(repeated))))
-    return sample
+    for chunk, table in zip(collection.chunks, tables, strict=True):
+        samples.setdefault(collection.partition_of(chunk), []).append(table)
+    repeated = _repeated_keys(migration, collection)
+    return {
+        partition: _without_keys(pa.concat_tables(parts).combine_chunks(), collection, repeated)
+        for partition, parts in samples.items()
+    }
 
 
-def _repeated_keys(migration: Migration, collection: CollectionPlan) -> npt.NDArray[np.int64]:
+def _repeated_keys(
+    migration: Migration, collection: CollectionPlan
+) -> npt.NDArray[np.int64] | None:
+    if not collection.repeated_keys or collection.mapped.target.primary_key.auto_id:
+        return None
     with migration.staging.scratch.open_input(collection.repeated_keys) as stream:
         keys: npt.NDArray[np.int64] = np.lib.format.read_array(stream, allow_pickle=False)
     return keys
 
 
+def _without_keys(
+    sample: pa.Table, collection: CollectionPlan, keys: npt.NDArray[np.int64] | None
+) -> pa.Table:
+    if keys is None:
+        return sample
+    own = sample.column(collection.mapped.target.primary_key.name)
+    return sample.filter(pc.invert(pc.is_in(own, pa.array(keys))))
+
+
 def compare_sample(
-    migration: Migration, collection: CollectionPlan, sample: pa.Table, problems: list[str]
+    migration: Migration,
+    collection: CollectionPlan,
+    samples: dict[str, pa.Table],
+    problems: list[str],
 ) -> dict[str, Any]:
     """Reads the sampled rows back by primary key and compares every field, bit for bit.
 
-    With `auto_id` rows have no key of ours; the searches compare them instead.
+    A row must be in its partition. With `auto_id` rows have no key of ours; the searches compare
+    them instead.
+
+    Args:
+        samples: as `read_sample` gives them.
     """
+    if collection.mapped.target.primary_key.auto_id:
+        return {}
+    rows = MilvusRows(migration.target(collection.mapped))
+    for partition, sample in samples.items():
+        _compare_partition(collection, rows, partition, sample, problems)
+    return {"sampled": sum(sample.num_rows for sample in samples.values())}
+
+
+def _compare_partition(
+    collection: CollectionPlan,
+    rows: MilvusRows,
+    partition: str,
+    sample: pa.Table,
+    problems: list[str],
+) -> None:
     schema = collection.mapped.target
     key = schema.primary_key
-    if key.auto_id:
-        return {}
-    sample = sample.sort_by(key.name)
-    rows = MilvusRows(migration.target(collection.mapped))
+    sample = sample.sort_by(key.name).combine_chunks()
     keys = sample.column(key.name).to_pylist()
+    own = _partition_to_read(collection, partition)
     answers = [
-        rows.by_key(schema.name, schema.written, key, keys[start : start + _KEYS_A_QUERY])
-        for start in range(0, len(keys), _KEYS_A_QUERY)
+        rows.by_key(schema.name, schema.written, key, part, partition=own)
+        for part in (keys[at : at + _KEYS_A_QUERY] for at in range(0, len(keys), _KEYS_A_QUERY))
     ]
     found = pa.Table.from_batches(answers, schema=schema.arrow).sort_by(key.name).combine_chunks()
-    lost = sorted(set(keys) - set(found.column(key.name).to_pylist()))
-    if lost:
-        problems.append(f"{len(lost):,} of {len(keys):,} sampled rows are missing: {lost[:_TOLD]}")
-    if found.num_rows != len(set(found.column(key.name).to_pylist())):
+    found_keys = found.column(key.name).to_pylist()
+    missing = sorted(set(keys) - set(found_keys))
+    if missing:
+        problems += _missing_rows(collection, rows, partition, missing, len(keys))
+    if len(found_keys) != len(set(found_keys)):
         problems.append("reading rows by primary key gave some of them twice")
-    elif not lost and not found.equals(sample.combine_chunks()):
-        for field in schema.written:
-            _tell_differences(field, key, sample, found, problems)
-    return {"sampled": len(keys)}
+    elif not missing and not _same_bits(found, sample):
+        problems += _differences(schema, sample, found)
 
 
-def _tell_differences(
-    field: Field, key: Field, sample: pa.Table, found: pa.Table, problems: list[str]
-) -> None:
-    ours, theirs = sample.column(field.name).to_pylist(), found.column(field.name).to_pylist()
-    keys = sample.column(key.name).to_pylist()
-    wrong = [key for key, our, their in zip(keys, ours, theirs, strict=True) if our != their]
-    if wrong:
-        problems.append(
-            f"the field {field.name!r} differs in {len(wrong):,} of {len(keys):,} sampled rows, "
-            f"primary keys {wrong[:_TOLD]}"
-        )
+def _partition_to_read(collection: CollectionPlan, partition: str) -> str | None:
+    """As `MilvusRows` takes it: None for the whole collection, where the server spreads rows."""
+    return None if collection.mapped.has_partition_key else partition
 
 
-def compare_search(
-    migration: Migration, collection: CollectionPlan, sample: pa.Table, problems: list[str]
-) -> dict[str, Any]:
-    """Searches for sampled vectors: each must find itself first, or a row just as near.
-
-    An index may overlook a vector at a small search effort, on data without structure even most of
-    them; that is its recall and no loss. So what was overlooked is searched for again with more
-    effort, which more results make. `found_at_once` tells how the first searches came out.
-    """
+def _missing_rows(
+    collection: CollectionPlan, rows: MilvusRows, partition: str, missing: list[Any], sampled: int
+) -> Iterator[str]:
+    """Tells rows that are in another partition from those that are nowhere."""
     schema = collection.mapped.target
-    checks: list[SearchCheck] = []
-    for field in schema.vectors:
-        if field.is_function_output:
-            continue  # the target's own making
-        # A row without a vector, or with one of zeros only, can't be found by it.
-        chosen = left = _spread(sample.filter(_searchable(field, sample.column(field.name))))
-        tried: list[SearchCheck] = []
-        for effort in _EFFORTS:
-            tried = _find_themselves(migration, collection, field, left, effort)
-            checks += [one for one in tried if one.found]
-            left = left.filter(pa.array([not one.found for one in tried], type=pa.bool_()))
-        if left.num_rows:
-            checks += [one for one in tried if not one.found]
-            keys = [] if schema.primary_key.auto_id else left.column(schema.primary_key.name)
-            problems.append(
-                f"{left.num_rows} of {chosen.num_rows} sampled vectors of the field "
-                f"{field.name!r} don't find themselves first, with any effort: primary keys "
-                f"{[key.as_py() for key in keys[:_TOLD]]}; the index may be wrong"
+    where = f" of the partition {partition or '_default'}"
+    keys = pa.array(missing, schema.primary_key.arrow.type)
+    elsewhere = rows.held(schema.name, schema.primary_key, keys)
+    misplaced = keys.filter(pa.array(elsewhere)).to_pylist()
+    lost = keys.filter(pa.array(~elsewhere)).to_pylist()
+    if misplaced:
+        yield (
+            f"{len(misplaced):,} of {sampled:,} sampled rows{where} are in another partition: "
+            f"primary keys {misplaced[:_SHOWN]}"
+        )
+    if lost:
+        yield f"{len(lost):,} of {sampled:,} sampled rows{where} are missing: {lost[:_SHOWN]}"
+
+
+def _same_bits(found: pa.Table, sample: pa.Table) -> bool:
+    """Whether two tables hold the same rows, bit for bit; Arrow takes 0.0 and -0.0 for equal."""
+    key, prints = FingerprintKey.draw(), []
+    for table in (found, sample):
+        fingerprinter = key.fingerprinter(None)
+        for batch in table.to_batches():
+            fingerprinter.add(batch)
+        prints.append(fingerprinter.fingerprint)
+    return prints[0] == prints[1]
+
+
+def _differences(schema: CollectionSchema, sample: pa.Table, found: pa.Table) -> list[str]:
+    """The fields that differ, in tables of the same primary keys in the same order."""
+    keys = sample.column(schema.primary_key.name).to_pylist()
+    differences = []
+    for field in schema.written:
+        expected, values = (_comparable(table.column(field.name)) for table in (sample, found))
+        wrong = [key for key, our, its in zip(keys, expected, values, strict=True) if our != its]
+        if wrong:
+            differences.append(
+                f"the field {field.name!r} differs in {len(wrong):,} of {len(keys):,} sampled "
+                f"rows, primary keys {wrong[:_SHOWN]}"
             )
-    first = [one for one in checks if one.found]
-    return {
-        "searched": len(checks),
-        "found_at_once": sum(one.effort == _EFFORTS[0] for one in first),
-        "found_first": len(first),
-        "searches": tuple(checks),
-    }
+    return differences or ["sampled rows differ in bits that have the same values"]
 
 
-def _searchable(field: Field, column: pa.ChunkedArray) -> pa.Array:
-    if field.metric_type != "COSINE" and field.type is not DataType.SPARSE_FLOAT_VECTOR:
-        return pc.is_valid(column)
-    vectors = column.to_pylist()
-    has_direction = (one is not None and bool(numbers(field, one).any()) for one in vectors)
-    return pa.array(list(has_direction), pa.bool_())
-
-
-def _spread(rows: pa.Table) -> pa.Table:
-    """At most SEARCHES rows, from the first to the last."""
-    at = np.unique(np.linspace(0, max(rows.num_rows - 1, 0), SEARCHES).astype(np.int64))
-    return rows.take(pa.array(at[: rows.num_rows]))
-
-
-def _find_themselves(
-    migration: Migration, collection: CollectionPlan, field: Field, rows: pa.Table, effort: int
-) -> list[SearchCheck]:
-    """For each row, whether a search for its vector finds it first, and as what it does."""
-    if rows.num_rows == 0:
-        return []
-    schema = collection.mapped.target
-    key = schema.primary_key
-    vectors = rows.column(field.name).to_pylist()
-    keys = [None] * len(vectors) if key.auto_id else rows.column(key.name).to_pylist()
-    target = MilvusRows(migration.target(collection.mapped))
-    hits = target.search(schema.name, field, vectors, effort, key)
-    return [
-        SearchCheck(
-            field=field.name,
-            key="" if key is None else str(key),
-            rank=next((n for n, hit in enumerate(own, 1) if hit.key == key), None),
-            distance=own[0].distance if own and math.isfinite(own[0].distance) else None,
-            effort=effort,
-            found=_is_first(field, vector, key, own),
-        )
-        for vector, key, own in zip(vectors, keys, hits, strict=True)
-    ]
-
-
-def _is_first(field: Field, vector: Any, key: Any, hits: list[Hit]) -> bool:
-    """Whether a search for a vector found the vector itself first, or something as near."""
-    if not hits:
-        return False
-    if key is not None and hits[0].key == key:
-        return True
-    best = hits[0].distance
-    values = numbers(field, vector)
-    if field.metric_type == "IP":
-        # A longer vector in the same direction beats the vector itself, and rightly so.
-        own = float(np.dot(values, values))
-        return best >= own - 1e-4 * max(1.0, abs(own))
-    if field.metric_type == "COSINE":
-        return best >= 1 - 1e-4
-    # L2, HAMMING, JACCARD: nothing is nearer than itself, at 0; float sums leave a little.
-    norm = float(np.dot(values, values))
-    return best <= 1e-5 * max(1.0, norm)
+def _comparable(column: pa.ChunkedArray) -> list[Any]:
+    """Values that are equal if all their bits are; 0.0 and -0.0 have the same `==`."""
+    return [None if value is None else repr(value) for value in column.to_pylist()]
 
 
 def compare_all(
     migration: Migration, collection: CollectionPlan, before: int, problems: list[str]
 ) -> dict[str, Any]:
-    """Reads every row back and compares the fingerprint and the number of distinct keys."""
+    """Reads every row back and compares the fingerprint and the number of distinct keys.
+
+    Args:
+        before: rows that the collection held before this migration.
+    """
     schema = collection.mapped.target
     if before and schema.primary_key.auto_id:
         problems.append(
@@ -204,42 +187,90 @@ def compare_all(
             "the target makes the primary keys (auto_id); use verify sample"
         )
         return {}
-    manifests = list(migration.staging.manifests(collection.chunk_refs))
-    ours = combined(*(from_text(one.fingerprint) for one in manifests if one))
-    expected = sum(one.rows for one in manifests if one)
-    theirs = read = 0
+    expected, expected_rows = _converted(migration, collection, problems)
+    key = None if schema.primary_key.auto_id else schema.primary_key.name
+    read = collection.fingerprint_key.fingerprinter(key)
     written = [field.name for field in schema.written]
     rows = MilvusRows(migration.target(collection.mapped))
-    pages = rows.scan(schema.name, schema.written, schema.primary_key)
-    if before:
-        pages = _own_rows(migration, collection, rows)
-    for page in pages:
-        read += page.num_rows
-        theirs = combined(theirs, fingerprint(page.select(written)))
-    if read != expected:
+    pages = _own_rows(migration, collection, rows) if before else _all_rows(collection, rows)
+    for partition, page in pages:
+        read.add(page.select(written), partition)
+    differing = None
+    if read.rows != expected_rows:
         problems.append(
-            f"{read:,} distinct primary keys were read back, {expected:,} rows were converted"
+            f"{read.rows:,} distinct primary keys were read back, {expected_rows:,} rows were "
+            "converted"
         )
-    elif theirs != ours:
+    if read.fingerprint != expected:
+        differing, where = _differing_buckets(migration, collection, expected, read)
         problems.append(
-            f"the rows read back have the fingerprint {to_text(theirs)}, those of the source "
-            f"{to_text(ours)}: some differ"
+            f"the rows read back have the fingerprint {read.fingerprint}, those of the source "
+            f"{expected}: some differ, or are in other partitions{where}"
         )
     return {
-        "compared": read,
-        "fingerprint_source": to_text(ours),
-        "fingerprint_target": to_text(theirs),
+        "compared": read.rows,
+        "fingerprint_source": str(expected),
+        "fingerprint_target": str(read.fingerprint),
+        "buckets_differing": differing,
     }
+
+
+def _converted(
+    migration: Migration, collection: CollectionPlan, problems: list[str]
+) -> tuple[Fingerprint, int]:
+    """The fingerprint and the number of the rows that were converted."""
+    found = migration.staging.manifests(collection.chunk_refs)
+    manifests = [manifest for manifest in found if manifest]
+    foreign = [one for one in manifests if one.fingerprint_key != collection.fingerprint_key.id]
+    if foreign:
+        problems.append(
+            f"{len(foreign):,} chunks have fingerprints that were made with another key than the "
+            f"plan's, the first is {foreign[0].chunk}: rows can't be compared with them"
+        )
+    prints = (Fingerprint.parse(manifest.fingerprint) for manifest in manifests)
+    return Fingerprint().combined(*prints), sum(manifest.rows for manifest in manifests)
+
+
+def _differing_buckets(
+    migration: Migration,
+    collection: CollectionPlan,
+    expected: Fingerprint,
+    read: Fingerprinter,
+) -> tuple[int | None, str]:
+    """In how many buckets of the primary key's hash rows differ, if known; and as a text."""
+    buckets = buckets_of(migration.staging, collection, expected)
+    if buckets is None:
+        return None, ""
+    differing = int((buckets != read.buckets).any(axis=0).sum())
+    return differing, (
+        f"; by their primary keys, these rows fall into {differing:,} of {BUCKETS:,} buckets"
+    )
+
+
+def _all_rows(collection: CollectionPlan, rows: MilvusRows) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """All rows of the partitions that this migration writes to, page by page."""
+    schema = collection.mapped.target
+    for partition in sorted({collection.partition_of(chunk) for chunk in collection.chunks}):
+        own = _partition_to_read(collection, partition)
+        for page in rows.scan(schema.name, schema.written, schema.primary_key, own):
+            yield partition, page
 
 
 def _own_rows(
     migration: Migration, collection: CollectionPlan, rows: MilvusRows
-) -> Iterator[pa.RecordBatch]:
+) -> Iterator[tuple[str, pa.RecordBatch]]:
     """The rows that this migration wrote, of a collection that has others too."""
     schema = collection.mapped.target
     for chunk in collection.chunks:
+        partition = collection.partition_of(chunk)
+        own = _partition_to_read(collection, partition)
         folder = migration.staging.chunk_folder(collection.name, chunk.id)
         with folder.open_input(APPENDED_KEYS) as stream:
             for batch in pq.ParquetFile(stream).iter_batches(_KEYS_A_QUERY):
                 keys = batch.column(0).to_pylist()
-                yield rows.by_key(schema.name, schema.written, schema.primary_key, keys)
+                yield (
+                    partition,
+                    rows.by_key(
+                        schema.name, schema.written, schema.primary_key, keys, partition=own
+                    ),
+                )

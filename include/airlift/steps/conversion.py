@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 from airlift.bad_rows import find_bad_rows
 from airlift.chunk import APPENDED_KEYS, Chunk, ChunkFile, Manifest
 from airlift.errors import AirliftError
-from airlift.fingerprint import combined, fingerprint, to_text
 from airlift.fixed_width import int64_array
 from airlift.formats.base import ChunkWriter
 from airlift.longest_values import LongestValues
 from airlift.migration import Migration
 from airlift.params import OnBadRow
 from airlift.plan import CollectionPlan
+from airlift.prime_field import U64
 from airlift.sources.base import BadRows
 from airlift.storage import Storage
 from airlift.transform import Transform, Unfit
@@ -73,7 +73,8 @@ class Conversion:
         self._transform = Transform(collection.mapped)
         self._key = next((field.name for field in self._fields if field.primary_key), None)
         self._read = self._rows = 0
-        self._fingerprint = 0
+        self._fingerprinter = collection.fingerprint_key.fingerprinter(self._key)
+        self._partition = collection.partition_of(chunk)
         self._fingerprint_seconds = 0.0
         self._keys: list[pa.Scalar] = []
         self._since: list[pa.Scalar] = []
@@ -131,6 +132,11 @@ class Conversion:
             )
 
     @property
+    def key_buckets(self) -> U64:
+        """The fingerprints of the converted rows by buckets; see `Fingerprinter.buckets`."""
+        return self._fingerprinter.buckets
+
+    @property
     def rows_read(self) -> int:
         """Rows that the source gave so far."""
         return self._read
@@ -154,7 +160,7 @@ class Conversion:
         if converted.num_rows == 0:
             return
         started = time.monotonic()
-        self._fingerprint = combined(self._fingerprint, fingerprint(converted))
+        self._fingerprinter.add(converted, self._partition)
         self._fingerprint_seconds += time.monotonic() - started
         if len(sampled):
             self._sample.append(converted.take(int64_array(sampled - before)))
@@ -246,7 +252,8 @@ class Conversion:
             rows_present=self._present,
             bytes=sum(file.size for file in files),
             files=tuple(files),
-            fingerprint=to_text(self._fingerprint),
+            fingerprint=str(self._fingerprinter.fingerprint),
+            fingerprint_key=self._collection.fingerprint_key.id,
             max_bytes=self._longest.bytes,
             max_items=self._longest.items,
             high_water=max((one.as_py() for one in self._since if one.is_valid), default=None),

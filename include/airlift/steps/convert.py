@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from airlift.chunk import Chunk, Manifest
+from airlift.errors import AirliftError
 from airlift.formats import FORMATS
+from airlift.key_buckets import BatchBuckets
 from airlift.migration import Migration, log
 from airlift.plan import CollectionPlan
 from airlift.progress import BatchProgress, ChunkClock
@@ -23,10 +25,11 @@ def convert_batch(migration: Migration, batch: int) -> dict[str, Any]:
         Rows and bytes written, and how many chunks were done before.
     """
     rows = size = done_before = 0
+    buckets = BatchBuckets(migration.staging, batch)
     with BatchProgress(migration, "convert", batch) as progress:
         for collection, chunk in migration.staging.plan().batch(batch):
             clock = ChunkClock(progress, collection, chunk)
-            manifest, was_done = convert_chunk(migration, collection, chunk, clock.so_far)
+            manifest, was_done = convert_chunk(migration, collection, chunk, buckets, clock.so_far)
             if was_done:
                 clock.done_before(manifest)
             else:
@@ -49,11 +52,13 @@ def convert_chunk(
     migration: Migration,
     collection: CollectionPlan,
     chunk: Chunk,
+    buckets: BatchBuckets,
     so_far: Callable[[int, int, int], None] = lambda read, rows, bad_rows: None,
 ) -> tuple[Manifest, bool]:
     """Converts one chunk, unless it is done.
 
     Args:
+        buckets: of the batch that it belongs to.
         so_far: told rows read, rows converted and bad rows, again and again.
 
     Returns:
@@ -64,10 +69,15 @@ def convert_chunk(
     """
     staging = migration.staging
     manifest = staging.manifest(collection.name, chunk.id)
-    if manifest and (
-        staging.is_imported(collection.name, chunk.id)
-        or staging.has_files(collection.name, manifest)
-    ):
+    is_imported = manifest is not None and staging.is_imported(collection.name, chunk.id)
+    if manifest and manifest.fingerprint_key != collection.fingerprint_key.id:
+        if is_imported:
+            raise AirliftError(
+                f"collection {collection.name!r}, chunk {chunk.id}: it was imported by a run with "
+                "another plan, whose fingerprint key is gone, so its rows can't be compared; drop "
+                "the collection on the target and use a new migration_id"
+            )
+    elif manifest and (is_imported or staging.has_files(collection.name, manifest)):
         return manifest, True
     folder = staging.chunk_folder(collection.name, chunk.id)
     schema = collection.mapped.target
@@ -76,6 +86,7 @@ def convert_chunk(
         present = _present_rows(migration, collection, chunk)
         conversion = Conversion(migration, collection, chunk, writer, present)
         manifest = conversion.run(folder, so_far)
+        buckets.add(collection.name, manifest, conversion.key_buckets)
     except BaseException:
         writer.abandon()
         raise

@@ -169,19 +169,19 @@ def _refuse_too_small(migration: Migration, collection: CollectionPlan) -> None:
 
 
 def _rows_by_partition(migration: Migration, collection: CollectionPlan) -> dict[str, int]:
-    """Rows that a collection holds now, in the partitions that rows will go to."""
+    """Rows that a collection holds now, in each of its partitions; "" is the default one."""
     target, name = migration.target(collection.mapped), collection.target_name
     was_loaded = target.is_loaded(name)
     begin_load(migration, collection)
     target.wait_loaded(name)
-    held = set(target.partitions(name))
     rows = MilvusRows(target)
-    keyed = collection.mapped.has_partition_key
-    counts = {
-        partition: rows.count(name, None if keyed else partition)
-        for partition in collection.mapped.partitions.values()
-        if keyed or (partition or "_default") in held
-    }
+    if collection.mapped.has_partition_key:
+        counts = {"": rows.count(name)}
+    else:
+        counts = {
+            "" if partition == "_default" else partition: rows.count(name, partition)
+            for partition in target.partitions(name)
+        }
     if not was_loaded:
         target.release(name)
     return counts

@@ -9,6 +9,7 @@ from typing import Any
 
 from airlift.chunk import Chunk, chunk_id
 from airlift.errors import AirliftError, Refused
+from airlift.fingerprint import FingerprintKey
 from airlift.fitting import fit_collections
 from airlift.formats import CHOICES, FORMATS, OWN_FILES
 from airlift.mapping import MappedCollection, map_collections
@@ -127,6 +128,7 @@ def _plan_collection(
         repeated_keys=collection.repeated_keys,
         since_field=collection.since_field,
         since=collection.since,
+        fingerprint_key=_fingerprint_key(migration, mapped),
         notes=(
             *mapped.notes,
             *(note for note in collection.notes if note not in known_before),
@@ -134,6 +136,15 @@ def _plan_collection(
         ),
         chunks=tuple(chunks),
     )
+
+
+def _fingerprint_key(migration: Migration, mapped: MappedCollection) -> FingerprintKey:
+    """The key that an earlier run of this migration has drawn for a collection, or a new one."""
+    earlier = migration.staging.earlier_plan()
+    for collection in earlier.collections if earlier else ():
+        if collection.name == mapped.full_name:
+            return collection.fingerprint_key
+    return FingerprintKey.draw()
 
 
 def _index_notes(carried: bool, mapped: MappedCollection) -> list[str]:
@@ -244,7 +255,7 @@ def _unfit_for_target(
 
 def _lost_chunks(migration: Migration, plan: Plan) -> list[str]:
     """Why it can't be resumed: chunks that are imported are not in the plan any more."""
-    earlier = migration.staging.read("plan.json", Plan)
+    earlier = migration.staging.earlier_plan()
     if earlier is None:
         return []
     planned = {(ref.collection, ref.chunk) for one in plan.collections for ref in one.chunk_refs}

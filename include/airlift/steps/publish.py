@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from airlift.errors import AirliftError
+from airlift.errors import AirliftError, Mismatch, Refused
 from airlift.high_water import HighWaterMark, write_marks
 from airlift.migration import Migration, log
 from airlift.plan import CollectionPlan
+from airlift.report.collection import report_collection
 from airlift.report.rendering import render
 from airlift.report.report import build_report
 from airlift.steps.access import restore_access
@@ -24,11 +25,10 @@ def publish(migration: Migration) -> dict[str, Any]:
 
     Raises:
         AirliftError: the collections are not verified.
+        Mismatch: what staging holds of them has changed since.
     """
     staging = migration.staging
-    verified = staging.read("verification.json", Verifications)
-    if verified is None or any(one.problems for one in verified.collections):
-        raise AirliftError("the collections are not verified; clear the task verify")
+    verified = _verified(migration)
     aliases = {}
     for collection in staging.plan().collections:
         for one in _record_aliases(migration, collection):
@@ -43,6 +43,27 @@ def publish(migration: Migration) -> dict[str, Any]:
         "aliases": aliases,
         "report": address,
     }
+
+
+def _verified(migration: Migration) -> Verifications:
+    """What was verified, if that is every collection of the plan, and still so."""
+    verified = migration.staging.read("verification.json", Verifications) or Verifications()
+    by_name = {one.collection: one for one in verified.collections}
+    problems = []
+    for collection in migration.staging.plan().collections:
+        verification = by_name.get(collection.name)
+        if verification is None or verification.problems:
+            raise AirliftError(
+                f"the collection {collection.name!r} is not verified; clear the task verify"
+            )
+        report, _ = report_collection(migration, collection, verification)
+        problems += [f"{collection.name!r}: {text}" for text in report.row_counts.problems()]
+    if problems:
+        raise Mismatch(
+            "what staging holds has changed since it was verified. "
+            f"{Refused(problems)}\nClear the task verify, to compare again"
+        )
+    return verified
 
 
 def _record_aliases(migration: Migration, collection: CollectionPlan) -> list[PublishedAlias]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
+
 from airlift.errors import Mismatch, Refused
 from airlift.migration import Migration, log
 from airlift.milvus.rows import MilvusRows
 from airlift.params import OnMismatch, Verify
 from airlift.plan import CollectionPlan
-from airlift.steps.compare import compare_all, compare_sample, compare_search, read_sample
+from airlift.row_counts import partition_counts, row_counts
+from airlift.steps.compare import compare_all, compare_sample, read_sample
 from airlift.steps.index import begin_load, undo_temporary
+from airlift.steps.search_sample import search_sample
 from airlift.verification import PartitionCounts, Verification, Verifications, rows_before
 
 
@@ -67,29 +71,27 @@ def _verify_collection(migration: Migration, collection: CollectionPlan) -> Veri
     level = migration.params.verify
     partitions = count_partitions(migration, collection)
     counted = MilvusRows(migration.target(collection.mapped)).count(collection.target_name)
-    problems = [
-        f"partition {name or '_default'}: {one.planned:,} rows planned, {one.set_aside:,} set "
-        f"aside, {one.present:,} there already, {one.converted:,} converted, {one.imported:,} "
-        f"imported, {one.before:,} there before, {one.replaced:,} of them written over, "
-        f"{one.counted:,} counted"
-        for name, one in partitions.items()
-        if not one.agrees
-    ]
+    problems = _count_problems(collection, partitions, counted)
     found: dict[str, Any] = {}
     if level is not Verify.COUNTS and any(one.converted for one in partitions.values()):
-        sample = read_sample(migration, collection)
-        found |= compare_sample(migration, collection, sample, problems)
-        found |= compare_search(migration, collection, sample, problems)
+        samples = read_sample(migration, collection)
+        found |= compare_sample(migration, collection, samples, problems)
+        searches, overlooked = search_sample(
+            migration, collection, pa.concat_tables(samples.values())
+        )
+        found |= searches
+        if collection.mapped.target.primary_key.auto_id and level is not Verify.FULL:
+            problems += overlooked  # nothing else has compared values
     if level is Verify.FULL:
         found |= compare_all(migration, collection, rows_before(partitions), problems)
-    told = ", ".join(f"{name} {value}" for name, value in found.items() if name != "searches")
+    shown = ", ".join(f"{name} {value}" for name, value in found.items() if name != "searches")
     log.info(
         "%s: %s rows counted, verified at %s, %d problems %s",
         collection.name,
         f"{counted:,}",
         level.value,
         len(problems),
-        f"({told})" if told else "",
+        f"({shown})" if shown else "",
     )
     return Verification(
         collection=collection.name,
@@ -101,37 +103,46 @@ def _verify_collection(migration: Migration, collection: CollectionPlan) -> Veri
     )
 
 
+def _count_problems(
+    collection: CollectionPlan, partitions: dict[str, PartitionCounts], counted: int
+) -> list[str]:
+    """Rows that are not as many as they must be, in a partition or in all."""
+    problems = [
+        f"partition {name or '_default'}: {one.planned:,} rows planned, {one.read:,} read, "
+        f"{one.set_aside:,} set aside, {one.present:,} there already, {one.converted:,} converted, "
+        f"{one.imported:,} imported, {one.before:,} there before, {one.replaced:,} of them written "
+        f"over, {one.counted:,} counted"
+        for name, one in partitions.items()
+        if not one.agrees
+    ]
+    return problems + row_counts(collection, partitions, counted).problems()
+
+
 def count_partitions(
     migration: Migration, collection: CollectionPlan
 ) -> dict[str, PartitionCounts]:
-    """The rows of each target partition at each step."""
-    staging, rows = migration.staging, MilvusRows(migration.target(collection.mapped))
-    made = staging.created().find(collection.name)
-    before = made.rows_before if made else {}
-    keyed = collection.mapped.has_partition_key
-    sums: dict[str, dict[str, int]] = {
-        name: dict.fromkeys(
-            ("planned", "set_aside", "present", "replaced", "converted", "imported"), 0
-        )
-        for name in collection.mapped.partitions.values()
-    }
-    refs = collection.chunk_refs
-    for chunk, manifest, record in zip(
-        collection.chunks, staging.manifests(refs), staging.current_imports(refs), strict=True
-    ):
-        one = sums[collection.mapped.partitions[chunk.partition]]
-        one["planned"] += chunk.rows
-        one["set_aside"] += manifest.bad_rows if manifest else 0
-        one["converted"] += manifest.rows if manifest else 0
-        present = "present" if collection.leaves_present_rows_out else "replaced"
-        one[present] += manifest.rows_present if manifest else 0
-        one["imported"] += record.rows if record and record.done else 0
+    """The rows of each partition of the target's collection at each step.
+
+    Also of partitions that others have made there: nothing may have come into them.
+    """
+    staging, target = migration.staging, migration.target(collection.mapped)
+    refs, rows = collection.chunk_refs, MilvusRows(target)
+    counts = partition_counts(collection, staging.manifests(refs), staging.current_imports(refs))
+    created = staging.created().find(collection.name)
+    before = created.rows_before if created else {}
+    if collection.mapped.has_partition_key:
+        # Rows are in partitions of the server's own, which all count.
+        counted = {"": rows.count(collection.target_name)}
+    else:
+        names = target.partitions(collection.target_name)
+        counted = dict.fromkeys(counts, 0) | {
+            "" if name == "_default" else name: rows.count(collection.target_name, name)
+            for name in names
+        }
+    nothing = PartitionCounts()
     return {
-        name: PartitionCounts(
-            **one,
-            before=before.get(name, 0),
-            # Rows with a partition key are in partitions of the server's own, which all count.
-            counted=rows.count(collection.target_name, None if keyed else name),
+        name: counts.get(name, nothing).model_copy(
+            update={"before": before.get(name, 0), "counted": number}
         )
-        for name, one in sums.items()
+        for name, number in counted.items()
     }

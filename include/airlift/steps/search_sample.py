@@ -1,0 +1,137 @@
+"""Searches for sampled vectors on the target, as its users will."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from airlift.datatypes import DataType
+from airlift.migration import Migration, log
+from airlift.milvus.rows import Hit, MilvusRows
+from airlift.plan import CollectionPlan
+from airlift.schema import Field
+from airlift.vectors import numbers
+from airlift.verification import SearchCheck
+
+SEARCHES = 20
+_EFFORTS = (10, 1000, 16_384)
+"""Results asked for, which is also the least effort of the search; the last is Milvus' most."""
+_SHOWN = 5
+"""Primary keys that are named; the others are counted."""
+
+
+def search_sample(
+    migration: Migration, collection: CollectionPlan, sample: pa.Table
+) -> tuple[dict[str, Any], list[str]]:
+    """Searches for sampled vectors: each should find itself first, or a row just as near.
+
+    An index may overlook a vector at a small search effort, on data without structure even most of
+    them; that is its recall and no loss. So what was overlooked is searched for again with more
+    effort, which more results make. `found_at_once` says how the first searches came out.
+
+    Returns:
+        What was found, for the verification; and the fields with vectors that were not found first
+        with any effort, as texts. These prove nothing against rows whose values were compared.
+    """
+    schema = collection.mapped.target
+    checks: list[SearchCheck] = []
+    overlooked: list[str] = []
+    for field in schema.vectors:
+        if field.is_function_output:
+            continue  # the target's own making
+        chosen = left = _spread(sample.filter(_searchable(field, sample.column(field.name))))
+        tried: list[SearchCheck] = []
+        for effort in _EFFORTS:
+            tried = _find_themselves(migration, collection, field, left, effort)
+            checks += [check for check in tried if check.found]
+            left = left.filter(pa.array([not check.found for check in tried], type=pa.bool_()))
+        if left.num_rows:
+            checks += [check for check in tried if not check.found]
+            keys = [] if schema.primary_key.auto_id else left.column(schema.primary_key.name)
+            overlooked.append(
+                f"{left.num_rows} of {chosen.num_rows} sampled vectors of the field "
+                f"{field.name!r} don't find themselves first, with any effort: primary keys "
+                f"{[key.as_py() for key in keys[:_SHOWN]]}"
+            )
+            log.warning("%s: %s", collection.name, overlooked[-1])
+    first = [check for check in checks if check.found]
+    found = {
+        "searched": len(checks),
+        "found_at_once": sum(check.effort == _EFFORTS[0] for check in first),
+        "found_first": len(first),
+        "searches": tuple(checks),
+    }
+    return found, overlooked
+
+
+def _searchable(field: Field, column: pa.ChunkedArray) -> pa.Array:
+    """Which vectors have a distance from themselves that the server can compute.
+
+    Servers compute in float32. A vector of zeros, or one so short that its squares are zeros, has
+    no direction; one so long that its squares are infinite has no distance.
+    """
+    if field.type is DataType.BINARY_VECTOR:
+        return pc.is_valid(column)
+    needs_direction = field.metric_type == "COSINE" or field.type is DataType.SPARSE_FLOAT_VECTOR
+    least = float(np.finfo(np.float32).tiny) if needs_direction else 0.0
+    marks = []
+    for vector in column.to_pylist():
+        with np.errstate(over="ignore", under="ignore"):
+            values = np.zeros(1) if vector is None else numbers(field, vector)
+            square = float(np.dot(values, values))
+        marks.append(vector is not None and least <= square <= float(np.finfo(np.float32).max))
+    return pa.array(marks, pa.bool_())
+
+
+def _spread(rows: pa.Table) -> pa.Table:
+    """At most SEARCHES rows, from the first to the last."""
+    at = np.unique(np.linspace(0, max(rows.num_rows - 1, 0), SEARCHES).astype(np.int64))
+    return rows.take(pa.array(at[: rows.num_rows]))
+
+
+def _find_themselves(
+    migration: Migration, collection: CollectionPlan, field: Field, rows: pa.Table, effort: int
+) -> list[SearchCheck]:
+    """For each row, whether a search for its vector finds it first, and as what it does."""
+    if rows.num_rows == 0:
+        return []
+    schema = collection.mapped.target
+    key = schema.primary_key
+    vectors = rows.column(field.name).to_pylist()
+    keys = [None] * len(vectors) if key.auto_id else rows.column(key.name).to_pylist()
+    target = MilvusRows(migration.target(collection.mapped))
+    hits = target.search(schema.name, field, vectors, effort, key)
+    return [
+        SearchCheck(
+            field=field.name,
+            key="" if key is None else str(key),
+            rank=next((n for n, hit in enumerate(own, 1) if hit.key == key), None),
+            distance=own[0].distance if own and math.isfinite(own[0].distance) else None,
+            effort=effort,
+            found=_is_first(field, vector, key, own),
+        )
+        for vector, key, own in zip(vectors, keys, hits, strict=True)
+    ]
+
+
+def _is_first(field: Field, vector: Any, key: Any, hits: list[Hit]) -> bool:
+    """Whether a search for a vector found the vector itself first, or something as near."""
+    if not hits:
+        return False
+    if key is not None and hits[0].key == key:
+        return True
+    best = hits[0].distance
+    values = numbers(field, vector)
+    if field.metric_type == "IP":
+        # A longer vector in the same direction beats the vector itself, and rightly so.
+        own = float(np.dot(values, values))
+        return best >= own - 1e-4 * max(1.0, abs(own))
+    if field.metric_type == "COSINE":
+        return best >= 1 - 1e-4
+    # L2, HAMMING, JACCARD: nothing is nearer than itself, at 0; float sums leave a little.
+    norm = float(np.dot(values, values))
+    return best <= 1e-5 * max(1.0, norm)
