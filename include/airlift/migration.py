@@ -99,6 +99,11 @@ class Migration:
         """The source at its own place; works where staging can't be read."""
         return source_class(self.source_name)(self.params, self.connections, self.staging.scratch)
 
+    def reopen_source(self) -> None:
+        """Has the source opened anew by who asks for it next."""
+        if opened := self.__dict__.pop("source", None):
+            opened.close()
+
     @cached_property
     def server(self) -> MilvusDatabase:
         """The target in the connection's own database, for what does not need the target's."""

@@ -31,6 +31,7 @@ Staging, not Airflow's database, is what a resumed migration goes by.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -61,6 +62,11 @@ class Meta(BaseModel):
     since: dict[str, int | str] = {}
     collections: tuple[SourceCollection, ...]
 
+    @property
+    def digest(self) -> str:
+        """A hash of all of it."""
+        return hashlib.blake2b(self.model_dump_json().encode(), digest_size=16).hexdigest()
+
 
 class ImportRecord(BaseModel):
     """`import.json`: how far a chunk got on the target.
@@ -86,11 +92,16 @@ class ImportRecord(BaseModel):
 
 
 class SourceChanges(BaseModel):
-    """`changes.json`: what has changed at the source while it was read."""
+    """`changes.json`: what has changed at the source while it was read.
+
+    Attributes:
+        described: which description of the source it was compared with: a hash of it.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     told: tuple[str, ...]
+    described: str = ""
 
 
 class SetBack(BaseModel):

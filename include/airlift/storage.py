@@ -21,6 +21,7 @@ import pyarrow.fs as pafs
 
 from airlift.connections import StorageConnection
 from airlift.errors import AirliftError
+from airlift.file_identity import FileIdentity
 from airlift.output_file import OutputFile
 from airlift.reading_ahead import AHEAD, SMALL_FILES_AHEAD, map_ahead
 from airlift.storage_errors import explained
@@ -101,6 +102,18 @@ class Storage:
     def sizes(self, relatives: Iterable[str]) -> list[int | None]:
         """Bytes of each file; None where there is no such file."""
         return [stat.size if stat else None for stat in self.stats(relatives)]
+
+    def identities(self, relatives: Iterable[str]) -> list[FileIdentity | None]:
+        """What tells each file's states apart, as far as the store knows; None for no such file.
+
+        One request a file; in a bucket many are asked for at the same time.
+        """
+
+        def look(relative: str) -> FileIdentity | None:
+            with explained("look at", self.address(relative)):
+                return self.store.identity(self.path(relative))
+
+        return list(map_ahead(look, relatives, self.small_files_ahead))
 
     def explained(self, action: str, relative: str = "") -> AbstractContextManager[None]:
         """Within it, what pyarrow raises becomes an AirliftError that names the file."""

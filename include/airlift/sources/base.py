@@ -6,7 +6,8 @@ A source knows neither targets nor Airflow. It is found by its name through the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -15,7 +16,9 @@ import pyarrow as pa
 from airlift.access import AccessControl
 from airlift.chunk import Chunk
 from airlift.connections import Connections
+from airlift.file_identity import FileIdentity
 from airlift.schema import SourceCollection
+from airlift.sources.unchanged import DescribedFile, ensure_unchanged
 from airlift.storage import Storage
 
 BATCH_BYTES = 4 << 20
@@ -27,10 +30,17 @@ FILE_BATCH_BYTES = 4 << 30
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file that the source reads: path relative to the source's folder, and bytes."""
+    """A file that the source reads.
+
+    Attributes:
+        path: relative to the source's folder.
+        size: bytes.
+        identity: what it was when the collection was described; None for a source that can't tell.
+    """
 
     path: str
     size: int
+    identity: FileIdentity | None = None
 
 
 @dataclass(frozen=True)
@@ -117,9 +127,16 @@ class Source(Protocol):
         """Yields a chunk's live rows, with the source's field names, in a fixed order.
 
         Batches own their memory. Rows that can't be put into columns come as `BadRows`, which count
-        as rows of the chunk.
+        as rows of the chunk. Raises AirliftError (FileSource: FileChanged) where what is read is
+        not, or does not stay, what was described; after the last batch at the latest.
         """
         ...
+
+    def ensure_unchanged(self, chunk: Chunk) -> None:
+        """Raises FileChanged where the files of a chunk are not as they were described.
+
+        Called before and after a target imports a chunk's `own_files`.
+        """
 
     def access(self) -> AccessControl | None:
         """Users, roles and grants to restore on the target; None where the params ask for none."""
@@ -128,7 +145,8 @@ class Source(Protocol):
     def changes(self, collection: SourceCollection) -> list[str]:
         """What has changed in a collection while it was read, as far as the source can tell.
 
-        Called once, when every row was read. Raises Refused where the params don't allow it.
+        Called once, when every row was read and nothing is written to the target yet. Raises
+        Refused where the params don't allow it, FileChanged for a file that was changed.
         """
         ...
 
@@ -148,6 +166,9 @@ class WithoutAccess:
     def access(self) -> AccessControl | None:
         """None."""
         return None
+
+    def ensure_unchanged(self, chunk: Chunk) -> None:
+        """A source whose files no target imports has none to look at."""
 
 
 class StillSource(WithoutAccess):
@@ -171,3 +192,69 @@ class StillSource(WithoutAccess):
 
     def finish(self) -> None:
         """Files hold nothing for a migration."""
+
+
+class FileSource(StillSource, ABC):
+    """What sources have in common that read files: they give no rows of a file that changes.
+
+    Each file's identity is kept from the first look at it, in `SourceCollection.detail` and
+    `Chunk.read`, and so in the ids of chunks. It is compared before and after a chunk is read, and
+    for all files before anything is written to the target. Whoever reads a file to describe it asks
+    for its identity before that.
+    """
+
+    _copy: Storage | None = None
+
+    @abstractmethod
+    def folder(self) -> Storage:
+        """The folder that the files lie in."""
+
+    @abstractmethod
+    def files(self, collections: list[SourceCollection]) -> list[SourceFile]:
+        """The files that the collections are read from, with their identities."""
+
+    @abstractmethod
+    def files_of(self, chunk: Chunk) -> Iterable[DescribedFile]:
+        """The files that a chunk is read from; see `placed`."""
+
+    @abstractmethod
+    def rows(self, chunk: Chunk) -> Iterator[pa.RecordBatch | BadRows]:
+        """Yields a chunk's rows; see `Source.read`. Its files are compared around it."""
+
+    def read_from(self, folder: Storage) -> None:
+        """Reads from a copy of the folder from now on."""
+        self._copy = folder
+
+    def placed(self, files: Iterable[SourceFile]) -> list[DescribedFile]:
+        """Files of the folder, or of its copy, to be compared."""
+        folder, copied = self._copy or self.folder(), self._copy is not None
+        return [DescribedFile(folder, file.path, file.identity, copied) for file in files]
+
+    def described_files(self, collection: SourceCollection) -> list[DescribedFile]:
+        """All that is known of a collection was read from these; metadata may come on top."""
+        return self.placed(self.files([collection]))
+
+    def read(self, chunk: Chunk) -> Iterator[pa.RecordBatch | BadRows]:
+        """Yields a chunk's rows.
+
+        Raises:
+            FileChanged: a file is not as it was described, or was changed meanwhile.
+        """
+        files = list(self.files_of(chunk))
+        ensure_unchanged(files)
+        try:
+            yield from self.rows(chunk)
+        except Exception:
+            # A file that was cut off looks damaged: that it was changed says more.
+            ensure_unchanged(files)
+            raise
+        ensure_unchanged(files)
+
+    def ensure_unchanged(self, chunk: Chunk) -> None:
+        """Raises FileChanged where a file of a chunk is not as it was described."""
+        ensure_unchanged(self.files_of(chunk))
+
+    def changes(self, collection: SourceCollection) -> list[str]:
+        """None. Raises FileChanged when a file of the collection is not as it was described."""
+        ensure_unchanged(self.described_files(collection))
+        return []

@@ -11,8 +11,13 @@ from typing import Any
 from airlift.copying import copy_file
 from airlift.errors import AirliftError
 from airlift.migration import Migration
+from airlift.schema import SourceCollection
 from airlift.sources.base import SourceFile
+from airlift.sources.unchanged import DescribedFile, FileChanged, ensure_unchanged
+from airlift.staging import Meta
 from airlift.storage import Storage
+
+_COPIED = "copied.json"
 
 
 def files_to_copy(migration: Migration, workers_share_disk: bool) -> list[SourceFile]:
@@ -50,22 +55,72 @@ def group_files(files: list[SourceFile], groups: int) -> list[list[SourceFile]]:
 def copy_files(migration: Migration, files: list[SourceFile]) -> dict[str, Any]:
     """Copies files of the source into staging.
 
+    Each must be what was described, before it is copied and after. A copy that an earlier attempt
+    has left counts as well as one that is made now: see `discard_outdated_copies`.
+
     Returns:
         Files and bytes copied, and how many were there before.
+
+    Raises:
+        FileChanged: a file is not as it was described.
+        AirliftError: a file can't be read or written.
     """
     source: Storage | None = migration.source.folder()
     if source is None:
         raise AirliftError("the source has no files to copy")
     target = migration.staging.copied_source
+    if source.url != target.url:  # else the copies are complete, and what the source reads
+        ensure_unchanged(
+            DescribedFile(source, one.path, one.identity) for one in files if one.identity
+        )
     held = target.sizes(file.path for file in files)
     missing = [file for file, size in zip(files, held, strict=True) if size != file.size]
     for file in missing:
-        copy_file(source, target, file.path, file.size)
+        _copy(source, target, file)
     return {
         "files": len(missing),
         "bytes": sum(file.size for file in missing),
         "there_before": len(files) - len(missing),
     }
+
+
+def _copy(source: Storage, target: Storage, file: SourceFile) -> None:
+    before = file.identity or source.identities([file.path])[0]
+    copy_file(source, target, file.path, file.size)
+    try:
+        ensure_unchanged([DescribedFile(source, file.path, before)])
+    except FileChanged:
+        target.delete_file(file.path)
+        raise
+
+
+def discard_outdated_copies(
+    migration: Migration, earlier: Meta | None, collections: tuple[SourceCollection, ...]
+) -> None:
+    """Removes copies of files that have changed since an earlier attempt described them.
+
+    Called before the new description is written down: so a copy in staging is always one of the
+    file that `meta.json` describes.
+
+    Args:
+        earlier: the description that the copies in staging were made by; None for none.
+        collections: as they are described now.
+    """
+    target = migration.staging.copied_source
+    held = [path for path, size in target.list(recursive=True).items() if size is not None]
+    if not held:
+        return
+    source = migration.source
+    described = earlier.collections if earlier else ()
+    before = {file.path: file for file in source.files(list(described))}
+    now = {file.path: file for file in source.files(list(collections))}
+    if now == before:
+        return
+    migration.staging.folder.delete_file(_COPIED)
+    target.delete_files(
+        path for path in held if path not in before or now.get(path) != before[path]
+    )
+    migration.reopen_source()  # it reads the originals again until all is copied
 
 
 def finish_copy(migration: Migration, files: list[SourceFile]) -> None:
@@ -83,4 +138,4 @@ def finish_copy(migration: Migration, files: list[SourceFile]) -> None:
         )
     # A target that imports the copies by itself takes whatever is in a folder of theirs.
     target.delete_files(target.half_written())
-    migration.staging.folder.write_json("copied.json", {"files": len(files)})
+    migration.staging.folder.write_json(_COPIED, {"files": len(files)})

@@ -65,17 +65,23 @@ def create(migration: Migration) -> dict[str, Any]:
 
 
 def _tell_changes(migration: Migration) -> None:
-    """Writes down what the source says has changed while it was read; the first time it counts."""
-    if migration.staging.read("changes.json", SourceChanges):
+    """Writes down what the source says has changed while it was read.
+
+    Once for each description of the source: what changes after all was read is no matter.
+
+    Raises:
+        AirliftError: a file was changed since it was described.
+    """
+    meta = migration.staging.meta()
+    earlier = migration.staging.read("changes.json", SourceChanges)
+    if earlier and earlier.described == meta.digest:
         return
     told = [
-        change
-        for collection in migration.staging.meta().collections
-        for change in migration.source.changes(collection)
+        change for collection in meta.collections for change in migration.source.changes(collection)
     ]
     for change in told:
         log.warning("%s", change)
-    migration.staging.write("changes.json", SourceChanges(told=tuple(told)))
+    migration.staging.write("changes.json", SourceChanges(told=tuple(told), described=meta.digest))
 
 
 def _converted_schema(migration: Migration, collection: CollectionPlan) -> CollectionSchema:

@@ -7,6 +7,7 @@ from typing import Any
 from airlift.migration import Migration
 from airlift.params import IfExists
 from airlift.staging import Meta
+from airlift.steps.copy_source import discard_outdated_copies
 
 
 def export_meta(migration: Migration) -> dict[str, Any]:
@@ -23,6 +24,7 @@ def export_meta(migration: Migration) -> dict[str, Any]:
     since = earlier.since if earlier else _since(migration)
     migration.source.begin_after(since)
     collections = tuple(migration.source.describe())
+    discard_outdated_copies(migration, earlier, collections)
     meta = Meta(source=migration.source_name, since=since, collections=collections)
     migration.staging.write("meta.json", meta)
     return {

@@ -13,6 +13,7 @@ from airlift.formats import OWN_FILES
 from airlift.migration import Migration, log
 from airlift.plan import CollectionPlan
 from airlift.progress import BatchProgress, ChunkClock
+from airlift.sources.unchanged import FileChanged
 from airlift.steps.pending_chunks import (
     STEP,
     PendingChunk,
@@ -128,6 +129,8 @@ class BatchImport:
     def _submit_one(self, one: PendingChunk, attempt: int) -> None:
         if not self._migration.staging.has_files(one.collection.name, one.manifest):
             raise AirliftError(f"{one.what}: its files are gone; clear the task convert")
+        if one.chunk.own_files:
+            self._migration.source.ensure_unchanged(one.chunk)
         # A server that knows such keys answers the key of a failed job with that job.
         key = f"airlift-{self._migration.id}-{one.record.collection_id}-{one.chunk.id}-{attempt}"
         started = now()
@@ -193,6 +196,7 @@ class BatchImport:
                     "migration_id"
                 )
             else:
+                self._ensure_read_unchanged(one, job)
                 record_done(self._migration, one, job.rows)
         self.pending = running
         self._tell({one.key: job for one, job in polled})
@@ -203,6 +207,18 @@ class BatchImport:
                 "not sent again"
             )
         return len(running)
+
+    def _ensure_read_unchanged(self, one: PendingChunk, job: ImportJob) -> None:
+        """Raises FileChanged when a job may have read files of the source that are others now."""
+        if not one.chunk.own_files:
+            return
+        try:
+            self._migration.source.ensure_unchanged(one.chunk)
+        except FileChanged as error:
+            raise FileChanged(
+                f"{one.what}: import job {job.id} has read files of the source that were changed "
+                f"meanwhile: drop the collection {one.collection.name!r}. {error}"
+            ) from error
 
 
 def _same_files(files: set[str], job_files: frozenset[str]) -> bool:

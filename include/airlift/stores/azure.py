@@ -33,7 +33,7 @@ class AzureBlobs(Store):
     """Containers of one storage account.
 
     Arrow reads and lists. Its writer shows an empty blob until the file is whole, and queues blocks
-    without bound; so Azure's own library writes.
+    without bound; so Azure's own library writes. Every write gives a blob another ETag.
     """
 
     name: ClassVar[str] = "Azure Blob Storage"
@@ -43,6 +43,7 @@ class AzureBlobs(Store):
     example: ClassVar[str] = "abfss://container@account.dfs.core.windows.net/prefix"
     # What Copy Blob From URL takes, which Arrow calls.
     copies_up_to: ClassVar[float] = 256 << 20
+    version_keys: ClassVar[dict[str, str]] = {"ETag": "ETag"}
 
     def __init__(self, connection: AzureConnection) -> None:
         self.connection: AzureConnection = connection

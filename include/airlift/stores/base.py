@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Protocol, Self
 from urllib.parse import SplitResult, urlsplit
 
@@ -11,6 +12,7 @@ import pyarrow.fs as pafs
 
 from airlift.connections import StorageConnection
 from airlift.errors import AirliftError
+from airlift.file_identity import FileIdentity
 
 FORBIDDEN = ("ACCESS_DENIED", "AccessDenied", "PERMISSION_DENIED", "[Authorization")
 """How the services say that a key may not do what was asked."""
@@ -96,6 +98,8 @@ class Store:
         conn_type: the type of the Airflow connection that gives them.
         example: an address.
         copies_up_to: bytes of the largest file that the store copies by itself.
+        changed_key: under which name Arrow has an object's time of change.
+        version_keys: what tells an object's states apart: Arrow's name -> what users call it.
     """
 
     name: ClassVar[str]
@@ -105,6 +109,8 @@ class Store:
     example: ClassVar[str]
     is_local: ClassVar[bool] = False
     copies_up_to: ClassVar[float] = float("inf")
+    changed_key: ClassVar[str] = "Last-Modified"
+    version_keys: ClassVar[dict[str, str]] = {}
 
     connection: StorageConnection
 
@@ -134,6 +140,18 @@ class Store:
         selector = pafs.FileSelector(path, allow_not_found=True, recursive=recursive)
         found: list[pafs.FileInfo] = self.filesystem.get_file_info(selector)
         return found
+
+    def identity(self, path: str) -> FileIdentity | None:
+        """What tells a file's states apart, by one request; None where there is no such file."""
+        try:
+            with self.filesystem.open_input_file(path) as stream:
+                size, told = stream.size(), _texts(stream.metadata())
+        except FileNotFoundError:
+            return None
+        version = [
+            f"{name} {told[key]}" for key, name in self.version_keys.items() if told.get(key)
+        ]
+        return FileIdentity(size, _nanoseconds(told.get(self.changed_key, "")), ", ".join(version))
 
     def lacks(self, bucket: str) -> bool:
         """Whether there is no such bucket; a key that may not look at it could yet list it."""
@@ -170,6 +188,22 @@ class Store:
             AirliftError: the connection has nothing that it takes.
         """
         raise NotImplementedError
+
+
+def _texts(metadata: dict[Any, bytes] | None) -> dict[str, str]:
+    return {
+        key.decode() if isinstance(key, bytes) else key: value.decode(errors="replace")
+        for key, value in (metadata or {}).items()
+    }
+
+
+def _nanoseconds(text: str) -> int:
+    """A time in ISO 8601 as nanoseconds since 1970; 0 for none."""
+    try:
+        since = datetime.fromisoformat(text) - datetime.fromtimestamp(0, UTC)
+    except (ValueError, TypeError):
+        return 0
+    return (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1000
 
 
 def bucket_and_key(url: str, parts: SplitResult, example: str) -> str:

@@ -25,13 +25,19 @@ be read or written for fifty minutes, of the hour that a token lives."""
 
 
 class GoogleStorage(Store):
-    """Buckets of Google Cloud; an object exists once its upload is complete."""
+    """Buckets of Google Cloud; an object exists once its upload is complete.
+
+    Every write gives an object another generation.
+    """
 
     name: ClassVar[str] = "Google Cloud Storage"
     schemes: ClassVar[tuple[str, ...]] = ("gs", "gcs")
     connection_class: ClassVar[type[StorageConnection]] = GoogleConnection
     conn_type: ClassVar[str] = "google_cloud_platform"
     example: ClassVar[str] = "gs://bucket/prefix"
+    # The time of this generation; `updated` also changes with labels and access rights.
+    changed_key: ClassVar[str] = "timeCreated"
+    version_keys: ClassVar[dict[str, str]] = {"generation": "generation"}
 
     def __init__(self, connection: GoogleConnection) -> None:
         self.connection: GoogleConnection = connection

@@ -15,13 +15,18 @@ _ATTEMPTS = 6
 
 
 class S3(Store):
-    """Buckets of one S3 service; an object exists once its upload is complete."""
+    """Buckets of one S3 service; an object exists once its upload is complete.
+
+    Every write gives an object another version where the bucket keeps versions. Without, its ETag
+    is a hash of the content, and the time of change has whole seconds.
+    """
 
     name: ClassVar[str] = "S3"
     schemes: ClassVar[tuple[str, ...]] = ("s3", "s3a")
     connection_class: ClassVar[type[StorageConnection]] = S3Connection
     conn_type: ClassVar[str] = "aws"
     example: ClassVar[str] = "s3://bucket/prefix"
+    version_keys: ClassVar[dict[str, str]] = {"ETag": "ETag", "VersionId": "version"}
 
     def __init__(self, connection: S3Connection) -> None:
         self.connection: S3Connection = connection

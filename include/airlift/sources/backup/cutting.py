@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from airlift.chunk import Chunk, chunk_id
 from airlift.schema import CollectionSchema, Field
 from airlift.sources.backup.dead import Offsets
-from airlift.sources.backup.segments import Segment
+from airlift.sources.backup.segments import Segment, StoredLog
 
 
 class CountedSegment(BaseModel):
@@ -58,6 +58,7 @@ class ReadPlan(BaseModel):
     Attributes:
         fields: to read: the dynamic one too, but none that a function makes.
         ids: their ids at the source, by name.
+        beside: logs that are not read here, but by a target that imports the chunk's folders.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -65,6 +66,12 @@ class ReadPlan(BaseModel):
     fields: tuple[Field, ...]
     ids: dict[str, int]
     spans: tuple[Span, ...]
+    beside: tuple[StoredLog, ...] = ()
+
+    @property
+    def logs(self) -> list[StoredLog]:
+        """All files that the rows depend on."""
+        return [*(log for span in self.spans for log in span.segment.files), *self.beside]
 
 
 def chunks_of(
@@ -104,24 +111,35 @@ def chunks_to_import(
     for insert, delta in deletes.items():
         mine = by_folders.get((insert, ""), []) + (by_folders[insert, delta] if delta else [])
         for spans in _grouped(mine, sys.maxsize):
-            chunk = _chunk(len(chunks), schema, ids, spans, max(schema.row_bytes, 1))
+            # The deletes, and the logs of which no row is left.
+            read = {log for span in spans for log in span.segment.files}
+            beside = [log for counted, _ in mine for log in counted.segment.files]
+            beside = [log for log in beside if log not in read]
+            row_bytes = max(schema.row_bytes, 1)
+            chunk = _chunk(len(chunks), schema, ids, spans, row_bytes, beside)
             chunks.append(chunk.model_copy(update={"own_files": (insert, delta)}))
     return chunks
 
 
 def folders(segment: Segment) -> tuple[str, str]:
     """The folders above a segment's: of the insert logs, and of the delta logs ("" for none)."""
-    [(insert, _), *_] = segment.logs[0].values()
-    delta = segment.deltas[0][0] if segment.deltas else ""
-    return insert.rsplit("/", 3)[0], delta.rsplit("/", 2)[0] if delta else ""
+    [insert, *_] = segment.logs[0].values()
+    delta = segment.deltas[0].path if segment.deltas else ""
+    return insert.path.rsplit("/", 3)[0], delta.rsplit("/", 2)[0] if delta else ""
 
 
 def _chunk(
-    number: int, schema: CollectionSchema, ids: dict[str, int], spans: list[Span], row_bytes: int
+    number: int,
+    schema: CollectionSchema,
+    ids: dict[str, int],
+    spans: list[Span],
+    row_bytes: int,
+    beside: Sequence[StoredLog] = (),
 ) -> Chunk:
     live = sum(span.live for span in spans)
     partition = spans[0].segment.partition
-    read = ReadPlan(fields=schema.written, ids=ids, spans=tuple(spans)).model_dump(mode="json")
+    plan = ReadPlan(fields=schema.written, ids=ids, spans=tuple(spans), beside=tuple(beside))
+    read = plan.model_dump(mode="json")
     return Chunk(
         id=chunk_id(number, schema.name, partition, read),
         collection=schema.name,

@@ -83,8 +83,8 @@ def deletes(storage: Storage, logs: Iterable[StoredLog], key: Field) -> Iterator
     """
     held: list[tuple[pa.Array, U64]] = []
     keys = size = 0
-    for path, length in logs:
-        for some, times in _read(storage, path, length, key):
+    for log in logs:
+        for some, times in _read(storage, log, key):
             held.append((some, times))
             keys, size = keys + len(some), size + some.nbytes
             if keys >= _BLOCK_KEYS or size >= _BLOCK_BYTES:
@@ -102,8 +102,8 @@ def _block(held: list[tuple[pa.Array, U64]]) -> Deletes:
     return _TextDeletes(keys, times)
 
 
-def _read(storage: Storage, path: str, size: int, key: Field) -> Iterator[tuple[pa.Array, U64]]:
-    log = LogFile(storage, path, size, DELETE)
+def _read(storage: Storage, stored: StoredLog, key: Field) -> Iterator[tuple[pa.Array, U64]]:
+    log = LogFile(storage, stored.path, stored.size, DELETE)
     try:
         with reading(log.address):
             for batch in log.batches(_BATCH_ROWS):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from airlift.errors import AirliftError, Refused
+from airlift.file_identity import FileIdentity
 from airlift.reading_ahead import map_ahead
 from airlift.schema import DYNAMIC_FIELD, CollectionSchema, SourceCollection
 from airlift.sources.backup.cutting import CountedSegment
@@ -17,6 +18,7 @@ from airlift.sources.backup.describing import Description
 from airlift.sources.backup.meta import CollectionMeta
 from airlift.sources.backup.rows import dynamic_id
 from airlift.sources.backup.segments import Segment, SegmentFinder, StoredLog, WideDeletes
+from airlift.sources.unchanged import DescribedFile
 from airlift.storage import Storage
 
 
@@ -41,6 +43,7 @@ class Detail(BaseModel):
     Attributes:
         ids: field name -> id; the dynamic field's only where the files tell it.
         wide: deletes of level 0.
+        meta_files: what the metadata was read from, by path; None for one that was not there.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,19 +51,25 @@ class Detail(BaseModel):
     ids: dict[str, int]
     segments: tuple[CountedSegment, ...]
     wide: tuple[WideDeletes, ...] = ()
+    meta_files: dict[str, FileIdentity | None] = {}
 
     @property
     def files(self) -> list[StoredLog]:
         """All log files."""
-        own = [log for one in self.segments for log in one.segment.files]
-        # A later backup's deletes of a segment may be named twice: they hit older backups too.
-        return list(dict.fromkeys([*own, *(log for one in self.wide for log in one.logs)]))
+        return all_logs([one.segment for one in self.segments], self.wide)
 
     def keys(self, storage: Storage, schema: CollectionSchema) -> KeyReader:
         """A reader of the collection's keys."""
         key = schema.primary_key
         declared = set(self.ids.values())
         return KeyReader(storage, key, self.ids[key.name], declared, schema.dynamic_field)
+
+
+def all_logs(segments: Iterable[Segment], wide: Iterable[WideDeletes]) -> list[StoredLog]:
+    """The log files of segments and of deletes, each once."""
+    own = [log for one in segments for log in one.files]
+    # A later backup's deletes of a segment may be named twice: they hit older backups too.
+    return list(dict.fromkeys([*own, *(log for one in wide for log in one.logs)]))
 
 
 @dataclass
@@ -166,18 +175,59 @@ def _look_at_fields(name: str, looked: Looked) -> None:
             )
 
 
-def counted(looked: Looked, files: Storage, scratch: Storage, lossy: bool) -> SourceCollection:
+def _identify(looked: Looked, files: Storage) -> None:
+    """Asks what tells the states of the logs apart, before any of them is read.
+
+    Raises:
+        Refused: a log is not as it was listed.
+    """
+    known: dict[StoredLog, StoredLog] = {}
+    reasons: list[str] = []
+    logs = all_logs(looked.segments, looked.wide)
+    identities = files.identities(log.path for log in logs)
+    for log, identity in zip(logs, identities, strict=True):
+        changed = DescribedFile(files, log.path, log.identity).change(identity)
+        if changed or identity is None:
+            reasons.append(f"collection {looked.schema.name!r}: {changed}")
+        else:
+            known[log] = StoredLog(log.path, *identity)
+    if reasons:
+        raise Refused(reasons)
+    looked.segments = [
+        one.model_copy(
+            update={
+                "logs": tuple({key: known[log] for key, log in at.items()} for at in one.logs),
+                "deltas": tuple(known[log] for log in one.deltas),
+            }
+        )
+        for one in looked.segments
+    ]
+    looked.wide = [
+        one.model_copy(update={"logs": tuple(known[log] for log in one.logs)})
+        for one in looked.wide
+    ]
+
+
+def counted(
+    looked: Looked,
+    files: Storage,
+    scratch: Storage,
+    lossy: bool,
+    meta_files: Mapping[str, FileIdentity | None],
+) -> SourceCollection:
     """Counts the rows of a collection's logs, and finds those that are deleted.
 
     Args:
         scratch: keeps the places of deleted rows.
         lossy: whether metadata may count other rows than the logs hold.
+        meta_files: as of `Detail`.
 
     Raises:
         Refused: they count differently.
         AirliftError: a log can't be read.
     """
     schema = looked.schema
+    _identify(looked, files)
     segments, notes = looked.segments, list(looked.notes)
     reader = Detail(ids=looked.ids, segments=()).keys(files, schema)
     rows = list(map_ahead(reader.log_rows, segments, files.ranges_ahead))
@@ -210,7 +260,12 @@ def counted(looked: Looked, files: Storage, scratch: Storage, lossy: bool) -> So
         f"the backup's own metadata counts {sum(one.rows for one in segments):,} rows in "
         f"{len(segments):,} segments; their logs hold {total:,}, of which {dead:,} are deleted"
     )
-    detail = Detail(ids=looked.ids, segments=tuple(made), wide=tuple(looked.wide))
+    detail = Detail(
+        ids=looked.ids,
+        segments=tuple(made),
+        wide=tuple(looked.wide),
+        meta_files=dict(meta_files),
+    )
     live = dict.fromkeys(["", *schema.partitions], 0)
     for segment in made:
         live[segment.segment.partition] += sum(segment.log_rows) - segment.deleted

@@ -95,7 +95,7 @@ class LogSet:
         """Opens the files: side by side in a bucket, where each is a request or two."""
 
         def opened(log: StoredLog) -> LogFile:
-            return LogFile(storage, *log)
+            return LogFile(storage, log.path, log.size)
 
         with _mapping(len(logs) if not storage.is_local else 1) as mapped:
             files = dict(zip(logs, mapped(opened, logs.values()), strict=True))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
+from airlift.file_identity import FileIdentity
 from airlift.sources.backup.meta import CollectionMeta, FieldLogs, SegmentMeta
 from airlift.storage import Storage
 
@@ -15,8 +17,25 @@ _ALL_PARTITIONS = -1
 _SHOWN = 5
 _MOST_REASONS = 10
 
-StoredLog = tuple[str, int]
-"""A file's path below the folder of backups, and its bytes."""
+
+class StoredLog(NamedTuple):
+    """A file, as it was found.
+
+    Attributes:
+        path: below the folder of backups.
+        size: bytes.
+        changed, version: what else its identity says, once that was asked for; see `FileIdentity`.
+    """
+
+    path: str
+    size: int
+    changed: int = 0
+    version: str = ""
+
+    @property
+    def identity(self) -> FileIdentity:
+        """What it was."""
+        return FileIdentity(self.size, self.changed, self.version)
 
 
 class Segment(BaseModel):
@@ -51,7 +70,7 @@ class Segment(BaseModel):
     @property
     def bytes(self) -> int:
         """Bytes of its rows' files."""
-        return sum(size for logs in self.logs for _, size in logs.values())
+        return sum(log.size for logs in self.logs for log in logs.values())
 
 
 class WideDeletes(BaseModel):
@@ -119,7 +138,7 @@ class SegmentFinder:
         if len(reasons) > _MOST_REASONS:
             more = len(reasons) - _MOST_REASONS
             reasons[_MOST_REASONS:] = [f"and {more:,} more of such reasons"]
-        left = sorted(path for logs in (self._inserts, self._deltas) for path, _ in logs.values())
+        left = sorted(path for logs in (self._inserts, self._deltas) for path, *_ in logs.values())
         if left:
             self._refuse(
                 f"{self._storage.address(left[0])} is in the folder, but no segment of the "
@@ -137,7 +156,7 @@ class SegmentFinder:
                 continue
             parts = path.removeprefix(f"{folder}/").split("/")
             if len(parts) in (ids + 1, ids + 2):
-                held[parts[0], *parts[-ids:]] = (path, size)
+                held[parts[0], *parts[-ids:]] = StoredLog(path, size)
             else:
                 self._refuse(f"{self._storage.address(path)}: no log file is expected there")
         return held
@@ -213,9 +232,9 @@ class SegmentFinder:
             stored = held.pop((str(one.partition_id), str(one.segment_id), *field, log.name), None)
             if stored is None:
                 missing.append(log.log_path or log.name)
-            elif log.log_size and stored[1] != log.log_size:
+            elif log.log_size and stored.size != log.log_size:
                 self._refuse(
-                    f"{self._storage.address(stored[0])} has {stored[1]:,} bytes, expected "
+                    f"{self._storage.address(stored.path)} has {stored.size:,} bytes, expected "
                     f"{log.log_size:,}: it is truncated or of another backup; copy it again"
                 )
             else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import ClassVar
 from urllib.parse import unquote
@@ -13,6 +13,7 @@ from airlift.access import AccessControl, HeldCollection
 from airlift.chunk import Chunk
 from airlift.connections import Connections, StorageConnection
 from airlift.errors import AirliftError, Refused
+from airlift.file_identity import FileIdentity
 from airlift.names import with_database
 from airlift.params import OnDuplicateId
 from airlift.schema import SourceCollection
@@ -21,18 +22,19 @@ from airlift.sources.backup.cutting import ReadPlan, chunks_of, chunks_to_import
 from airlift.sources.backup.duplicates import leave_older_out
 from airlift.sources.backup.finding import find_backups, place_in_yaml
 from airlift.sources.backup.inventory import Detail, Taken, counted, looked_at
-from airlift.sources.backup.meta import BackupMeta, CollectionMeta, read_meta
+from airlift.sources.backup.meta import FULL, META, PARTS, BackupMeta, CollectionMeta, read_meta
 from airlift.sources.backup.own_files import own_files
 from airlift.sources.backup.params import BackupParams
 from airlift.sources.backup.reading import gone_rows, read_rows
-from airlift.sources.base import FILE_BATCH_BYTES, SourceFile, StillSource
+from airlift.sources.base import FILE_BATCH_BYTES, FileSource, SourceFile
 from airlift.sources.choosing import choose
+from airlift.sources.unchanged import DescribedFile, ensure_unchanged
 from airlift.storage import Storage, open_storage
 
 _FAILED = {3: "failed", 4: "was stopped by its time limit"}
 
 
-class BackupSource(StillSource):
+class BackupSource(FileSource):
     """Reads the collections of a backup, or of several. See `airlift.sources.base.Source`."""
 
     batch_bytes: ClassVar[int] = FILE_BATCH_BYTES
@@ -41,7 +43,7 @@ class BackupSource(StillSource):
         self._params = params
         self._connections = connections
         self._scratch = scratch
-        self._copy: Storage | None = None
+        self._meta_files: dict[str, FileIdentity | None] = {}
 
     def check(self) -> list[str]:
         """Reads the metadata and compares it with the folder; every reason against going on."""
@@ -67,7 +69,8 @@ class BackupSource(StillSource):
         found: list[SourceCollection] = []
         for one in looked:
             try:
-                found.append(counted(one, files, self._scratch, self._params.allow_lossy))
+                lossy = self._params.allow_lossy
+                found.append(counted(one, files, self._scratch, lossy, self._meta_files))
             except Refused as refused:
                 reasons += refused.reasons
         if reasons:
@@ -82,10 +85,20 @@ class BackupSource(StillSource):
     def files(self, collections: list[SourceCollection]) -> list[SourceFile]:
         """The log files."""
         return [
-            SourceFile(path, size)
+            SourceFile(log.path, log.size, log.identity)
             for collection in collections
-            for path, size in Detail.model_validate(collection.detail).files
+            for log in Detail.model_validate(collection.detail).files
         ]
+
+    def files_of(self, chunk: Chunk) -> list[DescribedFile]:
+        """The logs of its segments."""
+        logs = ReadPlan.model_validate(chunk.read).logs
+        return self.placed(SourceFile(log.path, log.size, log.identity) for log in logs)
+
+    def described_files(self, collection: SourceCollection) -> list[DescribedFile]:
+        """All logs and, unless copies are read, the metadata."""
+        meta = {} if self._copy else Detail.model_validate(collection.detail).meta_files
+        return [*super().described_files(collection), *self._placed_meta(meta)]
 
     def folder(self) -> Storage:
         """The folder that holds the backups, or its copy."""
@@ -101,12 +114,9 @@ class BackupSource(StillSource):
         told = dict.fromkeys(meta.milvus_version for meta in self._metas if meta.milvus_version)
         return ", ".join(f"a backup of Milvus {version}" for version in told)
 
-    def read_from(self, folder: Storage) -> None:
-        """Reads the logs from a copy of the folder from now on."""
-        self._copy = folder
-
     def cut(self, collection: SourceCollection, chunk_bytes: int) -> list[Chunk]:
         """Cuts a collection into chunks of whole logs; see `Source.cut`."""
+        ensure_unchanged(self.described_files(collection))
         detail = Detail.model_validate(collection.detail)
         if self._newest_only(collection.name):
             detail = leave_older_out(collection, detail, self.folder(), self._scratch)
@@ -124,7 +134,7 @@ class BackupSource(StillSource):
         collection.partition_rows = rows
         return chunks
 
-    def read(self, chunk: Chunk) -> Iterator[pa.RecordBatch]:
+    def rows(self, chunk: Chunk) -> Iterator[pa.RecordBatch]:
         """Yields a chunk's live rows, in the order of the logs."""
         plan = ReadPlan.model_validate(chunk.read)
         return read_rows(self.folder(), self._scratch, plan)
@@ -171,7 +181,13 @@ class BackupSource(StillSource):
         metas = []
         for prefix in self._prefixes:
             folder = self._original.folder(prefix.rstrip("/")) if prefix else self._original
+            paths = [f"{prefix}{META}/{name}" for name in (FULL, *PARTS)]
+            known = dict(zip(paths, self._original.identities(paths), strict=True))
+            if known[paths[0]]:
+                known = {paths[0]: known[paths[0]]}  # then the other four are not read
             meta = read_meta(folder)
+            ensure_unchanged(self._placed_meta(known))
+            self._meta_files |= known
             if meta.state_code in _FAILED or meta.error:
                 raise AirliftError(
                     f"the backup in {folder.url} {_FAILED.get(meta.state_code, 'has an error')}"
@@ -179,6 +195,9 @@ class BackupSource(StillSource):
                 )
             metas.append(meta)
         return metas
+
+    def _placed_meta(self, files: Mapping[str, FileIdentity | None]) -> list[DescribedFile]:
+        return [DescribedFile(self._original, *file) for file in files.items()]
 
     def _place(self) -> tuple[str, str]:
         """The address of the folder that was named, and the endpoint that backup.yaml names."""

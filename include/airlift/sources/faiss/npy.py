@@ -48,7 +48,7 @@ class NpyFile:
                 "row, and no Python objects; write it with numpy.save of such an array"
             )
         self.rows = int(shape[0])
-        expected = self._at + self.rows * self.dtype.itemsize
+        expected = self._end = self._at + self.rows * self.dtype.itemsize
         if size != expected:
             raise AirliftError(
                 f"{self.address} was truncated or damaged: its header says {self.rows:,} values, "
@@ -76,6 +76,9 @@ class NpyFile:
                 self._all = np.memmap(path, self.dtype, "r", self._at, (self.rows,))
             else:
                 self._all = self.read(0, self.rows)
+        # To look at what is mapped and was cut off since would end this process.
+        if self._folder.is_local and (self._folder.sizes([self._path])[0] or 0) < self._end:
+            raise AirliftError(f"{self.address} became shorter while it was read")
         return np.asarray(self._all[places])
 
 

@@ -11,6 +11,8 @@ from urllib.parse import unquote
 from pydantic import BaseModel, ConfigDict
 
 from airlift.errors import AirliftError, Refused
+from airlift.file_identity import FileIdentity
+from airlift.sources.unchanged import DescribedFile
 from airlift.storage import Storage, open_storage
 
 _WILD = re.compile(r"[*?]")
@@ -22,7 +24,7 @@ class FileRef(BaseModel):
     Attributes:
         root: the disk (`/`) or bucket (`s3://bucket`) that it lies in.
         path: relative to that.
-        changed: when it was last changed (nanoseconds since 1970).
+        changed, version: what else its identity says; see `FileIdentity`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -31,6 +33,12 @@ class FileRef(BaseModel):
     path: str
     size: int
     changed: int
+    version: str = ""
+
+    @property
+    def identity(self) -> FileIdentity:
+        """What it was."""
+        return FileIdentity(self.size, self.changed, self.version)
 
 
 @dataclass(frozen=True)
@@ -118,11 +126,17 @@ class Places:
         return sorted(names, key=_naturally)
 
     def _refs(self, place: Place, paths: list[str]) -> list[FileRef]:
-        stats = self.original(place.root).stats(paths)
+        identities = self.original(place.root).identities(paths)
         return [
-            FileRef(root=place.root, path=path, size=stat.size, changed=stat.mtime_ns)
-            for path, stat in zip(paths, stats, strict=True)
-            if stat
+            FileRef(
+                root=place.root,
+                path=path,
+                size=identity.size,
+                changed=identity.mtime_ns,
+                version=identity.version,
+            )
+            for path, identity in zip(paths, identities, strict=True)
+            if identity
         ]
 
     def _nothing(self, url: str, place: Place) -> str:
@@ -130,21 +144,13 @@ class Places:
             return f"{url} is a folder; name its files, as {url.rstrip('/')}/*"
         return f"{url} names no file that is there; check the address"
 
-    def unchanged(self, refs: Iterable[FileRef]) -> None:
-        """Raises AirliftError when a file is not as it was when it was found."""
-        for ref in refs:
-            folder = self.folder(ref.root)
-            [stat] = folder.stats([ref.path])
-            copied = self._copied is not None and self._copied[0] == ref.root
-            # A copy has its own times.
-            if stat and stat.size == ref.size and (copied or stat.mtime_ns == ref.changed):
-                continue
-            found = f"{stat.size:,} bytes" if stat else "nothing"
-            raise AirliftError(
-                f"{folder.address(ref.path)} was changed since the migration was planned: expected "
-                f"{ref.size:,} bytes, found {found}; run the migration again with a new "
-                "migration_id"
-            )
+    def described(self, refs: Iterable[FileRef]) -> list[DescribedFile]:
+        """Files where they are read from, to be compared with what they were."""
+        copied = self._copied and self._copied[0]
+        return [
+            DescribedFile(self.folder(ref.root), ref.path, ref.identity, ref.root == copied)
+            for ref in refs
+        ]
 
 
 def collection_name(urls: str, refs: list[FileRef]) -> str:

@@ -15,7 +15,7 @@ from airlift.connections import Connections
 from airlift.errors import AirliftError, Refused
 from airlift.fixed_width import int64_array
 from airlift.schema import CollectionSchema, SourceCollection
-from airlift.sources.base import BATCH_BYTES, FILE_BATCH_BYTES, SourceFile, StillSource
+from airlift.sources.base import BATCH_BYTES, FILE_BATCH_BYTES, FileSource, SourceFile
 from airlift.sources.faiss.beside import Beside
 from airlift.sources.faiss.columns import must_be_unit_length, vector_column
 from airlift.sources.faiss.describing import (
@@ -27,6 +27,7 @@ from airlift.sources.faiss.describing import (
 from airlift.sources.faiss.index_file import IndexFile
 from airlift.sources.faiss.params import FaissParams
 from airlift.sources.faiss.places import FileRef, Places, collection_name, place_of
+from airlift.sources.unchanged import DescribedFile, ensure_unchanged
 from airlift.storage import Storage, open_storage
 
 
@@ -67,7 +68,7 @@ class ReadPlan(BaseModel):
     beside: tuple[FileRef, ...]
 
 
-class FaissSource(StillSource):
+class FaissSource(FileSource):
     """Reads Faiss index files as one collection. See `airlift.sources.base.Source`."""
 
     batch_bytes = FILE_BATCH_BYTES
@@ -125,12 +126,22 @@ class FaissSource(StillSource):
         """The index files, and those of ids and scalars where they lie on the same disk."""
         root = place_of(self._params.index_url.split(",")[0]).root
         return [
-            SourceFile(ref.path, ref.size)
+            SourceFile(ref.path, ref.size, ref.identity)
             for collection in collections
             for detail in [Detail.model_validate(collection.detail)]
             for ref in (*detail.files, *detail.beside)
             if ref.root == root
         ]
+
+    def files_of(self, chunk: Chunk) -> list[DescribedFile]:
+        """The index files that it has rows of, and all of ids and scalars."""
+        plan = ReadPlan.model_validate(chunk.read)
+        return self._places.described((*(part.file for part in plan.parts), *plan.beside))
+
+    def described_files(self, collection: SourceCollection) -> list[DescribedFile]:
+        """The files of the index, of ids and of scalars, on whatever disk or in whatever bucket."""
+        detail = Detail.model_validate(collection.detail)
+        return self._places.described((*detail.files, *detail.beside))
 
     def folder(self) -> Storage:
         """The disk or bucket that the index lies in."""
@@ -147,7 +158,7 @@ class FaissSource(StillSource):
     def cut(self, collection: SourceCollection, chunk_bytes: int) -> list[Chunk]:
         """Cuts the files into ranges of rows. Raises Refused for ids that repeat or are missing."""
         detail = Detail.model_validate(collection.detail)
-        self._places.unchanged((*detail.files, *detail.beside))
+        ensure_unchanged(self.described_files(collection))
         files, reasons = self._open_all(detail.files)
         if reasons:
             raise Refused(reasons)
@@ -174,14 +185,13 @@ class FaissSource(StillSource):
             )
         return chunks
 
-    def read(self, chunk: Chunk) -> Iterator[pa.RecordBatch]:
+    def rows(self, chunk: Chunk) -> Iterator[pa.RecordBatch]:
         """Yields batches of the id, the vector and the scalar fields.
 
         Raises:
-            AirliftError: a file was changed, is damaged, or has a vector that cosine does not fit.
+            AirliftError: a file is damaged, or has a vector that cosine does not fit.
         """
         plan = ReadPlan.model_validate(chunk.read)
-        self._places.unchanged((*(part.file for part in plan.parts), *plan.beside))
         beside = self._open_beside(plan.beside, None)
         yield from self._batches(chunk.collection, plan, beside)
 

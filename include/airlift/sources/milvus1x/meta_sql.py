@@ -29,11 +29,16 @@ _TABLE_COLUMNS = ("id", "table_id", "dimension", "metric_type", "owner_table", "
 _FILE_COLUMNS = ("id", "table_id", "segment_id", "row_count")
 
 
+def meta_files(name: str) -> list[str]:
+    """What a metadata file may consist of: the file, and SQLite's log and journal beside it."""
+    return [name, f"{name}-wal", f"{name}-journal"]
+
+
 def read_meta_file(folder: Storage, name: str) -> Meta:
     """Reads a `meta.json` or a `meta.sqlite`; which it is, its first bytes say.
 
     Args:
-        folder: where it lies. SQLite's `-wal` beside it is read too. Nothing there is changed.
+        folder: where it lies. SQLite's files beside it are read too. Nothing there is changed.
 
     Raises:
         AirliftError: it can't be read, or is neither.
@@ -72,18 +77,12 @@ def read_meta_mysql(url: URL) -> Meta:
 
 def _read_sqlite(folder: Storage, name: str) -> Meta:
     """Reads a private copy: opening the original could change it, and a server may still use it."""
-    names = [name, f"{name}-wal", f"{name}-journal"]
-    before = folder.stats(names)
+    names = meta_files(name)
     with TemporaryFolder("meta") as temporary:
         copy = temporary.path / "meta.sqlite"
-        for at, stat in zip(names, before, strict=True):
-            if stat is not None:
+        for at, size in zip(names, folder.sizes(names), strict=True):
+            if size is not None:
                 _copy(folder, at, copy.with_name("meta.sqlite" + at.removeprefix(name)))
-        if folder.stats(names) != before:
-            raise AirliftError(
-                f"{folder.address(name)} changed while it was copied; stop Milvus 1.x, then clear "
-                "the task"
-            )
         with _engine(URL.create("sqlite", database=str(copy))) as engine:
             sa.event.listen(engine, "connect", _distrust)
             return _read_sql(engine, folder.address(name))

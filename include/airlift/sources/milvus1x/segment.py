@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pydantic import BaseModel, ConfigDict
 
 from airlift.errors import AirliftError
+from airlift.file_identity import FileIdentity
+from airlift.sources.base import SourceFile
 from airlift.sources.milvus1x.dead_rows import DeadRows
 from airlift.sources.milvus1x.meta import Segment
 from airlift.sources.milvus1x.segment_reader import (
@@ -19,7 +21,7 @@ from airlift.sources.milvus1x.segment_reader import (
     read_deleted,
     segment_paths,
 )
-from airlift.storage import FileStat, Storage
+from airlift.storage import Storage
 
 _PARALLEL = 16  # segments looked at at once; what costs is a bucket's latency
 
@@ -30,7 +32,7 @@ class SegmentFiles(BaseModel):
     Attributes:
         rows: live and deleted ones.
         sizes: bytes of the vectors', the ids' and the deleted rows' file.
-        changed: when each was last changed (nanoseconds since 1970).
+        changed, versions: what else their identities say; see `FileIdentity`.
         dead: a hash of the set of deleted rows.
     """
 
@@ -42,12 +44,22 @@ class SegmentFiles(BaseModel):
     deleted: int
     sizes: tuple[int, int, int]
     changed: tuple[int, int, int]
+    versions: tuple[str, str, str] = ("", "", "")
     dead: str
 
     @property
     def paths(self) -> tuple[str, str, str]:
         """The files, relative to the `tables` folder."""
         return segment_paths(self.table_id, self.segment)
+
+    @property
+    def files(self) -> list[SourceFile]:
+        """The files as they were found."""
+        found = zip(self.sizes, self.changed, self.versions, strict=True)
+        return [
+            SourceFile(path, identity[0], FileIdentity(*identity))
+            for path, identity in zip(self.paths, found, strict=True)
+        ]
 
 
 def look_at_segments(
@@ -63,10 +75,10 @@ def look_at_segments(
         The segments that are whole, in the order given, and every reason why others are not.
     """
     paths = [path for at in segments for path in segment_paths(at.table_id, at.segment)]
-    stats = storage.stats(paths)
-    grouped = [stats[n : n + 3] for n in range(0, len(stats), 3)]
+    identities = storage.identities(paths)
+    grouped = [identities[n : n + 3] for n in range(0, len(identities), 3)]
 
-    def look(at: Segment, found: list[FileStat | None]) -> SegmentFiles | list[str]:
+    def look(at: Segment, found: list[FileIdentity | None]) -> SegmentFiles | list[str]:
         return _Look(storage, at, kind).whole(found)
 
     with ThreadPoolExecutor(_PARALLEL if not storage.is_local else 1) as pool:
@@ -87,22 +99,22 @@ class _Look:
         self.paths = segment_paths(segment.table_id, segment.segment)
         self.reasons: list[str] = []
 
-    def whole(self, stats: list[FileStat | None]) -> SegmentFiles | list[str]:
+    def whole(self, found: list[FileIdentity | None]) -> SegmentFiles | list[str]:
         """The segment, or every reason why it can't be read."""
         try:
-            return self._whole(stats) or self.reasons
+            return self._whole(found) or self.reasons
         except AirliftError as error:
             return [*self.reasons, str(error)]
 
-    def _whole(self, stats: list[FileStat | None]) -> SegmentFiles | None:
-        there = [stat for stat in stats if stat is not None]
-        if len(there) < len(stats):
-            self._missing(stats)
+    def _whole(self, found: list[FileIdentity | None]) -> SegmentFiles | None:
+        there = [identity for identity in found if identity is not None]
+        if len(there) < len(found):
+            self._missing(found)
             return None
         widths = (self.kind.width, 8, 4)
         counts = [
-            self._count(path, stat.size, width)
-            for path, stat, width in zip(self.paths, there, widths, strict=True)
+            self._count(path, identity.size, width)
+            for path, identity, width in zip(self.paths, there, widths, strict=True)
         ]
         vectors, ids, offsets = counts
         if vectors is not None and ids is not None and vectors != ids:
@@ -130,14 +142,15 @@ class _Look:
             deleted=deleted,
             sizes=(there[0].size, there[1].size, there[2].size),
             changed=(there[0].mtime_ns, there[1].mtime_ns, there[2].mtime_ns),
+            versions=(there[0].version, there[1].version, there[2].version),
             dead=dead.digest(),
         )
 
     def _reason(self, file: int, text: str) -> None:
         self.reasons.append(f"{self.storage.address(self.paths[file])} {text}")
 
-    def _missing(self, stats: list[FileStat | None]) -> None:
-        if not any(stats):
+    def _missing(self, found: list[FileIdentity | None]) -> None:
+        if not any(found):
             folder = f"{self.segment.table_id}/{self.segment.segment}"
             self.reasons.append(
                 f"the segment folder {self.storage.address(folder)} is missing or empty, though "
@@ -145,8 +158,8 @@ class _Look:
                 "tables_url"
             )
             return
-        for file, stat in enumerate(stats):
-            if stat is None:
+        for file, identity in enumerate(found):
+            if identity is None:
                 self._reason(file, "is missing; copy it from the Milvus 1.x server")
 
     def _count(self, path: str, size: int, width: int) -> int | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
@@ -14,8 +15,9 @@ from airlift.chunk import Chunk
 from airlift.connections import Connections
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError, Refused
+from airlift.file_identity import FileIdentity
 from airlift.schema import CollectionSchema, Field, SourceCollection
-from airlift.sources.base import BATCH_BYTES, FILE_BATCH_BYTES, SourceFile, StillSource
+from airlift.sources.base import BATCH_BYTES, FILE_BATCH_BYTES, FileSource, SourceFile
 from airlift.sources.choosing import choose
 from airlift.sources.milvus1x.cutting import (
     Cutter,
@@ -26,18 +28,23 @@ from airlift.sources.milvus1x.cutting import (
     find_repeats,
 )
 from airlift.sources.milvus1x.meta import BINARY_METRICS, Meta, Table
-from airlift.sources.milvus1x.meta_sql import read_meta_file, read_meta_mysql
+from airlift.sources.milvus1x.meta_sql import meta_files, read_meta_file, read_meta_mysql
 from airlift.sources.milvus1x.params import Milvus1xParams
 from airlift.sources.milvus1x.refusing import reasons_against
-from airlift.sources.milvus1x.segment import SegmentFiles, look_at_segments
+from airlift.sources.milvus1x.segment import look_at_segments
 from airlift.sources.milvus1x.segment_reader import SegmentReader, VectorKind
+from airlift.sources.unchanged import DescribedFile, ensure_unchanged
 from airlift.storage import Storage, open_storage
 
 _REPEATED = "repeated ids: "
 
 
 class Detail(BaseModel):
-    """What `SourceCollection.detail` holds; the segments are sorted, oldest first."""
+    """What `SourceCollection.detail` holds; the segments are sorted, oldest first.
+
+    Attributes:
+        meta_files: what the metadata was read from, by name; None for one that was not there.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -46,6 +53,7 @@ class Detail(BaseModel):
     segments: tuple[PlacedSegment, ...]
     repeated_ids: int = 0
     repeated_rows: int = 0
+    meta_files: dict[str, FileIdentity | None] = {}
 
     @property
     def kind(self) -> VectorKind:
@@ -53,7 +61,7 @@ class Detail(BaseModel):
         return VectorKind.of(self.dim, self.binary)
 
 
-class Milvus1xSource(StillSource):
+class Milvus1xSource(FileSource):
     """Reads the collections of Milvus 0.9-1.x from its files. See `airlift.sources.base.Source`."""
 
     batch_bytes: ClassVar[int] = FILE_BATCH_BYTES
@@ -62,9 +70,9 @@ class Milvus1xSource(StillSource):
         self._params = params
         self._connections = connections
         self._scratch = scratch
-        self._copy: Storage | None = None
         self._original: Storage | None = None
         self._known: Meta | None = None
+        self._meta_files: dict[str, FileIdentity | None] = {}
 
     def check(self) -> list[str]:
         """Reads the metadata and looks for the tables; returns every reason against going on."""
@@ -103,28 +111,34 @@ class Milvus1xSource(StillSource):
     def files(self, collections: list[SourceCollection]) -> list[SourceFile]:
         """The three files of every segment."""
         return [
-            SourceFile(path, size)
+            file
             for collection in collections
             for segment in Detail.model_validate(collection.detail).segments
-            for path, size in zip(segment.paths, segment.sizes, strict=True)
+            for file in segment.files
         ]
 
-    def folder(self) -> Storage | None:
-        """The `tables` folder."""
+    def files_of(self, chunk: Chunk) -> list[DescribedFile]:
+        """The files of its segments."""
+        spans = ReadPlan.model_validate(chunk.read).spans
+        return self.placed(file for span in spans for file in span.files)
+
+    def described_files(self, collection: SourceCollection) -> list[DescribedFile]:
+        """The files of all segments and, unless copies are read, the metadata's."""
+        meta = {} if self._copy else Detail.model_validate(collection.detail).meta_files
+        return [*super().described_files(collection), *self._placed_meta(meta)]
+
+    def folder(self) -> Storage:
+        """The `tables` folder, or its copy."""
         return self._tables()
 
     def address(self) -> str:
         """The `tables` folder's address."""
         return self._params.tables_url
 
-    def read_from(self, folder: Storage) -> None:
-        """Reads from a copy of the `tables` folder from now on."""
-        self._copy = folder
-
     def cut(self, collection: SourceCollection, chunk_bytes: int) -> list[Chunk]:
         """Cuts a collection; see `Source.cut`. Raises Refused for repeated ids that must fail."""
         detail = Detail.model_validate(collection.detail)
-        self._unchanged(detail.segments)
+        ensure_unchanged(self.described_files(collection))
         repeats = self._repeats(collection.name, detail)
         row_bytes = 8 + detail.kind.width
         cutter = Cutter(
@@ -155,16 +169,11 @@ class Milvus1xSource(StillSource):
         collection.detail = detail.model_copy(update=found).model_dump(mode="json")
         return chunks
 
-    def read(self, chunk: Chunk) -> Iterator[pa.RecordBatch]:
-        """Yields batches of `id` and `vector`, over the very bytes that were read.
-
-        Raises:
-            AirliftError: a file is gone or was changed since the chunk was planned.
-        """
+    def rows(self, chunk: Chunk) -> Iterator[pa.RecordBatch]:
+        """Yields batches of `id` and `vector`, over the very bytes that were read."""
         plan = ReadPlan.model_validate(chunk.read)
         kind = VectorKind.of(plan.dim, plan.binary)
         tables = self._tables()
-        self._unchanged(plan.spans)
         schema = pa.schema([field.arrow for field in _fields(plan.dim, plan.binary, None)])
         block = max(BATCH_BYTES // (8 + kind.width), 1)
         for span in plan.spans:
@@ -182,8 +191,9 @@ class Milvus1xSource(StillSource):
                 )
 
     def _tables(self) -> Storage:
-        if self._copy is not None:
-            return self._copy
+        return self._copy or self._original_tables()
+
+    def _original_tables(self) -> Storage:
         if self._original is None:
             self._original = self._storage(self._params.tables_url)
         return self._original
@@ -197,15 +207,28 @@ class Milvus1xSource(StillSource):
             if self._params.meta_conn_id:
                 self._known = read_meta_mysql(self._connections.sql(self._params.meta_conn_id))
             else:
-                folder, slash, name = self._params.meta_url.rpartition("/")
-                if not name or not slash:
-                    raise AirliftError(
-                        f"meta_url {self._params.meta_url!r}: expected the whole address of a "
-                        "file, as s3://bucket/db/meta.sqlite or /var/lib/milvus/db/meta.sqlite"
-                    )
-                name = unquote(name) if folder.startswith("file:") else name
-                self._known = read_meta_file(self._storage(folder + slash), name)
+                folder, name = self._meta_place
+                names = meta_files(name)
+                self._meta_files = dict(zip(names, folder.identities(names), strict=True))
+                known = read_meta_file(folder, name)
+                ensure_unchanged(self._placed_meta(self._meta_files))
+                self._known = known
         return self._known
+
+    @cached_property
+    def _meta_place(self) -> tuple[Storage, str]:
+        """The folder of the metadata's file, and its name."""
+        folder, slash, name = self._params.meta_url.rpartition("/")
+        if not name or not slash:
+            raise AirliftError(
+                f"meta_url {self._params.meta_url!r}: expected the whole address of a file, as "
+                "s3://bucket/db/meta.sqlite or /var/lib/milvus/db/meta.sqlite"
+            )
+        name = unquote(name) if folder.startswith("file:") else name
+        return self._storage(folder + slash), name
+
+    def _placed_meta(self, files: Mapping[str, FileIdentity | None]) -> Iterable[DescribedFile]:
+        return [DescribedFile(self._meta_place[0], *file) for file in files.items()]
 
     def _chosen(self) -> tuple[list[Table], list[str]]:
         return choose(self._meta().tables, self._params.collections)
@@ -221,14 +244,18 @@ class Milvus1xSource(StillSource):
             key=lambda pair: pair[0].order,
         )
         kind = VectorKind.of(table.dim, binary)
-        files, reasons = look_at_segments(self._tables(), [at for at, _ in placed], kind)
+        # The originals, also where a copy is there already: what is recorded is their identity.
+        tables = self._original_tables()
+        files, reasons = look_at_segments(tables, [at for at, _ in placed], kind)
         if reasons:
             return [f"collection {table.name!r}: {reason}" for reason in reasons]
         segments = tuple(
             PlacedSegment(**found.model_dump(), partition=tag)
             for found, (_, tag) in zip(files, placed, strict=True)
         )
-        detail = Detail(dim=table.dim, binary=binary, segments=segments)
+        detail = Detail(
+            dim=table.dim, binary=binary, segments=segments, meta_files=self._meta_files
+        )
         tags = [partition.tag for partition in table.partitions]
         rows = dict.fromkeys(tags, 0)
         for segment in segments:
@@ -249,23 +276,6 @@ class Milvus1xSource(StillSource):
             )
         )
         return []
-
-    def _unchanged(self, segments: Sequence[SegmentFiles]) -> None:
-        """Raises AirliftError when a file is not as it was when the collection was described."""
-        tables = self._tables()
-        paths = [path for segment in segments for path in segment.paths]
-        sizes = [size for segment in segments for size in segment.sizes]
-        times = [time for segment in segments for time in segment.changed]
-        for path, size, time, stat in zip(paths, sizes, times, tables.stats(paths), strict=True):
-            # A copy has its own times.
-            if stat and stat.size == size and (self._copy or stat.mtime_ns == time):
-                continue
-            found = f"{stat.size:,} bytes" if stat else "nothing"
-            raise AirliftError(
-                f"{tables.address(path)} was changed since the migration was planned: expected "
-                f"{size:,} bytes, found {found}; stop Milvus 1.x, then run the migration again "
-                "with a new migration_id"
-            )
 
     def _repeats(self, name: str, detail: Detail) -> Repeats:
         mapping = self._params.mapping.get(name)

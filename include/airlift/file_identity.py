@@ -1,0 +1,47 @@
+"""What tells whether a file is still the one that was looked at before.
+
+A file that is changed while it is read gives rows of its old and of its new content, and nothing in
+them shows it. So its identity is recorded when it is described, and compared with the file's own
+before and after it is read. What each store offers for that stands in `airlift.stores`.
+
+What can't be seen: a change on a disk that leaves size and inode as they were and sets the time of
+change back, or comes within one tick of the file system's clock after another one (some
+milliseconds on ext4 and XFS, 1 or 2 s on FAT and old network shares); in S3 without versions, an
+object that is replaced and put back again within one second.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+_SECOND = 10**9
+
+
+class FileIdentity(NamedTuple):
+    """One state of a file. It is written as JSON, and part of the ids of chunks.
+
+    Attributes:
+        size: bytes.
+        mtime_ns: when it was last changed (nanoseconds since 1970); 0 if unknown.
+        version: what else the store tells a file's states apart by, such as `inode 12` or
+            `ETag "5d41…"`; "" if nothing.
+    """
+
+    size: int
+    mtime_ns: int = 0
+    version: str = ""
+
+    def matches(self, other: FileIdentity) -> bool:
+        """Whether both can be the same state: they agree in all that both know."""
+        return (
+            self.size == other.size
+            and (not self.mtime_ns or not other.mtime_ns or self.mtime_ns == other.mtime_ns)
+            and (not self.version or not other.version or self.version == other.version)
+        )
+
+    def __str__(self) -> str:
+        seconds, nanoseconds = divmod(self.mtime_ns, _SECOND)
+        when = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
+        known = [f"{self.size:,} bytes", f"changed {when}" if self.mtime_ns else "", self.version]
+        return ", ".join(filter(None, known))
