@@ -48,12 +48,14 @@ class HttpProxy:
     Attributes:
         rule: asked for every request; may be set at any time.
         refused: the requests that the rule has answered.
+        change: what becomes of the server's answers; may be set at any time.
     """
 
     def __init__(self, target: str) -> None:
         self._target = urlsplit(target)
         self.rule: Rule = lambda request: None
         self.refused: list[Request] = []
+        self.change: Callable[[Request, Answer], Answer] = lambda request, answer: answer
         proxy = self
 
         class Handler(_Handler):
@@ -78,7 +80,8 @@ class HttpProxy:
         try:
             connection.request(request.method, request.path, request.body, headers)
             found = connection.getresponse()
-            return Answer(found.status, found.read(), dict(found.getheaders()))
+            answer = Answer(found.status, found.read(), dict(found.getheaders()))
+            return self.change(request, answer)
         finally:
             connection.close()
 

@@ -124,6 +124,7 @@ def connecting(cause: FakeRpcError) -> MilvusException:
             False,
         ),
         (MilvusException(800, "database not found[database=x]"), "no such database", False),
+        (MilvusException(200, "partition not found[partition=x]"), "no such partition", False),
         (MilvusException(1, "database 'x' does not exist"), "no such database", False),
         (
             MilvusException(100, "collection not found[database=default][collection=x]"),

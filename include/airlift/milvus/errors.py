@@ -101,9 +101,16 @@ _MEANINGS = (
     ),
     # What isn't there
     _Meaning(
-        "there is no such collection in that database",
+        "there is no such collection in that database; on the target, clear the task create, "
+        "which makes it again",
         r"collection not found|can't find collection|collection '[^']*' does not exist",
         codes=frozenset({100}),
+    ),
+    _Meaning(
+        "there is no such partition in that collection; on the target, clear the task create, "
+        "which makes it again",
+        r"partition (ID )?not found",
+        codes=frozenset({200}),
     ),
     _Meaning(
         "there is no such database; create it, or check its name in the connection and params",

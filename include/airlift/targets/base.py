@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol
@@ -27,7 +27,7 @@ class ImportJob:
     """An import job on the target.
 
     Attributes:
-        files: the names that the target knows its files by; empty where it does not tell.
+        files: the names that the target knows its files by; empty where it does not name them.
         progress: percent.
         rows: rows imported so far.
         reason: why it failed.
@@ -39,6 +39,17 @@ class ImportJob:
     progress: int = 0
     rows: int = 0
     reason: str = ""
+
+    @property
+    def has_unknown_files(self) -> bool:
+        """Whether it may bring, or have brought, rows from files that the target does not name.
+
+        A new job names its files after some seconds. One that has taken no row never does, nor
+        does one that failed before it imported any; neither leaves rows behind.
+        """
+        if self.files or self.state is JobState.FAILED:
+            return False
+        return self.rows > 0 or self.state is not JobState.COMPLETED
 
 
 class ImportWay(Protocol):
@@ -67,8 +78,12 @@ class ImportWay(Protocol):
         """The job's state now; None when the target has forgotten it."""
         ...
 
-    def jobs(self, collection: str) -> list[ImportJob]:
-        """All jobs of a collection that the target still remembers, with their files."""
+    def jobs(self, collection: str, known: Collection[str] = ()) -> list[ImportJob]:
+        """The jobs of a collection that the target still remembers, with their files.
+
+        Args:
+            known: ids of jobs that are left out; no question is spent on them.
+        """
         ...
 
 

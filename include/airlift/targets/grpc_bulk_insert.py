@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from typing import Any, ClassVar
 
 from pymilvus.client.call_context import _api_level_md
@@ -16,6 +18,10 @@ from airlift.targets.base import ImportJob, JobState
 
 # Milvus' ImportState: Pending 0, Failed 1, Started 2, Persisted 5, Completed 6, FailedAndCleaned 7.
 _STATES = {1: JobState.FAILED, 7: JobState.FAILED, 6: JobState.COMPLETED}
+# What 2.3 and 2.2 say of a job that they do not know (any more).
+_UNKNOWN_JOB = re.compile(r"key not found\[key=[^]]*/importtask/|import task id doesn't exist")
+# Names are joined by commas, which may also be in them.
+_BETWEEN_FILES = re.compile(r"(?<=/),|(?<=\.npy),|(?<=\.json),|(?<=\.parquet),")
 
 
 class GrpcBulkInsert:
@@ -66,15 +72,20 @@ class GrpcBulkInsert:
         return self._collections.repeating(f"import {files[0]} into {collection!r}", send)
 
     def job(self, job_id: str) -> ImportJob | None:
-        """The job's state now."""
-        with self._collections.explaining(f"look at the import job {job_id}"):
-            return _job(self._handler.get_bulk_insert_state(int(job_id), context=self._context))
+        """The job's state now; None when the server has forgotten it."""
+        try:
+            with self._collections.explaining(f"look at the import job {job_id}"):
+                return _job(self._handler.get_bulk_insert_state(int(job_id), context=self._context))
+        except AirliftError as error:
+            if _UNKNOWN_JOB.search(str(error)):
+                return None
+            raise
 
-    def jobs(self, collection: str) -> list[ImportJob]:
-        """All jobs of a collection that the server still remembers."""
+    def jobs(self, collection: str, known: Collection[str] = ()) -> list[ImportJob]:
+        """The jobs of a collection that the server still remembers."""
         with self._collections.explaining(f"list the import jobs of {collection!r}"):
             states = self._handler.list_bulk_insert_tasks(0, collection, context=self._context)
-        return [_job(state) for state in states]
+        return [job for job in map(_job, states) if job.id not in known]
 
 
 class GrpcBackupImport(GrpcBulkInsert):
@@ -95,7 +106,7 @@ class GrpcBackupImport(GrpcBulkInsert):
         """Submits a job, which must name its partition."""
         return super().submit(collection, partition or "_default", files, key)
 
-    def jobs(self, collection: str) -> list[ImportJob]:
+    def jobs(self, collection: str, known: Collection[str] = ()) -> list[ImportJob]:
         """The jobs of this very collection: other ones of its name took the same logs."""
         own = int(self._collections.collection_id(collection))
         request = milvus_pb2.ListImportTasksRequest(collection_name=collection)
@@ -107,14 +118,14 @@ class GrpcBackupImport(GrpcBulkInsert):
             )
             check_status(answer.status)
         ids = {str(task.id) for task in answer.tasks if task.collection_id == own}
-        return [job for job in super().jobs(collection) if job.id in ids]
+        return [job for job in super().jobs(collection, known) if job.id in ids]
 
 
 def _job(state: Any) -> ImportJob:
     return ImportJob(
         id=str(state.task_id),
         state=_STATES.get(int(state.state), JobState.RUNNING),
-        files=frozenset(state.infos.get("files", "").split(",")),
+        files=frozenset(_BETWEEN_FILES.split(state.infos.get("files", ""))) - {""},
         progress=int(state.infos.get("progress_percent", 0) or 0),
         rows=int(state.row_count),
         reason=state.failed_reason,

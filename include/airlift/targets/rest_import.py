@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -22,33 +22,20 @@ from airlift.milvus.database import MilvusDatabase
 from airlift.milvus.errors import Unavailable
 from airlift.storage import Storage
 from airlift.targets.base import ImportJob, JobState
+from airlift.targets.rest_answers import NoAnswer, RestRefusal, data_of
 from airlift.waiting import wait_for
 
 _STATES = {"Completed": JobState.COMPLETED, "Failed": JobState.FAILED}
 _PATH = "/v2/vectordb/jobs/import/"
 _PAGE = 100
-# Milvus answers ErrImportFailed for a job that it does not know (any more).
-_UNKNOWN_JOB = {2100}
-_RATE_LIMITED = 8
 _ATTEMPTS = 6
 _TELLS_FILES_SECONDS = 600.0
 # Milvus takes a new job again when some of the 1,024 unfinished ones have ended.
-_FULL = "number of jobs has reached the limit"
 _FULL_SECONDS = 600.0
 # A job's file names as they are told: `[a.npy b.npy]` (as Go prints a list), or `a.npy,b.npy`.
 _FILE_NAMES = re.compile(r"[\[\], ]*(.+?\.(?:npy|parquet|json))(?=[\], ]|$)")
-
-
-class _Refusal(AirliftError):
-    """The server understood and said no."""
-
-    def __init__(self, where: str, answer: dict[str, Any]) -> None:
-        self.code = answer.get("code")
-        super().__init__(f"{where} was refused: {answer.get('message', answer)}")
-
-
-class _NoAnswer(Exception):
-    """The server is busy, or its answer was lost: it may have done what was asked, or not."""
+# The same in the reason of a failure: `file: id:470760450198676741 paths:"in/a.parquet"`.
+_FAILED_PATHS = re.compile(r'\bpaths:"([^"]+)"')
 
 
 class RestImport:
@@ -104,21 +91,24 @@ class RestImport:
                 accepted = self._job_with(collection, set(files))
                 if accepted:
                     return accepted
-            return str(self._ask("create", body, {"Idempotency-Key": key})["jobId"])
+            created = self._ask("create", body, {"Idempotency-Key": key})
+            if not created.get("jobId"):
+                raise NoAnswer(f"the answer names no job: {created}")
+            return str(created["jobId"])
 
         attempts = _patiently()
 
         def submit_unless_full() -> str | None:
             try:
                 return attempts(submit_or_find)
-            except _Refusal as refusal:
-                if _FULL in str(refusal):
+            except RestRefusal as refusal:
+                if refusal.is_full:
                     return None
                 raise
 
         try:
             job = wait_for(submit_unless_full, bool, _FULL_SECONDS, slowest=15)
-        except _NoAnswer as error:
+        except NoAnswer as error:
             raise AirliftError(_lost(self._where("create"), error)) from error
         if not job:
             raise Unavailable(
@@ -132,7 +122,7 @@ class RestImport:
         """The job that took those files and did not fail; new ones tell theirs after a while."""
         jobs = wait_for(
             lambda: self.jobs(collection),
-            lambda jobs: all(job.files or job.state is JobState.FAILED for job in jobs),
+            lambda jobs: not any(job.has_unknown_files for job in jobs),
             _TELLS_FILES_SECONDS,
         )
         if jobs is None:
@@ -149,34 +139,35 @@ class RestImport:
         """The job's state now; None when the server has forgotten it."""
         try:
             return self._job(job_id, self._post("describe", {"jobId": job_id}))
-        except _Refusal as refusal:
-            if refusal.code in _UNKNOWN_JOB:
+        except RestRefusal as refusal:
+            if refusal.is_unknown_job:
                 return None
             raise
 
-    def jobs(self, collection: str) -> list[ImportJob]:
-        """All jobs of a collection that the server still remembers, with their files.
+    def jobs(self, collection: str, known: Collection[str] = ()) -> list[ImportJob]:
+        """The jobs of a collection that the server still remembers, with their files.
 
         A list tells no file names, so each job is asked for its own; a job tells them only once it
         has begun to read the files.
         """
-        found: list[ImportJob] = []
+        found: dict[str, ImportJob] = {}  # pages shift when a job comes in between
         page = 0
         while True:
             page += 1
             paging = {"pageSize": _PAGE, "currentPage": page} if self._is_cloud else {}
             data = self._post("list", {"collectionName": collection, **paging})
             records = data.get("records") or []
-            jobs = (self.job(str(record["jobId"])) for record in records)
-            found += [job for job in jobs if job]
+            ids = {str(record["jobId"]) for record in records}
+            jobs = (self.job(job_id) for job_id in sorted(ids - set(known) - found.keys()))
+            found |= {job.id: job for job in jobs if job}
             if not self._is_cloud or len(records) < _PAGE:
-                return found
+                return list(found.values())
 
     def _post(self, call: str, body: dict[str, Any]) -> dict[str, Any]:
         """Asks what changes nothing, again if need be."""
         try:
             return _patiently()(self._ask, call, body, {})
-        except _NoAnswer as error:
+        except NoAnswer as error:
             raise AirliftError(_lost(self._where(call), error)) from error
 
     def _where(self, call: str) -> str:
@@ -186,8 +177,9 @@ class RestImport:
         """Asks once.
 
         Raises:
-            _NoAnswer: the server may have done it or not.
-            _Refusal: it did not.
+            NoAnswer: the server may have done it or not.
+            RestRefusal: it did not.
+            AirliftError: it refused the login, or is no Milvus.
         """
         if self._collections.database:
             body = {"dbName": self._collections.database, **body}
@@ -196,32 +188,15 @@ class RestImport:
         where = self._where(call)
         try:
             answer = self._http.post(_PATH + call, json=body, headers=headers)
-        except httpx.TransportError as error:
-            raise _NoAnswer(str(error) or type(error).__name__) from error
-        status = answer.status_code
-        if status == 429 or status >= 500:
-            raise _NoAnswer(f"HTTP {status}")
-        if status in (401, 403):
-            raise AirliftError(f"{where} refused the login (HTTP {status}); check the connection")
-        try:
-            value = answer.json() if status == 200 else None
-        except ValueError:
-            value = None
-        if not isinstance(value, dict) or "code" not in value:
-            raise AirliftError(
-                f"{where} did not answer as Milvus' REST interface does (HTTP {status}); check the "
-                "connection's REST address"
-            )
-        if value["code"] == _RATE_LIMITED:
-            raise _NoAnswer(f"rate limit: {value.get('message')}")
-        # 200 stands for success in the first servers of Milvus' REST v2.
-        if value["code"] not in (0, 200):
-            raise _Refusal(where, value)
-        data: dict[str, Any] = value.get("data") or {}
-        return data
+        except httpx.RequestError as error:
+            raise NoAnswer(str(error) or type(error).__name__) from error
+        return data_of(where, answer)
 
     def _job(self, job_id: str, data: dict[str, Any]) -> ImportJob:
         groups = [detail.get("fileName") or "" for detail in data.get("details") or []]
+        if not groups:
+            # One that failed before it imported anything names its files in the reason only.
+            groups = _FAILED_PATHS.findall(data.get("reason") or "")
         told = {name for group in groups for name in self._names(group)}
         if self._is_cloud:
             told = {url for name in told for url in self._urls(name)}
@@ -249,7 +224,7 @@ class RestImport:
 
 def _patiently() -> Retrying:
     return Retrying(
-        retry=retry_if_exception_type(_NoAnswer),
+        retry=retry_if_exception_type(NoAnswer),
         wait=_wait,
         stop=stop_after_attempt(_ATTEMPTS),
         reraise=True,
@@ -260,10 +235,10 @@ def _wait(state: RetryCallState) -> float:
     return wait_exponential_jitter(multiplier=0.25, max=15, jitter=0.25)(state)
 
 
-def _lost(where: str, error: _NoAnswer) -> str:
+def _lost(where: str, error: NoAnswer) -> str:
     return (
-        f"{where} failed: {error}; check the connection's REST address, and clear the task: a job "
-        "that was accepted is found again"
+        f"{where} failed: {error}; {error.advice}, and clear the task: a job that was accepted is "
+        "found again"
     )
 
 
