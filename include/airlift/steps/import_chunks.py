@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from airlift.errors import AirliftError
-from airlift.formats import OWN_FILES
 from airlift.migration import Migration, log
 from airlift.plan import CollectionPlan
 from airlift.progress import BatchProgress, ChunkClock
@@ -18,14 +17,15 @@ from airlift.steps.pending_chunks import (
     STEP,
     PendingChunk,
     chunks_of,
+    import_way,
     keep,
     now,
     record_done,
     tell_done,
 )
+from airlift.steps.unrecorded_jobs import jobs_with_files, recorded_jobs
 from airlift.targets.base import ImportJob, ImportWay, JobState
 from airlift.targets.ways import IMPORT_WAYS
-from airlift.waiting import wait_for
 
 
 class BatchImport:
@@ -67,11 +67,7 @@ class BatchImport:
         """The way into a collection's database."""
         key = (collection.mapped.database, collection.way)
         if key not in self._ways:
-            target = self._migration.target(collection.mapped)
-            folder = self._migration.staging.folder
-            if collection.file_format == OWN_FILES.name:
-                folder = self._migration.source.folder() or folder
-            self._ways[key] = IMPORT_WAYS[collection.way](target, folder)
+            self._ways[key] = import_way(self._migration, collection)
         return self._ways[key]
 
     def _files(self, one: PendingChunk) -> list[str]:
@@ -81,30 +77,11 @@ class BatchImport:
         return [way.file_name(f"{folder}/{file.name}") for file in one.manifest.files]
 
     def _settled_jobs(self, collection: CollectionPlan) -> list[ImportJob]:
-        """All jobs of a collection, once each tells its files or has failed.
-
-        A job that was just accepted may not tell its files yet, and it could be one of ours that
-        was never written down. Those that are written down, also by the tasks of other batches,
-        need not be waited for.
-        """
-
-        def are_settled(jobs: list[ImportJob]) -> bool:
-            silent = {job.id for job in jobs if not job.files and job.state is not JobState.FAILED}
-            return not silent or silent <= self._recorded_jobs(collection)
-
+        """All jobs of a collection, once each of those that are not recorded names its files."""
         way, name = self._way(collection), collection.target_name
-        jobs = wait_for(lambda: way.jobs(name), are_settled, seconds=600)
-        if jobs is None:
-            raise AirliftError(
-                f"an import job of the collection {name!r} does not tell its files, so it can't be "
-                "known whether it is one of this migration; wait for it to end, then clear the task"
-            )
-        return jobs
-
-    def _recorded_jobs(self, collection: CollectionPlan) -> set[str]:
-        """The ids of all jobs that this migration has written down for a collection."""
-        records = self._migration.staging.import_records(collection.chunk_refs)
-        return {record.job for record in records if record}
+        return jobs_with_files(
+            lambda: way.jobs(name), lambda: recorded_jobs(self._migration, collection), name, STEP
+        )
 
     def _job_of(self, one: PendingChunk, jobs: list[ImportJob]) -> ImportJob | None:
         """The job that took the chunk's files and did not fail."""

@@ -12,10 +12,13 @@ from typing import Any
 
 from airlift.chunk import Chunk, Manifest
 from airlift.errors import AirliftError
+from airlift.formats import OWN_FILES
 from airlift.migration import Migration
 from airlift.plan import CollectionPlan
 from airlift.progress import BatchProgress, ChunkClock
 from airlift.staging import ImportRecord
+from airlift.targets.base import ImportWay
+from airlift.targets.ways import IMPORT_WAYS
 
 STEP = "bulk_insert"
 """The task, as timing and progress name it."""
@@ -69,6 +72,14 @@ def chunks_of(migration: Migration, batch: int, ways: Container[str]) -> list[Pe
         record = record or ImportRecord(collection_id=made.collection_id)
         found.append(PendingChunk(collection, chunk, manifest, record))
     return found
+
+
+def import_way(migration: Migration, collection: CollectionPlan) -> ImportWay:
+    """How the target imports a collection's files, by names of the folder that they lie in."""
+    folder = migration.staging.folder
+    if collection.file_format == OWN_FILES.name:
+        folder = migration.source.folder() or folder
+    return IMPORT_WAYS[collection.way](migration.target(collection.mapped), folder)
 
 
 def keep(migration: Migration, one: PendingChunk, **changes: Any) -> None:

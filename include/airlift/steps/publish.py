@@ -13,6 +13,8 @@ from airlift.report.collection import report_collection
 from airlift.report.rendering import render
 from airlift.report.report import build_report
 from airlift.steps.access import restore_access
+from airlift.steps.unrecorded_jobs import unrecorded_jobs
+from airlift.steps.verify import refuse_mismatch
 from airlift.target_changes import Published, PublishedAlias
 from airlift.verification import Verifications
 
@@ -25,10 +27,12 @@ def publish(migration: Migration) -> dict[str, Any]:
 
     Raises:
         AirliftError: the collections are not verified.
-        Mismatch: what staging holds of them has changed since.
+        Mismatch: what staging holds of them has changed since, or import jobs have come in that
+            this migration has not recorded.
     """
     staging = migration.staging
     verified = _verified(migration)
+    refuse_late_jobs(migration, verified)
     aliases = {}
     for collection in staging.plan().collections:
         for one in _record_aliases(migration, collection):
@@ -64,6 +68,24 @@ def _verified(migration: Migration) -> Verifications:
             f"{Refused(problems)}\nClear the task verify, to compare again"
         )
     return verified
+
+
+def refuse_late_jobs(migration: Migration, verified: Verifications) -> None:
+    """Looks once more for import jobs that took our files and are not recorded.
+
+    Raises:
+        Mismatch: there are some; from then on the collections count as differing.
+    """
+    late = {
+        collection.name: unrecorded_jobs(migration, collection, "publish")
+        for collection in migration.staging.plan().collections
+    }
+    if any(late.values()):
+        results = (
+            one.model_copy(update={"problems": tuple(late.get(one.collection, ()))})
+            for one in verified.collections
+        )
+        refuse_mismatch(migration, tuple(results))
 
 
 def _record_aliases(migration: Migration, collection: CollectionPlan) -> list[PublishedAlias]:
