@@ -15,9 +15,14 @@ _SERVERS_PROPERTIES = ("partitionkey.", "timezone", "replicate.", MARK)
 
 def consistency_name(level: object) -> str:
     """The name of a consistency level; Bounded for one that has none."""
-    if isinstance(level, int) and 0 <= level < len(_CONSISTENCY):
+    if isinstance(level, int) and is_consistency_level(level):
         return _CONSISTENCY[level]
     return "Bounded"
+
+
+def is_consistency_level(level: int) -> bool:
+    """Whether a collection can be made with the level of this number."""
+    return 0 <= level < len(_CONSISTENCY)
 
 
 def own_properties(told: Mapping[Any, Any]) -> dict[str, str]:

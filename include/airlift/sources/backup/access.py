@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from airlift.access import AccessControl, Grant, HeldCollection, PrivilegeGroup, User
 from airlift.errors import Refused
 from airlift.sources.backup.meta import BackupMeta, RbacMeta
+from airlift.sources.backup.unknown_keys import in_roles
 
 _DEFAULT = "default"
 
@@ -15,7 +16,7 @@ def access_of(meta: BackupMeta, collections: Sequence[HeldCollection]) -> Access
     """What a backup holds of who may do what.
 
     Raises:
-        Refused: it was made without.
+        Refused: it was made without, or says what is not understood.
     """
     held = meta.rbac_meta
     if held is None:
@@ -25,6 +26,8 @@ def access_of(meta: BackupMeta, collections: Sequence[HeldCollection]) -> Access
                 "made without --rbac; make it again with that, or turn with_rbac off"
             ]
         )
+    if reasons := in_roles(meta):
+        raise Refused(reasons)
     return AccessControl(
         users=tuple(
             User(name=one.user, password=one.password, roles=tuple(r.name for r in one.roles))
@@ -55,5 +58,6 @@ def counts_of(held: RbacMeta | None) -> dict[str, int]:
     """How many of each kind there are, where there are some."""
     if held is None:
         return {}
-    kinds = {name: len(getattr(held, name)) for name in RbacMeta.model_fields}
+    names = ("users", "roles", "grants", "privilege_groups")
+    kinds = {name: len(getattr(held, name)) for name in names}
     return {name: count for name, count in kinds.items() if count}

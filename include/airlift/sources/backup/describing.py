@@ -9,10 +9,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from airlift.datatypes import TYPES, DataType
-from airlift.milvus.descriptions import consistency_name, own_properties
+from airlift.milvus.descriptions import (
+    consistency_name,
+    is_consistency_level,
+    own_properties,
+)
 from airlift.milvus.scalar_slots import SCALAR_SLOTS
 from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field, Function
 from airlift.sources.backup.meta import CollectionMeta, FieldMeta, IndexMeta
+from airlift.sources.backup.unknown_keys import in_collection
+from airlift.sources.backup.validation import refuse_collection
 
 _DEFAULT_PARTITION = "_default"
 _LIMITS = ("dim", "max_length", "max_capacity")
@@ -69,6 +75,9 @@ class Description:
         self._database = database
         told = meta.schema_meta
         self._indexes = {one.field_name: one for one in meta.index_infos}
+        for reason in refuse_collection(meta):
+            self._refuse(reason)
+        self.reasons += in_collection(meta, name)
         if structs := [one.name for one in told.struct_array_fields]:
             self._refuse(f"the fields {structs} are arrays of structs, not known here")
         fields, self.ids = [], {}
@@ -104,6 +113,11 @@ class Description:
         properties = own_properties(told)
         if properties:
             self.notes.append(f"the properties {properties} come along")
+        if not is_consistency_level(meta.consistency_level):
+            self.notes.append(
+                f"the consistency level {meta.consistency_level}, which no collection is made "
+                "with, becomes Bounded; choose another with mapping consistency_level"
+            )
         by_key = any(field.partition_key for field in fields)
         names = {one.partition_name for one in meta.partition_backups} - {_DEFAULT_PARTITION}
         return CollectionSchema(

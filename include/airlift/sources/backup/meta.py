@@ -1,52 +1,88 @@
 """What a backup's metadata says, as milvus-backup writes it (`core/proto/backup.proto` as JSON).
 
-Zeros and empty lists are left out by its writer, and unknown keys are of newer versions. Nothing in
-it is trusted: ids become paths, and counts are compared with the files.
+Zeros and empty lists are left out by its writer. Each message lists the keys that are read (its
+fields), and those of milvus-backup 0.1 to 0.5.16 that say nothing about rows (`harmless`). A key
+beyond them that holds a value is kept by name: it is of a newer version, and what it says may
+change what the rows are (see `airlift.sources.backup.unknown_keys`).
+
+Nothing in it is trusted: ids become paths, and counts are compared with the files.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from functools import cache
+from typing import Annotated, Any, ClassVar
 
-import orjson
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-
-from airlift.errors import AirliftError
-from airlift.storage import Storage
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 META = "meta"
 FULL = "full_meta.json"
 PARTS = ("backup_meta.json", "collection_meta.json", "partition_meta.json", "segment_meta.json")
-_META_LIMIT = 1 << 30
-_MOST_ERRORS = 5
+SNAPSHOT = "snapshot"
+FORMATS = ("", "binlog")
+"""What `format` may say: versions before 0.6 write none, and nothing but binlogs."""
+
 
 Id = Annotated[int, Field(ge=-1, lt=1 << 63)]
 # Names become folders of the staging area.
 _Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^/\\\x00-\x1f]+$")]
 _Count = Annotated[int, Field(ge=0, lt=1 << 63)]
-_Parsed = TypeVar("_Parsed", bound=BaseModel)
 
 
-class _Message(BaseModel):
+class Message(BaseModel):
+    """What all parts of the metadata have in common.
+
+    Attributes:
+        harmless: keys that are known, and not needed.
+        known_by: the field by which messages show which of several one is; "" for none.
+        unknown_keys: all other keys that hold something.
+    """
+
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    harmless: ClassVar[frozenset[str]] = frozenset()
+    known_by: ClassVar[str] = ""
+
+    unknown_keys: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
     def _without_nulls(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        return {name: value for name, value in given.items() if value is not None}
+        held = {name: value for name, value in given.items() if value is not None}
+        unknown = held.keys() - _known_keys(cls)
+        held["unknown_keys"] = tuple(sorted(key for key in unknown if _says_something(held[key])))
+        return held
 
 
-class KeyValue(_Message):
+@cache
+def _known_keys(model: type[Message]) -> frozenset[str]:
+    fields = {name: field for name, field in model.model_fields.items() if name != "unknown_keys"}
+    aliases = {field.alias for field in fields.values() if field.alias}
+    return frozenset(fields) | aliases | model.harmless
+
+
+def _says_something(value: Any) -> bool:
+    """Whether a value is another than zero, nothing, and an object of nothing but such."""
+    return any(value.values()) if isinstance(value, dict) else bool(value)
+
+
+class KeyValue(Message):
     """A pair of a list that stands for a map."""
+
+    known_by: ClassVar[str] = "key"
 
     key: str = ""
     value: str = ""
 
 
-class LogMeta(_Message):
+class LogMeta(Message):
     """A log file, by the path that it had at the source."""
+
+    harmless: ClassVar[frozenset[str]] = frozenset(
+        ("entries_num", "timestamp_from", "timestamp_to")
+    )
 
     log_id: Id = 0
     log_path: str = ""
@@ -58,15 +94,20 @@ class LogMeta(_Message):
         return str(self.log_id) if self.log_id else self.log_path.rpartition("/")[2]
 
 
-class FieldLogs(_Message):
+class FieldLogs(Message):
     """The log files of a field, or of a group of fields."""
 
     field_id: Id = Field(0, alias="fieldID")
     binlogs: tuple[LogMeta, ...] = ()
 
 
-class SegmentMeta(_Message):
+class SegmentMeta(Message):
     """A segment; one of level 0 holds only deletes, which hit the other segments."""
+
+    harmless: ClassVar[frozenset[str]] = frozenset(
+        ("statslogs", "size", "group_id", "backuped", "v_channel")
+    )
+    known_by: ClassVar[str] = "segment_id"
 
     segment_id: Id
     collection_id: Id = 0
@@ -78,17 +119,24 @@ class SegmentMeta(_Message):
     storage_version: int = 0
 
 
-class PartitionMeta(_Message):
+class PartitionMeta(Message):
     """A partition."""
+
+    harmless: ClassVar[frozenset[str]] = frozenset(("load_state",))
+    known_by: ClassVar[str] = "partition_name"
 
     partition_id: Id
     partition_name: str
     collection_id: Id = 0
+    size: _Count = 0
     segment_backups: tuple[SegmentMeta, ...] = ()
 
 
-class FieldMeta(_Message):
+class FieldMeta(Message):
     """A field of a collection; types are numbers, as in Milvus' own schema.proto."""
+
+    harmless: ClassVar[frozenset[str]] = frozenset(("index_params",))
+    known_by: ClassVar[str] = "name"
 
     field_id: Id = Field(0, alias="fieldID")
     name: str
@@ -107,8 +155,11 @@ class FieldMeta(_Message):
     default_value_proto: str = ""
 
 
-class FunctionMeta(_Message):
+class FunctionMeta(Message):
     """What makes a field of others, such as BM25."""
+
+    harmless: ClassVar[frozenset[str]] = frozenset(("id", "input_field_ids", "output_field_ids"))
+    known_by: ClassVar[str] = "name"
 
     name: str = ""
     type: int = 0
@@ -118,14 +169,19 @@ class FunctionMeta(_Message):
     params: tuple[KeyValue, ...] = ()
 
 
-class StructMeta(_Message):
-    """A field that is an array of structs."""
+class StructMeta(Message):
+    """A field that is an array of structs; a collection that has one is refused."""
+
+    harmless: ClassVar[frozenset[str]] = frozenset(("fieldID", "description", "fields"))
+    known_by: ClassVar[str] = "name"
 
     name: str = ""
 
 
-class SchemaMeta(_Message):
+class SchemaMeta(Message):
     """A collection's schema."""
+
+    harmless: ClassVar[frozenset[str]] = frozenset(("name",))
 
     description: str = ""
     auto_id: bool = Field(False, alias="autoID")
@@ -136,16 +192,40 @@ class SchemaMeta(_Message):
     struct_array_fields: tuple[StructMeta, ...] = ()
 
 
-class IndexMeta(_Message):
+class IndexMeta(Message):
     """An index."""
+
+    harmless: ClassVar[frozenset[str]] = frozenset(
+        (
+            *("index_name", "index_id", "field_id", "create_time", "type_params", "index_params"),
+            *("user_index_params", "is_auto_index", "min_index_version", "max_index_version"),
+        )
+    )
+    known_by: ClassVar[str] = "field_name"
 
     field_name: str = ""
     index_type: str = ""
     params: dict[str, str] = {}
 
 
-class CollectionMeta(_Message):
+class SnapshotMeta(Message):
+    """Where the bundle of a collection lies that Milvus itself has exported (format 0.6)."""
+
+    harmless: ClassVar[frozenset[str]] = frozenset(("total_files", "total_bytes"))
+
+    metadata_path: str = ""
+
+
+class CollectionMeta(Message):
     """A collection."""
+
+    harmless: ClassVar[frozenset[str]] = frozenset(
+        (
+            *("id", "start_time", "end_time", "progress", "size", "has_index", "load_state"),
+            *("backup_timestamp", "backup_physical_timestamp", "channel_checkpoints", "db_id"),
+            *("created_timestamp", "virtual_channel_names", "physical_channel_names"),
+        )
+    )
 
     collection_id: Id
     db_name: Annotated[str, Field(max_length=255, pattern=r"^[^/\\\x00-\x1f]*$")] = ""
@@ -158,6 +238,9 @@ class CollectionMeta(_Message):
     index_infos: tuple[IndexMeta, ...] = ()
     properties: tuple[KeyValue, ...] = ()
     aliases: tuple[str, ...] = ()
+    snapshot_backup: SnapshotMeta | None = None
+    state_code: int = 0
+    error: str = Field("", alias="errorMessage")
 
     @property
     def database(self) -> str:
@@ -165,27 +248,33 @@ class CollectionMeta(_Message):
         return self.db_name or "default"
 
 
-class _Named(_Message):
+class _Named(Message):
     """A role, an object's type, a user or a privilege."""
+
+    known_by: ClassVar[str] = "name"
 
     name: str = ""
 
 
-class UserMeta(_Message):
+class UserMeta(Message):
     """A user; the password is a bcrypt hash."""
+
+    known_by: ClassVar[str] = "user"
 
     user: str = ""
     password: SecretStr = SecretStr("")
     roles: tuple[_Named, ...] = ()
 
 
-class GrantorMeta(_Message):
+class GrantorMeta(Message):
     """Who granted what."""
+
+    harmless: ClassVar[frozenset[str]] = frozenset(("user",))
 
     privilege: _Named = _Named()
 
 
-class GrantMeta(_Message):
+class GrantMeta(Message):
     """A privilege that a role has on an object."""
 
     role: _Named = _Named()
@@ -195,14 +284,16 @@ class GrantMeta(_Message):
     db_name: str = ""
 
 
-class PrivilegeGroupMeta(_Message):
+class PrivilegeGroupMeta(Message):
     """Privileges with a name of their own."""
+
+    known_by: ClassVar[str] = "group_name"
 
     group_name: str = ""
     privileges: tuple[_Named, ...] = ()
 
 
-class RbacMeta(_Message):
+class RbacMeta(Message):
     """Who may do what, of the whole server."""
 
     users: tuple[UserMeta, ...] = ()
@@ -211,89 +302,32 @@ class RbacMeta(_Message):
     privilege_groups: tuple[PrivilegeGroupMeta, ...] = ()
 
 
-class BackupMeta(_Message):
+class DatabaseMeta(Message):
+    """A database. Its key of encryption says nothing here: encrypted logs show as such."""
+
+    harmless: ClassVar[frozenset[str]] = frozenset(("db_id", "ezk"))
+    known_by: ClassVar[str] = "db_name"
+
+    db_name: str = ""
+    properties: tuple[KeyValue, ...] = ()
+
+
+class BackupMeta(Message):
     """A whole backup; `rbac_meta` is there when it was made with `--rbac`."""
 
+    harmless: ClassVar[frozenset[str]] = frozenset(
+        (
+            *("id", "start_time", "end_time", "progress", "backup_timestamp", "size"),
+            *("rpc_channel_info", "flush_all_tss", "flush_all_msgs_base64"),
+            *("control_channel_name", "physical_channel_names"),
+        )
+    )
+
     name: str = ""
+    format: str = ""
     state_code: int = 0
     error: str = Field("", alias="errorMessage")
     milvus_version: str = ""
     collection_backups: tuple[CollectionMeta, ...] = ()
+    database_backups: tuple[DatabaseMeta, ...] = ()
     rbac_meta: RbacMeta | None = None
-
-
-class _Collections(_Message):
-    infos: tuple[CollectionMeta, ...] = ()
-
-
-class _Partitions(_Message):
-    infos: tuple[PartitionMeta, ...] = ()
-
-
-class _Segments(_Message):
-    infos: tuple[SegmentMeta, ...] = ()
-
-
-def read_meta(backup: Storage) -> BackupMeta:
-    """The metadata of the backup in a folder: of `full_meta.json`, or of the four parts of it.
-
-    Raises:
-        AirliftError: neither is whole; it names the file.
-    """
-    folder = backup.folder(META)
-    if folder.exists(FULL):
-        return _read(folder, FULL, BackupMeta)
-    missing = [name for name in PARTS if not folder.exists(name)]
-    if missing:
-        raise AirliftError(
-            f"{backup.url} lacks {META}/{FULL}, and {', '.join(missing)} of the files that could "
-            "stand for it; copy the whole folder of the backup again"
-        )
-    backup_file, collections_file, partitions_file, segments_file = PARTS
-    whole = _read(folder, backup_file, BackupMeta)
-    partitions = _read(folder, partitions_file, _Partitions).infos
-    segments = _read(folder, segments_file, _Segments).infos
-    collections = tuple(
-        _joined(collection, partitions, segments)
-        for collection in _read(folder, collections_file, _Collections).infos
-    )
-    return whole.model_copy(update={"collection_backups": collections})
-
-
-def _joined(
-    collection: CollectionMeta,
-    partitions: tuple[PartitionMeta, ...],
-    segments: tuple[SegmentMeta, ...],
-) -> CollectionMeta:
-    """A collection with its partitions and segments, which stand in files of their own."""
-    mine = [one for one in segments if one.collection_id == collection.collection_id]
-    found = tuple(
-        one.model_copy(
-            update={"segment_backups": tuple(s for s in mine if s.partition_id == one.partition_id)}
-        )
-        for one in partitions
-        if one.collection_id == collection.collection_id
-    )
-    wide = {s.segment_id: s for s in (*collection.l0_segments, *mine) if s.partition_id == -1}
-    return collection.model_copy(
-        update={"partition_backups": found, "l0_segments": tuple(wide.values())}
-    )
-
-
-def _read(folder: Storage, name: str, model: type[_Parsed]) -> _Parsed:
-    address = folder.address(name)
-    data = folder.read_bytes(name, limit=_META_LIMIT)
-    try:
-        return model.model_validate(orjson.loads(data))
-    except orjson.JSONDecodeError as error:
-        raise AirliftError(
-            f"{address} is no JSON: {error}; copy the backup again, milvus-backup writes it last"
-        ) from error
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
-        told = "; ".join(
-            f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in found[:_MOST_ERRORS]
-        )
-        raise AirliftError(
-            f"{address} is not as milvus-backup writes it: {told}; copy the backup again"
-        ) from error

@@ -14,6 +14,7 @@ from airlift.chunk import Chunk
 from airlift.connections import Connections, StorageConnection
 from airlift.errors import AirliftError, Refused
 from airlift.file_identity import FileIdentity
+from airlift.milvus.descriptions import own_properties
 from airlift.names import with_database
 from airlift.params import OnDuplicateId
 from airlift.schema import SourceCollection
@@ -22,16 +23,16 @@ from airlift.sources.backup.cutting import ReadPlan, chunks_of, chunks_to_import
 from airlift.sources.backup.duplicates import leave_older_out
 from airlift.sources.backup.finding import find_backups, place_in_yaml
 from airlift.sources.backup.inventory import Detail, Taken, counted, looked_at
-from airlift.sources.backup.meta import FULL, META, PARTS, BackupMeta, CollectionMeta, read_meta
+from airlift.sources.backup.meta import FULL, META, PARTS, BackupMeta, CollectionMeta
+from airlift.sources.backup.meta_files import read_meta
 from airlift.sources.backup.own_files import own_files
 from airlift.sources.backup.params import BackupParams
 from airlift.sources.backup.reading import gone_rows, read_rows
+from airlift.sources.backup.validation import refuse_backup
 from airlift.sources.base import FILE_BATCH_BYTES, FileSource, SourceFile
 from airlift.sources.choosing import choose
 from airlift.sources.unchanged import DescribedFile, ensure_unchanged
 from airlift.storage import Storage, open_storage
-
-_FAILED = {3: "failed", 4: "was stopped by its time limit"}
 
 
 class BackupSource(FileSource):
@@ -188,11 +189,7 @@ class BackupSource(FileSource):
             meta = read_meta(folder)
             ensure_unchanged(self._placed_meta(known))
             self._meta_files |= known
-            if meta.state_code in _FAILED or meta.error:
-                raise AirliftError(
-                    f"the backup in {folder.url} {_FAILED.get(meta.state_code, 'has an error')}"
-                    f"{f': {meta.error}' if meta.error else ''}; it is not whole: make it again"
-                )
+            refuse_backup(folder, meta)
             metas.append(meta)
         return metas
 
@@ -246,6 +243,12 @@ def _told(metas: list[BackupMeta]) -> list[str]:
     for meta in metas:
         of = f" of Milvus {meta.milvus_version}" if meta.milvus_version else ""
         notes.append(f"from the backup {meta.name!r}{of}")
+        notes += [
+            f"the properties {own} of the database {one.db_name!r} are not carried; set them on "
+            "the target with alter_database_properties"
+            for one in meta.database_backups
+            if (own := own_properties({pair.key: pair.value for pair in one.properties}))
+        ]
         held = counts_of(meta.rbac_meta)
         if held:  # told with and without with_rbac, so that it can be changed on resuming
             notes.append(
