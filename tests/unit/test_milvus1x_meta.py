@@ -185,6 +185,12 @@ def edit(folder: Path, *statements: str) -> None:
         ("UPDATE TableFiles SET segment_id = '..' WHERE table_id = 'bits'", "plain folder name"),
         ("UPDATE TableFiles SET segment_id = '1' WHERE table_id = 'songs'", "would be doubled"),
         ("UPDATE TableFiles SET row_count = 9e99 WHERE table_id = 'bits'", "valid integer"),
+        ("UPDATE Tables SET state = 2 WHERE table_id = 'bits'", "'bits' has the state 2"),
+        ("UPDATE Tables SET state = -1 WHERE table_id = 'songs'", "'songs' has the state -1"),
+        ("UPDATE Tables SET state = 7 WHERE partition_tag = 'rock'", "has the state 7"),
+        ("UPDATE TableFiles SET file_type = 8 WHERE table_id = 'bits'", "has the file_type 8"),
+        ("UPDATE TableFiles SET file_type = -1 WHERE table_id = 'songs'", "has the file_type -1"),
+        ("UPDATE TableFiles SET file_type = 3 WHERE table_id = 'bits'", "an index, and no raw"),
         ("ALTER TABLE Tables RENAME TO Other", "has no table Tables"),
         ("ALTER TABLE TableFiles DROP COLUMN row_count", "has no column row_count"),
     ],
@@ -193,6 +199,38 @@ def test_bad_values_in_sqlite(folder: Path, statement: str, said: str) -> None:
     edit(folder, statement)
     with pytest.raises(AirliftError, match=said):
         read(folder)
+
+
+def test_files_that_hold_no_rows_of_their_own_stay_away(folder: Path) -> None:
+    """An index beside its raw file, and what is being made or dropped (0, 4, 5, 6)."""
+    more = (
+        "INSERT INTO TableFiles (table_id, segment_id, engine_type, file_id, file_type, file_size, "
+        "row_count, updated_time, created_on, date, flush_lsn) SELECT table_id, {segment}, 11, "
+        "'f' || id, {kind}, file_size, row_count, updated_time, created_on, date, flush_lsn "
+        "FROM TableFiles WHERE table_id = 'bits' AND file_type IN (1, 2, 7)"
+    )
+    edit(
+        folder,
+        more.format(segment="segment_id", kind=3),
+        *(more.format(segment=f"'new{kind}'", kind=kind) for kind in (0, 4, 5, 6)),
+    )
+    check_songs(read(folder))
+    assert [at.rows for at in read(folder).tables["bits"].partitions[0].segments] == [10]
+
+
+def test_files_of_dropped_collections_may_be_of_any_type(folder: Path) -> None:
+    edit(
+        folder,
+        "UPDATE Tables SET state = 1 WHERE table_id = 'bits'",
+        "UPDATE TableFiles SET file_type = 9 WHERE table_id = 'bits'",
+    )
+    assert set(read(folder).tables) == {"songs"}
+
+
+@pytest.mark.parametrize("rows", [4, 2, 0])
+def test_a_meta_json_that_counts_more_rows_than_it_lists(rows: int) -> None:
+    with pytest.raises(Refused, match=f"expected the sum of its collections, 3; found {rows}"):
+        meta_from_json({"collections": [GOOD], "rows": rows}, "meta.json")
 
 
 def test_a_view_is_not_run(folder: Path) -> None:

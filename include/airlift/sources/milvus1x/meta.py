@@ -28,6 +28,7 @@ METRICS = {
 }
 BINARY_METRICS = frozenset(METRICS.values()) - {"L2", "IP"}
 
+INDEX_FILE_TYPE = 3
 DEFAULT_PARTITION = "_default"  # in 1.x another name of the collection's own rows
 _MOST_REASONS = 50
 _MAYBE_PARTITION = (
@@ -170,13 +171,20 @@ def _checked(model: type[_Model], value: object, what: str, reasons: list[str]) 
 
 
 def meta_from_rows(
-    tables: Iterable[Mapping[str, Any]], files: Iterable[Mapping[str, Any]], where: str
+    tables: Iterable[Mapping[str, Any]],
+    files: Iterable[Mapping[str, Any]],
+    where: str,
+    odd_tables: Iterable[Mapping[str, Any]] = (),
+    other_files: Iterable[Mapping[str, Any]] = (),
 ) -> Meta:
     """Puts the live rows of `Tables` and `TableFiles` together.
 
     Args:
-        files: ordered by id, so that a segment's place says how new it is.
+        files: raw segments, ordered by id, so that a segment's place says how new it is.
         where: the metadata's address, for messages.
+        odd_tables: rows of `Tables` that are neither live nor dropped: left out, they would take
+            their rows with them.
+        other_files: files that are neither raw nor known to hold no rows; indexes among them.
 
     Raises:
         Refused: a value of a live row is not what it must be.
@@ -205,9 +213,45 @@ def meta_from_rows(
         segments[file.table_id].append(
             Segment(file.table_id, file.segment_id, file.row_count, order=file.id)
         )
+    reasons += _not_understood(odd_tables, other_files, segments, seen)
     meta = _with_partitions(rows, segments, reasons)
     refuse(where, reasons)
     return meta
+
+
+def _not_understood(
+    odd_tables: Iterable[Mapping[str, Any]],
+    other_files: Iterable[Mapping[str, Any]],
+    live: Mapping[str, Any],
+    raw: set[tuple[str, str]],
+) -> Iterator[str]:
+    """Why rows may be missing from what is understood.
+
+    Args:
+        live: the live collections and partitions, by `table_id`.
+        raw: `table_id` and `segment_id` of the raw segments.
+    """
+    for row in odd_tables:
+        yield (
+            f"Tables row {row.get('id')}: {row.get('table_id')!r} has the state "
+            f"{row.get('state')}; expected 0 (live) or 1 (dropped); mend the metadata"
+        )
+    for file in other_files:
+        table_id, segment_id, kind = (file.get(n) for n in ("table_id", "segment_id", "file_type"))
+        what = f"TableFiles row {file.get('id')}: the segment {segment_id!r} of {table_id!r}"
+        if table_id not in live:
+            continue
+        if kind != INDEX_FILE_TYPE:
+            yield (
+                f"{what} has the file_type {kind}, which is not known: expected 0 to 7; its rows "
+                "would be left out; mend the metadata"
+            )
+        elif (table_id, segment_id) not in raw:
+            yield (
+                f"{what} has an index, and no raw file (file_type 1, 2 or 7): its rows would be "
+                "left out; drop the index in Milvus 1.x, which brings the raw file back, and copy "
+                "the metadata again"
+            )
 
 
 def _with_partitions(
@@ -294,6 +338,12 @@ def meta_from_json(value: object, where: str) -> Meta:
         notes = (_MAYBE_PARTITION,) if found.collection.isdecimal() else ()
         tables[found.collection] = Table(
             found.collection, found.dim, found.metric, (Partition("", segments),), notes
+        )
+    rows = sum(at.rows for one in tables.values() for p in one.partitions for at in p.segments)
+    if not reasons and value.get("rows") not in (None, rows):
+        reasons.append(
+            f"rows: expected the sum of its collections, {rows:,}; found {value['rows']}; export "
+            "the meta.json again"
         )
     refuse(where, reasons)
     return Meta(tables)

@@ -20,7 +20,10 @@ from airlift.storage import Storage
 from airlift.temporary_folder import TemporaryFolder
 
 LIVE_STATE = 0
+DROPPED_STATE = 1
 RAW_FILE_TYPES = (1, 2, 7)  # raw, to be indexed, and the raw file behind an index
+# New, to be deleted, being merged, being indexed: what they hold lies in other files, or is gone.
+IGNORED_FILE_TYPES = (0, 4, 5, 6)
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _COPY_BYTES = 4 << 20
 _LONGEST_VALUE = 1 << 20
@@ -130,10 +133,19 @@ def _read_sql(engine: Engine, where: str) -> Meta:
             raw = sa.select(*(files.c[name] for name in _FILE_COLUMNS)).where(
                 files.c.file_type.in_(RAW_FILE_TYPES)
             )
+            state, kind = tables.c.state, files.c.file_type
+            odd_tables = sa.select(tables.c.id, tables.c.table_id, state).where(
+                state.is_(None) | state.not_in((LIVE_STATE, DROPPED_STATE))
+            )
+            other_files = sa.select(
+                files.c.id, files.c.table_id, files.c.segment_id, kind.label("file_type")
+            ).where(kind.is_(None) | kind.not_in((*RAW_FILE_TYPES, *IGNORED_FILE_TYPES)))
             return meta_from_rows(
                 map(dict, connection.execute(live.order_by(tables.c.id)).mappings()),
                 map(dict, connection.execute(raw.order_by(files.c.id)).mappings()),
                 where,
+                [dict(row) for row in connection.execute(odd_tables).mappings()],
+                map(dict, connection.execute(other_files.order_by(files.c.id)).mappings()),
             )
     except (SQLAlchemyError, sqlite3.Error, OverflowError, UnicodeError) as error:
         # SQLAlchemy's own text ends with the statement and a link; the driver's says what is wrong.
