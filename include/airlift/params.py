@@ -242,6 +242,13 @@ class MigrationParams(BaseModel):
     allow_lossy: bool = param(
         SAFETY, False, "Allow what can't be carried exactly; it is told in the report."
     )
+    allow_empty: bool = param(
+        SAFETY,
+        True,
+        "Whether a collection may have no rows to move: the report and the page warn of it. Off: "
+        "such a run fails in `plan`, before anything is written. An incremental run that finds "
+        "nothing new is no such run.",
+    )
 
     @property
     def own_files_wanted(self) -> bool:

@@ -37,6 +37,7 @@ class CollectionPlan(BaseModel):
         since_field: field of the source whose largest value is remembered; "" for none.
         since: the value that this run begins with.
         fingerprint_key: what the rows' fingerprints are made with; drawn once per migration.
+        warnings: that no row is moved, and why; see `airlift.empty_collections`.
         chunks: in the order in which they are read.
     """
 
@@ -52,6 +53,7 @@ class CollectionPlan(BaseModel):
     keys_unique: bool = True
     repeated_keys: str = ""
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     since_field: str = ""
     since: int | str | None = None
     fingerprint_key: FingerprintKey = BEFORE_KEYS

@@ -192,6 +192,8 @@ class SourceCollection(BaseModel):
         since_field: the field whose largest value is remembered, so that the next run begins
             there; "" for none.
         since: the value that this run begins with; None for all rows.
+        empty_because: what explains that there are no rows, for the warning where it has none: the
+            filter that chooses none, a backup of metadata alone.
         own_files: what a target could import without conversion; None for a source without such.
         imports_own_files: whether it does. The step `plan` sets it before `Source.cut`, which then
             makes a chunk of each job.
@@ -208,6 +210,7 @@ class SourceCollection(BaseModel):
     partition_rows: dict[str, int] = {}
     since_field: str = ""
     since: int | str | None = None
+    empty_because: str = ""
     own_files: OwnFiles | None = None
     imports_own_files: bool = False
     notes: list[str] = []

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from airlift.empty_collections import NO_ROW_AT_ALL
 from airlift.errors import AirliftError
 from airlift.verification import Verifications
 from airlift_airflow.operators.base import ERROR_KEY
@@ -46,6 +47,7 @@ def describe(
         "steps": step_states(tasks, dag.task_ids),
         "errors": _errors(tasks, told, dag.task_ids[-1]),
         "resume": tasks_to_clear(tasks, dag.task_ids),
+        "alerts": [],
         "warnings": [],
         "report": False,
     }
@@ -100,8 +102,15 @@ def _from_staging(staged: StagedMigration, run: Run, tasks: Sequence[TaskState])
         "chunks": progress.strip(),
         "plot": plot(progress, begun, max(ended, begun + 1.0)),
         "speed": speed(progress, now) if run.state not in _ENDED else None,
+        "alerts": _alerts([one.warnings for one in collections]),
         "warnings": _short([*staged.changes, *notes]),
     }
+
+
+def _alerts(warnings: Sequence[Sequence[str]]) -> list[str]:
+    """The collections' warnings, and first that they are all there is, where it is so."""
+    told = [warning for one in warnings for warning in one]
+    return _short([NO_ROW_AT_ALL, *told] if told and all(warnings) else told)
 
 
 def _add_verification(
@@ -152,6 +161,7 @@ def _known_to_airflow(told: Sequence[Told]) -> dict[str, Any]:
             rows[one.task] += one.value.get("rows", 0)
     planned = sum(one["rows"] for one in plan["collections"].values())
     return {
+        "alerts": _short(plan.get("warnings") or ()),
         "totals": {
             "planned": planned,
             "read": rows[READ],
@@ -161,7 +171,7 @@ def _known_to_airflow(told: Sequence[Told]) -> dict[str, Any]:
             "import_share": min(rows[IMPORT] / planned, 1.0) if planned else 0.0,
             "chunks": sum(one["chunks"] for one in plan["collections"].values()),
             "collections": len(plan["collections"]),
-        }
+        },
     }
 
 

@@ -72,6 +72,7 @@ def _line(run: Run, told: Sequence[Told], undone: Mapping[str, float]) -> dict[s
         "rows_total": sum(_dict(one).get("rows", 0) for one in planned.values())
         if planned
         else None,
+        "warnings": list(_dict(by_task.get(("plan", "summary"))).get("warnings") or ()),
         "airflow_state": run.state,
         "state": state_of(run, undone, ("publish", "return_value") in by_task),
         "rollback": to_roll_back(run),

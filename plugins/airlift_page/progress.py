@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
+from airlift.empty_collections import all_set_aside, is_all_set_aside
 from airlift.progress import ChunkProgress, TaskProgress
 
 READ, IMPORT = "convert", "bulk_insert"
@@ -47,6 +48,7 @@ class PlannedCollection:
     source: str
     chunks: tuple[PlannedChunk, ...]
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -67,7 +69,10 @@ class TaskState:
 
 @dataclass
 class CollectionProgress:
-    """How far one collection is. `read_share` and `import_share` go from 0 to 1."""
+    """How far one collection is. `read_share` and `import_share` go from 0 to 1.
+
+    `warnings` tell that no row of it is moved, and why.
+    """
 
     name: str
     source: str
@@ -85,6 +90,7 @@ class CollectionProgress:
     counted: int | None = None
     problems: tuple[str, ...] = ()
     verified: bool | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass
@@ -156,6 +162,9 @@ class Progress:
             one.indexed = one.imported
         elif self._waiting is not None:
             one.indexed = max(one.imported - max(self._waiting.get(plan.name, 0), 0), 0)
+        one.warnings = plan.warnings
+        if is_all_set_aside(one.planned, one.bad_rows):
+            one.warnings += (all_set_aside(plan.source, one.planned, one.bad_rows),)
         return one
 
     def _step_done(self, step: str) -> bool:

@@ -135,6 +135,7 @@ def _planned(text: bytes) -> tuple[PlannedCollection, ...]:
             source=one.mapped.source,
             chunks=tuple(PlannedChunk(chunk.id, chunk.rows) for chunk in one.chunks),
             notes=one.notes,
+            warnings=one.warnings,
         )
         for one in Plan.model_validate_json(text).collections
     )

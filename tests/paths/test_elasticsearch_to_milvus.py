@@ -318,6 +318,22 @@ def test_several_indices_in_one_collection(elasticsearch_8, either):
         assert_holds(either, f"logs_{month.replace('-', '_')}", expected)
 
 
+def test_a_misspelt_query_is_refused_or_done_with_a_warning(elasticsearch_8, lite):
+    make_index(
+        elasticsearch_8, "misspelt", {"v": vector_field(elasticsearch_8, DIM), **MANY_FIELDS}
+    )
+    write(elasticsearch_8, "misspelt", many(20, seed=5))
+    run = {"query": {"term": {"wrod": "w1"}}, "migration_id": "misspelt"}
+    on(lite, elasticsearch_8, "misspelt")
+    with pytest.raises(Refused, match=r"'misspelt'.*\{\"term\":\{\"wrod\":\"w1\"\}\} finds none"):
+        lite.run(**run, allow_empty=False)
+    assert not lite.client.has_collection("misspelt")
+    report = lite.run(**run)
+    assert report["state"] == "done" and len(report["warnings"]) == 1
+    assert "finds none in misspelt" in report["collections"][0]["warnings"][0]
+    assert rows_of(lite, "misspelt") == {}
+
+
 def test_the_server_is_killed_in_mid_export_and_comes_back(tmp_path, place, monkeypatch):
     """The point in time is lost with it; nothing else is."""
     monkeypatch.setattr("airlift.sources.elasticsearch.source.BATCH_BYTES", 100_000)

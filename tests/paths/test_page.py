@@ -131,6 +131,28 @@ def test_the_tab_of_a_run_that_is_done(users, done):
         expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
 
 
+def test_a_migration_without_rows_is_done_with_a_warning(users, airflow, conf, tmp_path):
+    write_milvus1x(tmp_path, [TableSpec("songs", 0, dim=16, segment_rows=())])
+    where = {"tables_url": f"{tmp_path}/tables", "meta_url": f"{tmp_path}/meta.sqlite"}
+    (tmp_path / "tables").mkdir(exist_ok=True)
+    run = trigger(airflow, {**conf, **where}, "page_empty")
+    assert airflow.wait(DAG, run.id) == "success"
+    why = "collection 'songs': no row is moved: the source counts none"
+    with users.page(tab(run)) as page:
+        warning = page.locator(".warning")
+        expect(warning).to_contain_text("not a single row is moved")
+        expect(warning).to_contain_text(why)
+        expect(page.get_by_role("heading", level=1).last).to_contain_text("done")
+    with users.page(LIST) as page:
+        line = page.get_by_role("row").filter(has_text="page_empty")
+        expect(line).to_contain_text("1 warning")
+    with users.page(f"{api(run)}/report") as page:
+        expect(page.get_by_role("heading", level=1)).to_have_text(
+            "No row was moved: there was none to move"
+        )
+        expect(page.locator(".warnings")).to_contain_text(why)
+
+
 def test_a_migration_from_the_queue_to_its_rollback_on_a_page_loaded_once(
     users, airflow, conf, milvus
 ):

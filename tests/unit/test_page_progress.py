@@ -51,6 +51,22 @@ def states_of(progress):
     return [ChunkState(cell[: len(ChunkState)].index(1)).name for cell in cells]
 
 
+def test_a_collection_without_rows_is_warned_of_from_the_plan_on():
+    empty = PlannedCollection("songs", "songs", (), warnings=("no row is moved",))
+    for tasks in ([], [task("convert", "success", 0)]):
+        (one,) = Progress([empty], [], tasks).collections()
+        assert one.warnings == ("no row is moved",)
+
+
+@pytest.mark.parametrize("aside", [0, 99, 100])
+def test_rows_that_were_all_set_aside_are_warned_of(aside):
+    read = chunk(0, bad_rows=aside)
+    progress = Progress([planned(chunks=1)], [written("convert", read)], [])
+    (one,) = progress.collections()
+    assert bool(one.warnings) == (aside == 100)
+    assert all("all 100 of 100 rows were set aside" in warning for warning in one.warnings)
+
+
 def test_nothing_is_known_before_the_first_chunk():
     progress = Progress([planned()], [], [])
     (one,) = progress.collections()

@@ -226,6 +226,48 @@ def test_headlines(collections, state, headline):
     assert page(*collections, state=state).headline == headline
 
 
+EMPTY = "collection 'images': no row is moved: the source counts none: the query finds none"
+
+
+def empty(name: str = "images", **changes) -> CollectionReport:
+    part = {"partitions": {"": PartitionCounts()}, "counted": 0, "compared": 0}
+    nothing = {"rows_source": 0, "rows_deleted": 0, "rows_left_out": 0, "rows_read": 0, "bytes": 0}
+    return collection(
+        name, rows=0, warnings=[EMPTY.replace("images", name)], verified=part, **nothing | changes
+    )
+
+
+def test_a_run_that_moves_no_row_is_no_plain_success():
+    found = page(empty(), warnings=["not a single row is moved"])
+    assert found.headline == "No row was moved: there was none to move"
+    assert [attrs for attrs in found.all("div") if attrs.get("class") == "verdict warn"]
+    for text in ("Warnings not a single row is moved", EMPTY, "! no row moved"):
+        assert text in found.text, text
+    assert "Every row arrived" not in found.text and "✓ arrived" not in found.text
+
+
+def test_an_empty_collection_beside_others_is_warned_of():
+    found = page(collection("full"), empty(HOSTILE))
+    assert found.headline == "Every row arrived"
+    assert "the query finds none" in found.text and "<script>" not in found.html
+    assert found.text.count("no row moved") == 1
+    assert [attrs for attrs in found.all("div") if attrs.get("class") == "box warnings"]
+
+
+@pytest.mark.parametrize("state", ["planned", "failed"])
+def test_a_warning_shows_before_it_is_done(state):
+    one = planned(rows=0, warnings=[EMPTY])
+    found = page(one, state=state, warnings=["not a single row is moved"])
+    assert EMPTY in found.text and "not a single row is moved" in found.text
+    assert found.headline != "No row was moved: there was none to move"
+
+
+def test_nobody_is_warned_where_rows_were_moved():
+    found = page(collection())
+    assert "Warnings" not in found.text
+    assert not [attrs for attrs in found.all("div") if attrs.get("class") == "box warnings"]
+
+
 def test_rows_set_aside_are_not_called_arrived():
     part = PartitionCounts(planned=1_234_567, read=1_234_567, set_aside=3, converted=1_234_564)
     part = part.model_copy(update={"imported": 1_234_564, "counted": 1_234_564})

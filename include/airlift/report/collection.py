@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from airlift.chunk import Manifest
 from airlift.creation import Creation, creation_of
+from airlift.empty_collections import all_set_aside, is_all_set_aside
 from airlift.errors import AirliftError
 from airlift.fingerprint import Fingerprint
 from airlift.formats import FORMATS
@@ -34,6 +35,7 @@ class CollectionReport(BaseModel):
         created: what is made, or was made, on the target; None where the target could not be asked.
         files: data files of the chunks.
         rows_read: rows that the source gave.
+        warnings: that no row is moved, and why.
         bad_rows: why rows were set aside -> rows, of the most frequent reasons.
         fingerprint: of all rows that were converted.
     """
@@ -49,6 +51,7 @@ class CollectionReport(BaseModel):
     partition_names: dict[str, str] = {}
     created: Creation | None = None
     notes: list[str]
+    warnings: list[str] = []
     way: str
     file_format: str
     chunks: int
@@ -115,6 +118,7 @@ def report_collection(
         partition_names=plan.mapped.partitions,
         created=_created(migration, plan, written),
         notes=list(plan.notes),
+        warnings=_warnings(plan, aside),
         way=plan.way,
         file_format=plan.file_format,
         chunks=len(plan.chunks),
@@ -139,6 +143,12 @@ def report_collection(
         verification=verification,
     )
     return report, list(_works(written, records))
+
+
+def _warnings(plan: CollectionPlan, aside: int) -> list[str]:
+    if not is_all_set_aside(plan.planned_rows, aside):
+        return list(plan.warnings)
+    return [*plan.warnings, all_set_aside(plan.mapped.source, plan.planned_rows, aside)]
 
 
 def _works(written: list[Manifest], records: dict[str, ImportRecord]) -> Iterator[Work]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from airlift.access import PLANNED, RESTORED, RestoredAccess
 from airlift.assessment.assessment import Assessment
+from airlift.empty_collections import NO_ROW_AT_ALL
 from airlift.errors import AirliftError
 from airlift.migration import Migration
 from airlift.plan import Plan
@@ -50,6 +51,7 @@ class Report(BaseModel):
         described: what the source holds, where there is no plan of it.
         assessment: of a dry run: what would be made, and what it would take.
         changes: what has changed at the source meanwhile.
+        warnings: that not a single row is moved; what is said of one collection stands with it.
         throughput: rows and bytes over time.
         set_back: that Airflow's database knew less than staging, and what was done about it.
     """
@@ -70,6 +72,7 @@ class Report(BaseModel):
     assessment: Assessment | None = None
     collections: list[CollectionReport]
     changes: list[str] = []
+    warnings: list[str] = []
     access: RestoredAccess | None = None
     throughput: Throughput = Throughput()
     set_back: str = ""
@@ -119,12 +122,18 @@ def build_report(migration: Migration, state: str) -> Report:
         assessment=_assessment(migration, failed),
         collections=[collection for collection, _ in found],
         changes=list(changes.told) if changes else [],
+        warnings=_warnings([collection for collection, _ in found]),
         access=staging.read(PLANNED if state == "planned" else RESTORED, RestoredAccess),
         throughput=_throughput([work for _, works in found for work in works]),
         set_back=set_back.told if set_back else "",
         steps=steps,
         seconds=sum(step.seconds for step in steps),
     )
+
+
+def _warnings(collections: list[CollectionReport]) -> list[str]:
+    nothing = bool(collections) and all(one.warnings for one in collections)
+    return [NO_ROW_AT_ALL] if nothing else []
 
 
 def _known(ask: Callable[[], T], otherwise: T) -> T:

@@ -9,7 +9,7 @@ from airlift.errors import AirliftError, Refused
 from airlift.migration import Migration
 from airlift.plan import Plan
 from airlift.steps.copy_source import files_to_copy
-from airlift.steps.plan import draft_plan
+from airlift.steps.plan import draft_plan, log_warnings
 from airlift.steps.probe import probe_collections
 from airlift.targets.ways import IMPORT_WAYS
 
@@ -59,6 +59,7 @@ def assess(migration: Migration, max_batches: int, workers_share_disk: bool) -> 
         staging.write("draft.json", plan)
         raise Refused(reasons)
     staging.write("plan.json", plan)
+    log_warnings(plan)
     return plan
 
 

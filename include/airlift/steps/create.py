@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from airlift.empty_collections import all_set_aside, is_all_set_aside
 from airlift.errors import AirliftError, Refused
 from airlift.longest_values import measured
 from airlift.migration import Migration, log
@@ -107,6 +108,11 @@ def _converted_schema(migration: Migration, collection: CollectionPlan) -> Colle
             f"{params.max_bad_rows:,} are allowed (max_bad_rows); look at them in "
             f"{migration.staging.folder.address(collection.name + '/bad_rows')}"
         )
+    if is_all_set_aside(collection.planned_rows, bad_rows):
+        warning = all_set_aside(collection.mapped.source, collection.planned_rows, bad_rows)
+        if not params.allow_empty:
+            raise AirliftError(f"{warning}; look at them, or allow it with allow_empty")
+        log.warning("%s", warning)
     return measured(collection.mapped.target, longest)
 
 

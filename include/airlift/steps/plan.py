@@ -8,12 +8,19 @@ from __future__ import annotations
 from typing import Any
 
 from airlift.chunk import Chunk, chunk_id
+from airlift.empty_collections import (
+    NO_ROW_AT_ALL,
+    moves_nothing,
+    nothing_new,
+    refusals,
+    warning_of,
+)
 from airlift.errors import AirliftError, Refused
 from airlift.fingerprint import FingerprintKey
 from airlift.fitting import fit_collections
 from airlift.formats import CHOICES, FORMATS, OWN_FILES
 from airlift.mapping import MappedCollection, map_collections
-from airlift.migration import Migration
+from airlift.migration import Migration, log
 from airlift.milvus.errors import Unavailable
 from airlift.params import FileFormat, OnBadRow, Verify, WriteMode
 from airlift.plan import CollectionPlan, Plan, group_chunks
@@ -38,7 +45,17 @@ def make_plan(migration: Migration, max_batches: int) -> Plan:
     if reasons:
         raise Refused(reasons)
     migration.staging.write("plan.json", plan)
+    log_warnings(plan)
     return plan
+
+
+def log_warnings(plan: Plan) -> None:
+    """Logs what is wrong with a plan that is carried out all the same."""
+    for one in plan.collections:
+        for warning in one.warnings:
+            log.warning("%s", warning)
+    if moves_nothing(plan.collections):
+        log.warning("%s", NO_ROW_AT_ALL)
 
 
 def draft_plan(migration: Migration, max_batches: int) -> tuple[Plan, list[str]]:
@@ -76,6 +93,8 @@ def draft_plan(migration: Migration, max_batches: int) -> tuple[Plan, list[str]]
             plans.append(_plan_collection(migration, collection, one))
         except Refused as refused:
             reasons += refused.reasons
+    if not migration.params.allow_empty:
+        reasons += refusals(plans)
     plan = Plan(
         migration_id=migration.id,
         collections=tuple(plans),
@@ -93,6 +112,7 @@ def summary(plan: Plan) -> dict[str, Any]:
             one.name: {"rows": one.planned_rows, "chunks": len(one.chunks), "way": one.way}
             for one in plan.collections
         },
+        "warnings": [warning for one in plan.collections for warning in one.warnings],
     }
 
 
@@ -116,6 +136,8 @@ def _plan_collection(
         if chunk.partition in mapped.partitions:
             new_id = chunk_id(len(chunks), chunk.id, *shaped_by)
             chunks.append(chunk.model_copy(update={"id": new_id}))
+    planned = sum(chunk.rows for chunk in chunks)
+    warning, news = warning_of(collection, planned), nothing_new(collection, planned)
     return CollectionPlan(
         mapped=mapped,
         way=way,
@@ -123,7 +145,7 @@ def _plan_collection(
         file_format=file_format,
         rows=collection.rows,
         deleted=collection.deleted,
-        left_out=collection.rows - collection.deleted - sum(chunk.rows for chunk in chunks),
+        left_out=collection.rows - collection.deleted - planned,
         keys_unique=collection.keys_unique,
         repeated_keys=collection.repeated_keys,
         since_field=collection.since_field,
@@ -133,7 +155,9 @@ def _plan_collection(
             *mapped.notes,
             *(note for note in collection.notes if note not in known_before),
             *_index_notes(params.index == "source", mapped),
+            *([news] if news else []),
         ),
+        warnings=(warning,) if warning else (),
         chunks=tuple(chunks),
     )
 

@@ -2,7 +2,7 @@
 
 import { buttons } from "./actions.js";
 import { own, pageOf, poll, reportOf } from "./api.js";
-import { badge, bar, duration, el, keeper, moment, number, percent, short } from "./dom.js";
+import { badge, bar, duration, el, keeper, moment, number, percent, plural, short } from "./dom.js";
 
 const HEADS = ["State", "Migration", "From, into", "Rows", "Speed", "Verified", "Started", ""];
 const NUMBERS = ["Rows", "Speed"];
@@ -83,7 +83,18 @@ const line = (main, one, done) => {
   return el(
     "tr",
     null,
-    el("td", null, badge(one.state)),
+    el(
+      "td",
+      null,
+      badge(one.state),
+      one.warnings.length
+        ? el(
+            "div",
+            { class: "warned", title: one.warnings.join("\n") },
+            plural(one.warnings.length, "warning"),
+          )
+        : null,
+    ),
     el(
       "th",
       { scope: "row" },

@@ -43,7 +43,7 @@ const SAID = {
 export const mountRun = (main, { dagId, runId }) => {
   const told = el("p", { class: "told", role: "status", "aria-live": "polite" });
   const places = {};
-  for (const name of ["head", "errors", "tiles", "steps", "bars", "plots", "chunks", "table", "notes"])
+  for (const name of ["head", "errors", "alerts", "tiles", "steps", "bars", "plots", "chunks", "table", "notes"])
     places[name] = el("section", { class: name });
   main.replaceChildren(told, ...Object.values(places));
   const keep = Object.fromEntries(
@@ -54,6 +54,7 @@ export const mountRun = (main, { dagId, runId }) => {
     const { now, started, ...steady } = run;
     keep.head([steady, found.report], () => head(main, run, found.report, () => polling.now()));
     keep.errors(found.errors, (errors) => errors.map((one) => failure(run, one)));
+    keep.alerts(found.alerts, alerts);
     keep.tiles([totals, found.speed, run, found.chunks?.counts], () => tiles(found));
     keep.steps(found.steps, (steps) => stepLine(run, steps));
     keep.bars([totals, found.unseen], () => bars(found));
@@ -123,6 +124,16 @@ const failure = (run, one) => {
     el("a", { href: logOf(run.dag_id, run.run_id, one.task, one.index) }, "Log of the task"),
   );
 };
+
+const alerts = (warnings) =>
+  warnings.length
+    ? el(
+        "div",
+        { class: "warning", role: "alert" },
+        el("h2", null, plural(warnings.length, "warning")),
+        el("ul", null, warnings.map((one) => el("li", null, one))),
+      )
+    : [];
 
 const tile = (label, value, more) =>
   el(
@@ -296,6 +307,9 @@ const line = (one) => {
     ),
     one.problems.length
       ? el("tr", null, el("td", { colspan: HEADS.length, class: "bad" }, one.problems.join("; ")))
+      : null,
+    one.warnings.length
+      ? el("tr", null, el("td", { colspan: HEADS.length, class: "warned" }, one.warnings.join("; ")))
       : null,
   ];
 };

@@ -21,6 +21,8 @@ from airlift.sources.backup.segments import Segment, SegmentFinder, StoredLog, W
 from airlift.sources.unchanged import DescribedFile
 from airlift.storage import Storage
 
+_NO_SEGMENTS = "the backup has no segment of it: it was empty, or its metadata alone was backed up"
+
 
 class Taken(NamedTuple):
     """A collection in one of the backups.
@@ -276,6 +278,7 @@ def counted(
         # Milvus takes several rows with one key without a word; convert looks at all keys.
         keys_unique=False,
         partition_rows=live,
+        empty_because="" if segments else _NO_SEGMENTS,
         notes=notes,
         detail=detail.model_dump(mode="json"),
     )

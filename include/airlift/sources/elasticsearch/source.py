@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import orjson
 import pyarrow as pa
@@ -40,6 +40,7 @@ log = logging.getLogger("airlift")
 _CHECK_PATIENCE, _READ_PATIENCE = 10.0, 180.0
 
 _PAGE_BYTES = 8 << 20
+_SHOWN = 5
 _OLDEST = {"Elasticsearch": (7,), "OpenSearch": (1,)}
 
 
@@ -289,6 +290,7 @@ class ElasticsearchSource(StillSource):
             rows=measured.total,
             keys_unique=self._keys_unique(found, measured),
             partition_rows={"": measured.total},
+            empty_because=_empty_because(found, self._params.query),
             notes=made.notes,
             detail=detail.model_dump(mode="json"),
         )
@@ -299,6 +301,13 @@ class ElasticsearchSource(StillSource):
             return False
         key = self._params.primary_key
         return key == INDEX_AND_ID or (key == DOCUMENT_ID and len(found.parts) == 1)
+
+
+def _empty_because(found: Found, query: dict[str, Any] | None) -> str:
+    indices = ", ".join(part.index for part in found.parts[:_SHOWN])
+    if query:
+        return f"the query {orjson.dumps(query).decode()} finds none in {indices}"
+    return f"no document is in {indices}"
 
 
 def _told(found: Found, described: Description) -> list[str]:

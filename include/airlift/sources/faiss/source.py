@@ -117,6 +117,7 @@ class FaissSource(FileSource):
                 collection_schema=schema,
                 rows=sum(rows),
                 partition_rows={"": sum(rows)},
+                empty_because=f"{self._params.index_url} holds no vector",
                 notes=notes_of(files),
                 detail=detail.model_dump(mode="json"),
             )

@@ -267,6 +267,7 @@ class MilvusSource(WithoutAccess):
             rows=rows,
             since_field=self._since_field(schema),
             since=self._moved.get(schema.name),
+            empty_because=f"the condition {condition!r} chooses none" if condition else "",
             detail={"condition": condition},
             # Within a partition `cut` finds out.
             keys_unique=not schema.partitions,

@@ -271,6 +271,7 @@ class Milvus1xSource(FileSource):
                 rows=sum(segment.rows for segment in segments),
                 deleted=sum(segment.deleted for segment in segments),
                 partition_rows=rows,
+                empty_because="" if segments else "the metadata has no live segment of it",
                 notes=[*table.notes, *_notes(table, segments)],
                 detail=detail.model_dump(mode="json"),
             )
