@@ -118,7 +118,7 @@ def report_collection(
         partition_names=plan.mapped.partitions,
         created=_created(migration, plan, written),
         notes=list(plan.notes),
-        warnings=_warnings(plan, aside),
+        warnings=_warnings(plan, counts.set_aside),
         way=plan.way,
         file_format=plan.file_format,
         chunks=len(plan.chunks),
