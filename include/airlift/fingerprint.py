@@ -1,18 +1,20 @@
 """The fingerprint of a multiset of rows: 122 bits, independent of order, proven.
 
-Each row is hashed to h in GF(2**61 - 1), in two independent lanes (`airlift.row_hash`). The
-fingerprint of rows is the product of r - h over all rows, for a point r that is drawn at random for
-each lane: the polynomial that has the rows' hashes as its roots, evaluated at r. Two multisets have
-the same polynomial only if they are the same, and different polynomials of degree n agree in at
-most n points (Lipton: "Fingerprinting sets", 1989; Schwartz, Zippel). A product of chunks'
-fingerprints is the fingerprint of all their rows; doubled rows are doubled roots.
+Each row is hashed to h modulo p = 2**61 - 1, twice and independently, in two "lanes"
+(`airlift.row_hash`). The fingerprint of rows is the product of r - h over all rows, at a point r
+that is random for each lane: the polynomial whose roots are the rows' hashes, evaluated at r. Two
+multisets of hashes have the same polynomial only if they are the same, and different polynomials of
+degree n agree at no more than n points (Lipton: "Fingerprinting sets", 1989; Schwartz, Zippel). A
+product of chunks' fingerprints is the fingerprint of all their rows; a doubled row is a double
+root.
 
 **Bound.** Let two different multisets of at most n rows each be chosen without knowing the key.
-They have the same fingerprint with probability at most (2 n / (2**61 - 1))**2: in each lane, n / p
-that a row of one has the hash of a row of the other, and n / p that r is a point where the
-polynomials agree. That is 2**-78 for a million rows and 2**-51 for ten billion. It supposes that
-SHAKE-256 and keyed BLAKE2b-128 behave as random functions. It is no defence against somebody who
-reads the key in the plan and makes rows to fit.
+They have the same fingerprint with probability at most (2 n / p)**2 + n / 2**128. In each lane, a
+row of one has the hash of a row of the other with probability at most n / p, and r is a point where
+the polynomials agree with probability at most n / p; and digests of values of variable width may
+collide. For a million rows that is 2**-80, for ten billion 2**-53. It supposes that SHAKE-256 and
+keyed BLAKE2b-128 behave as random functions. It is no defence against somebody who reads the key in
+the plan and makes rows to fit.
 
 The products are kept apart for 1,024 buckets of the primary key's hash, so that it can be told in
 how many of them rows differ.
@@ -21,6 +23,7 @@ how many of them rows differ.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from typing import NamedTuple, Self
 
@@ -40,7 +43,7 @@ _FOLD_ROWS = 1 << 16
 
 
 class FingerprintKey(BaseModel):
-    """What the fingerprints of a migration are made with; drawn once, and kept in its plan.
+    """What a collection's fingerprints are made with; drawn once, and kept in the plan.
 
     Attributes:
         construction: how; fingerprints of another construction can't be compared.
@@ -83,9 +86,12 @@ class Fingerprint(NamedTuple):
         return f"{self.first:016x}{self.second:016x}"
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """The inverse of `str`."""
-        return cls(int(text[:16], 16), int(text[16:], 16))
+    def parse(cls, text: str) -> Self | None:
+        """The inverse of `str`; None for a text that is no such fingerprint."""
+        if not re.fullmatch("[0-9a-f]{32}", text):
+            return None
+        first, second = int(text[:16], 16), int(text[16:], 16)
+        return cls(first, second) if max(first, second) < PRIME else None
 
     def combined(self, *others: Fingerprint) -> Fingerprint:
         """The fingerprint of the rows of several multisets together."""

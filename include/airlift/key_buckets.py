@@ -1,16 +1,17 @@
-"""The fingerprints of converted rows by buckets of the primary key's hash, a file for each batch.
+"""The fingerprints of converted rows by buckets of the primary key's hash.
 
-`buckets/<batch>.arrow` in staging is an Arrow IPC file; a row of it holds the fingerprints of some
-chunks' rows in each of the 1,024 buckets (`airlift.fingerprint`). They tell in how many buckets
-rows differ on the target, and so about how many rows do.
+`buckets/<batch>/<collection>.arrow` in staging is an Arrow IPC file; a row of it holds the
+fingerprints of some chunks' rows in each of the 1,024 buckets (`airlift.fingerprint`). They show in
+how many buckets rows differ on the target, and so about how many rows do.
 
-A chunk's own row is written before its manifest. So of each collection the latest chunk has a row
-of its own, which is multiplied into that of the earlier ones when the next chunk comes and the
-manifest is there; without the manifest, the chunk was not done and is converted again.
+A chunk's own row is written before its manifest. So the latest chunk has a row of its own, which is
+multiplied into that of the earlier ones when the next chunk comes and the manifest is there;
+without the manifest, the chunk was not done and is converted again.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,11 +25,12 @@ from airlift.prime_field import PRIME, U64, multiply
 from airlift.row_hash import BUCKETS, LANES
 from airlift.staging import Staging
 
+log = logging.getLogger("airlift")
+
 _FOLDER = "buckets"
 _LANE = pa.list_(pa.uint64(), BUCKETS)
 _SCHEMA = pa.schema(
     [
-        pa.field("collection", pa.string(), nullable=False),
         pa.field("chunks", pa.list_(pa.string()), nullable=False),
         *(pa.field(f"lane_{lane}", _LANE, nullable=False) for lane in range(LANES)),
     ]
@@ -37,20 +39,18 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class ChunkBuckets:
-    """Fingerprints by buckets of the rows of some chunks of a collection; shape (2, 1024)."""
+    """Fingerprints by buckets of the rows of some chunks; shape (2, 1024)."""
 
-    collection: str
     chunks: tuple[str, ...]
     values: U64
 
     def with_chunks_of(self, other: ChunkBuckets) -> ChunkBuckets:
         """The rows of both."""
-        values = multiply(self.values, other.values)
-        return ChunkBuckets(self.collection, self.chunks + other.chunks, values)
+        return ChunkBuckets(self.chunks + other.chunks, multiply(self.values, other.values))
 
 
 class BatchBuckets:
-    """Writes the file of a batch, while its chunks are converted.
+    """Writes the files of a batch, while its chunks are converted.
 
     Args:
         batch: its number in the plan.
@@ -58,7 +58,7 @@ class BatchBuckets:
 
     def __init__(self, staging: Staging, batch: int) -> None:
         self._staging = staging
-        self._path = f"{_FOLDER}/{batch:03d}.arrow"
+        self._folder = f"{_FOLDER}/{batch:03d}"
 
     def add(self, collection: str, manifest: Manifest, values: U64) -> None:
         """Writes down a chunk, before its manifest is written.
@@ -66,33 +66,33 @@ class BatchBuckets:
         Args:
             values: fingerprints of its rows, shape (2, 1024).
         """
-        added = ChunkBuckets(collection, (manifest.chunk,), values)
-        others: list[ChunkBuckets] = []
-        own: list[ChunkBuckets] = []
-        for known in _read(self._staging, self._path):
-            (own if known.collection == collection else others).append(known)
-        before = self._before(own, manifest)
+        path = f"{self._folder}/{collection}.arrow"
+        try:
+            known = _read(self._staging, path)
+        except AirliftError as error:
+            log.warning("%s; it is written anew", error)
+            known = []
+        before = self._before(collection, known, manifest)
         if before and manifest.chunk in before.chunks:
             return  # its files were gone and are written anew, with the same rows
-        _write(self._staging, self._path, [*others, *([before] if before else []), added])
+        added = ChunkBuckets((manifest.chunk,), values)
+        _write(self._staging, path, [before, added] if before else [added])
 
-    def _before(self, own: list[ChunkBuckets], manifest: Manifest) -> ChunkBuckets | None:
+    def _before(
+        self, collection: str, known: list[ChunkBuckets], manifest: Manifest
+    ) -> ChunkBuckets | None:
         """The earlier chunks of a collection, as far as their manifests are there."""
         done: ChunkBuckets | None = None
-        for known in own:
-            if manifest.chunk in known.chunks:
-                earlier = self._staging.manifest(known.collection, manifest.chunk)
+        for chunks in known:
+            if manifest.chunk in chunks.chunks:
+                earlier = self._staging.manifest(collection, manifest.chunk)
                 is_same = earlier is not None and earlier.fingerprint == manifest.fingerprint
-                if len(known.chunks) == 1 or not is_same:
+                if len(chunks.chunks) == 1 or not is_same:
                     continue  # written anew
-            elif len(known.chunks) == 1 and not self._is_done(known):
+            elif len(chunks.chunks) == 1 and not _is_done(self._staging, collection, chunks):
                 continue
-            done = known if done is None else done.with_chunks_of(known)
+            done = chunks if done is None else done.with_chunks_of(chunks)
         return done
-
-    def _is_done(self, known: ChunkBuckets) -> bool:
-        manifest = self._staging.manifest(known.collection, known.chunks[0])
-        return manifest is not None and manifest.fingerprint == str(of_buckets(known.values))
 
 
 def buckets_of(
@@ -105,24 +105,43 @@ def buckets_of(
 
     Returns:
         None where the files don't hold each chunk once, such as after a chunk was converted anew
-        with other rows.
+        with other rows, or where one is damaged: then a warning is logged.
     """
-    total = ChunkBuckets(collection.name, (), no_rows())
-    for path in sorted(staging.folder.list(_FOLDER)):
-        for known in _read(staging, path):
-            if known.collection == collection.name:
-                total = total.with_chunks_of(known)
+    try:
+        known = [
+            chunks
+            for folder in sorted(staging.folder.list(_FOLDER))
+            for chunks in _read(staging, f"{folder}/{collection.name}.arrow")
+        ]
+    except AirliftError as error:
+        log.warning("%s", error)
+        return None
+    total = ChunkBuckets((), no_rows())
+    # A chunk that was cut off in one batch, and converted in another one, has a row in both.
+    for chunks in sorted(known, key=lambda chunks: -len(chunks.chunks)):
+        is_latest = len(chunks.chunks) == 1
+        if is_latest and chunks.chunks[0] in total.chunks:
+            continue
+        if not is_latest or _is_done(staging, collection.name, chunks):
+            total = total.with_chunks_of(chunks)
     planned = sorted(chunk.id for chunk in collection.chunks)
     if sorted(total.chunks) != planned or of_buckets(total.values) != fingerprint:
         return None
     return total.values
 
 
+def _is_done(staging: Staging, collection: str, chunks: ChunkBuckets) -> bool:
+    """Whether the manifest of a single chunk is there, with the same rows."""
+    manifest = staging.manifest(collection, chunks.chunks[0])
+    return manifest is not None and manifest.fingerprint == str(of_buckets(chunks.values))
+
+
 def _read(staging: Staging, path: str) -> list[ChunkBuckets]:
     if not staging.folder.exists(path):
         return []
+    raw = staging.folder.read_bytes(path)
     try:
-        with pa.ipc.open_file(pa.py_buffer(staging.folder.read_bytes(path))) as reader:
+        with pa.ipc.open_file(pa.py_buffer(raw)) as reader:
             table = reader.read_all()
         if table.schema != _SCHEMA:
             raise pa.ArrowInvalid("its columns are others")
@@ -131,21 +150,18 @@ def _read(staging: Staging, path: str) -> list[ChunkBuckets]:
             table.column(f"lane_{lane}").combine_chunks().flatten().to_numpy()
             for lane in range(LANES)
         ]
-    except pa.ArrowInvalid as error:
+        names = table.column("chunks").to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise AirliftError(
-            f"{staging.folder.address(path)} is damaged: {error}; remove it, and clear the task "
-            "that failed: differences are then not told by buckets"
+            f"{staging.folder.address(path)} is damaged: {error}; without it, differences are not "
+            "counted by buckets, and nothing else needs it"
         ) from error
     values = np.stack(lanes).reshape(LANES, -1, BUCKETS) % np.uint64(PRIME)
-    return [
-        ChunkBuckets(row["collection"], tuple(row["chunks"]), values[:, place])
-        for place, row in enumerate(table.select(["collection", "chunks"]).to_pylist())
-    ]
+    return [ChunkBuckets(tuple(chunks), values[:, place]) for place, chunks in enumerate(names)]
 
 
 def _write(staging: Staging, path: str, rows: list[ChunkBuckets]) -> None:
     columns = [
-        pa.array([row.collection for row in rows], pa.string()),
         pa.array([list(row.chunks) for row in rows], pa.list_(pa.string())),
         *(
             pa.FixedSizeListArray.from_arrays(
@@ -155,6 +171,8 @@ def _write(staging: Staging, path: str, rows: list[ChunkBuckets]) -> None:
         ),
     ]
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, _SCHEMA) as writer:
+    # Most buckets of a small collection are empty.
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(sink, _SCHEMA, options=options) as writer:
         writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=_SCHEMA))
     staging.folder.write_bytes(path, sink.getvalue().to_pybytes())

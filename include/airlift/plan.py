@@ -36,7 +36,7 @@ class CollectionPlan(BaseModel):
             told apart when rows are read back by key. Empty when there are none.
         since_field: field of the source whose largest value is remembered; "" for none.
         since: the value that this run begins with.
-        fingerprint_key: what the rows' fingerprints are made with; drawn once per migration.
+        fingerprint_key: what the rows' fingerprints are made with; the same when a run is resumed.
         warnings: that no row is moved, and why; see `airlift.empty_collections`.
         chunks: in the order in which they are read.
     """
@@ -80,6 +80,11 @@ class CollectionPlan(BaseModel):
         Rows with a partition key are in partitions of the server's own, which have no names here.
         """
         return "" if self.mapped.has_partition_key else self.mapped.partitions[chunk.partition]
+
+    @property
+    def own_partitions(self) -> set[str]:
+        """The target partitions that rows are written to, as `partition_of` names them."""
+        return {self.partition_of(chunk) for chunk in self.chunks}
 
     @property
     def chunk_refs(self) -> list[ChunkRef]:

@@ -6,12 +6,12 @@ null. Its hash is the multilinear form
 
     h = c + a_1 x_1 + a_2 x_2 + ...  modulo 2**61 - 1
 
-in two lanes, each with coefficients of its own (Carter, Wegman: "New hash functions and their use
-in authentication and set equality", 1981; Lemire, Kaser: "Strongly universal string hashing is
-fast", 2014). For coefficients drawn at random, two different rows have the same hash with
-probability (2**61 - 1)**-2 < 2**-121: where a word differs by d, exactly one coefficient in
-2**61 - 1 makes up for all the others. Values of variable width are different words unless their
-digests collide. The coefficients are expanded from the migration's key with SHAKE-256.
+computed twice ("in two lanes"), with independent coefficients (Carter, Wegman: "New hash functions
+and their use in authentication and set equality", 1981; Lemire, Kaser: "Strongly universal string
+hashing is fast", 2014). For coefficients drawn at random, two different rows have the same hash
+with probability (2**61 - 1)**-2: where a word differs, exactly one value of its coefficient in
+2**61 - 1 makes up for all the other words. Different values of variable width are different words
+unless their digests collide. The coefficients are expanded from a random key with SHAKE-256.
 
 The sums are computed by BLAS: a coefficient is split into three limbs of at most 21 bits, and a
 word times a limb has 37 bits, so that 2**16 of them add up to less than 2**53, which is exact in a
@@ -39,6 +39,7 @@ _BUCKET_SHIFT = np.uint64(61 - 10)
 _LIMBS = 3
 _LIMB_BITS = 21
 _MAX_WORDS = 1 << 16
+"""Words whose products are summed by BLAS."""
 # OpenBLAS starts threads for larger products, which cost more than they save here.
 _BLOCK = 250_000 // (LANES * _LIMBS)  # doubles
 
@@ -76,8 +77,11 @@ class RowHasher:
     def hash(self, batch: pa.RecordBatch, partition: str) -> RowHashes:
         """The hashes of a batch's rows, over all its columns in any order.
 
+        Raises:
+            AirliftError: a vector holds a null, which no bits stand for.
+
         Args:
-            batch: fixed-size lists must hold no null inside.
+            batch: of fixed-width values, texts, bytes and lists.
             partition: where the rows are; "" for the default partition.
         """
         if batch.num_rows == 0:
@@ -104,8 +108,8 @@ class RowHasher:
 
     def _field_sums(self, name: str, column: pa.Array) -> U64:
         """The limb sums of a field's words, shape (6, n)."""
-        null_count = column.null_count
-        valid = column.is_valid().to_numpy(zero_copy_only=False) if null_count else None
+        valid = column.is_valid().to_numpy(zero_copy_only=False) if column.null_count else None
+        _ensure_no_null_inside(name, column, valid)
         raw = fixed_bytes(column)
         if raw is None:
             raw = _digests(column, self._key)
@@ -121,25 +125,38 @@ class RowHasher:
         """A field's coefficients, in limbs, shape (6, 1 + words); the first is of its null."""
         known = self._coefficients.get(name)
         if known is None or known.shape[1] != 1 + words:
-            if words > _MAX_WORDS:
-                raise AirliftError(
-                    f"the field {name!r} has values of {2 * words:,} bytes; rows with more than "
-                    f"{2 * _MAX_WORDS:,} bytes in a value of fixed width can't be compared"
-                )
             drawn = random_residues(self._key, f"field {words} {name}", LANES * (1 + words))
             known = _limbs(drawn.reshape(LANES, 1 + words))
             self._coefficients[name] = known
         return known
 
 
-def random_residues(key: bytes, purpose: str, count: int) -> U64:
-    """Residues below 2**61 - 1 that SHAKE-256 makes of the key, other ones for each purpose.
+def _ensure_no_null_inside(
+    name: str, column: pa.Array, valid: npt.NDArray[np.bool_] | None
+) -> None:
+    if not pa.types.is_fixed_size_list(column.type):
+        return
+    size = column.type.list_size
+    items = column.values.slice(column.offset * size, len(column) * size)
+    if not items.null_count:
+        return
+    nulls = items.is_null().to_numpy(zero_copy_only=False).reshape(len(column), size).any(axis=1)
+    if (nulls if valid is None else nulls & valid).any():
+        raise AirliftError(f"the field {name!r} has a vector with a null inside")
 
-    A residue is 61 bits of its output; that one of 2**61 values is taken for another is a bias
-    below 2**-61.
+
+def random_residues(key: bytes, purpose: str, count: int) -> U64:
+    """Residues modulo 2**61 - 1 that SHAKE-256 makes of the key, other ones for each purpose.
+
+    Each is 61 bits of its output. The one value of 2**61 that is no residue is drawn again, so that
+    all residues are equally likely.
     """
     raw = hashlib.shake_256(key + purpose.encode(errors="surrogatepass")).digest(8 * count)
-    return reduce(np.frombuffer(raw, "<u8") & np.uint64(PRIME))
+    drawn = np.frombuffer(raw, "<u8") & np.uint64(PRIME)
+    too_large = drawn == np.uint64(PRIME)
+    if too_large.any():
+        drawn[too_large] = random_residues(key, f"again {purpose}", int(too_large.sum()))
+    return drawn
 
 
 def residues(sums: U64) -> U64:
@@ -165,6 +182,11 @@ def _words(raw: Bytes) -> npt.NDArray[np.uint16]:
 def _products(words: npt.NDArray[np.uint16], coefficients: npt.NDArray[np.float64]) -> U64:
     """Limbs, shape (6, k), times words, shape (n, k), exactly: shape (6, n)."""
     rows, width = words.shape
+    if width > _MAX_WORDS:
+        first, rest = slice(0, _MAX_WORDS), slice(_MAX_WORDS, width)
+        return _products(words[:, first], coefficients[:, first]) + _products(
+            words[:, rest], coefficients[:, rest]
+        )
     result = np.empty((len(coefficients), rows), np.float64)
     step = max(1, _BLOCK // width)
     block = np.empty((min(step, rows), width), np.float64)

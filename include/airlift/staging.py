@@ -18,7 +18,7 @@
         report.json, report.html
         earlier/                         reports of what was done, before a later run's
         progress/                        how far each task is, for the migration page
-        buckets/<batch>.arrow            fingerprints of its rows by buckets of the key's hash
+        buckets/<batch>/<collection>.arrow   fingerprints of rows by buckets of the key's hash
         scratch/                         what the source found while planning
         source/                          copied source files
         <collection>/<chunk id>/         data files, sample.parquet, keys.npy,
@@ -174,7 +174,7 @@ class Staging:
                 raise AirliftError(
                     f"{self.folder.address('plan.json')}: this migration was begun with another "
                     f"kind of fingerprint ({construction}) than this version has ({CONSTRUCTION}); "
-                    "end it with the version that began it, or use a new migration_id (and "
+                    "finish it with the version that began it, or use a new migration_id (and "
                     "rollback_migration for what this one has made)"
                 )
         return plan

@@ -15,6 +15,7 @@ class PartitionCounts(BaseModel):
     Attributes:
         planned: live rows of the source that must arrive.
         read: rows that the source gave.
+        set_aside: bad rows that were kept apart, as `on_bad_row` allows.
         present: rows left out since the target held their primary keys before.
         converted: rows in the chunk files.
         imported: rows that the target said it took.
@@ -37,12 +38,9 @@ class PartitionCounts(BaseModel):
 
     @property
     def agrees(self) -> bool:
-        """Whether the numbers are as they must be."""
-        return (
-            self.planned == self.read
-            and self.planned - self.set_aside - self.present == self.converted == self.imported
-            and self.counted == self.before - self.replaced + self.imported
-        )
+        """Whether the numbers are as they must be; see `RowCounts.equalities`."""
+        counts = RowCounts(source=self.planned, deleted=0, left_out=0, **self.model_dump())
+        return not counts.problems()
 
 
 class Equality(NamedTuple):
@@ -95,9 +93,9 @@ class RowCounts(BaseModel):
     def problems(self) -> list[str]:
         """The equalities that do not hold."""
         return [
-            f"{one.number:,} rows {one.name}, expected are {one.expected:,}"
-            for one in self.equalities()
-            if one.number != one.expected
+            f"{equality.number:,} rows {equality.name}, expected are {equality.expected:,}"
+            for equality in self.equalities()
+            if equality.number != equality.expected
         ]
 
 
@@ -165,4 +163,4 @@ class Verifications(BaseModel):
 
 def rows_before(partitions: dict[str, PartitionCounts]) -> int:
     """Rows that the collection held before this migration."""
-    return sum(one.before for one in partitions.values())
+    return sum(counts.before for counts in partitions.values())

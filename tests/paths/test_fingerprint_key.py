@@ -18,6 +18,8 @@ from airlift.steps.check import check
 from airlift.steps.convert import convert_batch
 from airlift.steps.export_meta import export_meta
 from airlift.steps.plan import make_plan
+from airlift.steps.publish import clean_staging
+from airlift.steps.unfinished import end_unfinished
 from tests.paths.arrow_source import ArrowMigration, ArrowSource, migration_of
 from tests.paths.place import Place, lite_place
 
@@ -86,9 +88,17 @@ def test_a_run_that_was_begun_with_other_fingerprints_is_refused_by_name(place, 
     plan = orjson.loads(plan_file(place).read_bytes())
     change(plan["collections"][0])
     plan_file(place).write_bytes(orjson.dumps(plan))
+    for manifest in plan_file(place).parent.glob("songs/*/manifest.json"):
+        value = orjson.loads(manifest.read_bytes())
+        manifest.write_bytes(orjson.dumps(value | {"fingerprint": "0123456789abcdef"}))
     with pytest.raises(AirliftError, match=r"another kind of fingerprint .*new migration_id"):
         reads(place)
     assert not place.client.has_collection("songs")
+    report = orjson.loads((plan_file(place).parent / "report.json").read_bytes())
+    assert report["state"] == "failed" and "fingerprint" in str(report["failures"])
+    with migration(place) as one:
+        assert end_unfinished(one, is_whole=False) == []
+        assert "kept_because" in clean_staging(one)
 
 
 def test_chunks_of_a_plan_that_is_gone_are_converted_again(place):

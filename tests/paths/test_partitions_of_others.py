@@ -87,6 +87,10 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     ),
     "one less": lambda client: client.delete("songs", ids=[1000]),
     "one of an earlier migration's": lambda client: client.delete("songs", ids=[3]),
+    "a partition less": lambda client: (
+        client.release_collection("songs"),
+        client.drop_partition("songs", "others"),
+    ),
     "a partition with a row": lambda client: (
         client.create_partition("songs", "new"),
         client.insert("songs", [row(1001)], partition_name="new"),

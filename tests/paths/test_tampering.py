@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from airlift.steps.publish import publish
 from airlift.steps.verify import verify
 from airlift.steps.write_chunks import write_batch
 from tests.paths.arrow_source import ArrowSource, migration_of
-from tests.paths.place import Place, lite_place
+from tests.paths.place import Place, lite_place, local_place
 
 ROWS = 600  # in each of two partitions, of which 500 are sampled
 LEVELS = ("counts", "sample", "full")
@@ -89,6 +90,10 @@ class Scene:
 
     def delete(self, *keys: int) -> None:
         self.place.client.delete("songs", ids=list(keys))
+
+    def drop_partition(self, name: str) -> None:
+        self.place.client.release_collection("songs")
+        self.place.client.drop_partition("songs", name)
 
     def edit(self, name: str, change: Callable[[Any], None]) -> None:
         """Changes a JSON file of staging."""
@@ -165,6 +170,10 @@ def one_row_less(manifest: Any) -> None:
 
 def other_fingerprint(manifest: Any) -> None:
     manifest["fingerprint"] = f"{1234567:032x}"
+
+
+def damaged_fingerprint(manifest: Any) -> None:
+    manifest["fingerprint"] = manifest["fingerprint"][:16]
 
 
 def other_key(manifest: Any) -> None:
@@ -250,6 +259,11 @@ TAMPERINGS = (
         lambda scene: scene.upsert(sent(UNSAMPLED, tags='{"genre":1}')),
         EVERY_ROW,
     ),
+    Tampering(
+        "a partition of ours is dropped",
+        lambda scene: scene.drop_partition("jazz"),
+        ALL,
+    ),
     # in staging
     Tampering(
         "a value in a converted chunk's file changes before it is sent",
@@ -278,6 +292,11 @@ TAMPERINGS = (
         EVERY_ROW,
     ),
     Tampering(
+        "a manifest's fingerprint is damaged",
+        lambda scene: scene.edit_chunk(0, "manifest.json", damaged_fingerprint),
+        EVERY_ROW,
+    ),
+    Tampering(
         "a manifest's fingerprint is of another key",
         lambda scene: scene.edit_chunk(0, "manifest.json", other_key),
         EVERY_ROW,
@@ -299,7 +318,7 @@ TAMPERINGS = (
     ),
     Tampering(
         "the fingerprints by buckets are gone",
-        lambda scene: next(scene.folder.glob("buckets/*")).unlink(),
+        lambda scene: next(scene.folder.glob("buckets/*/*")).unlink(),
         (),
     ),
 )
@@ -332,22 +351,27 @@ def open_migration(place: Place, level: str) -> Migration:
     return migration_of(place, source(), verify=level)
 
 
+def run_to_load(migration: Migration, before_import: Callable[[], None] | None = None) -> None:
+    check(migration)
+    export_meta(migration)
+    make_plan(migration, 1)
+    convert_batch(migration, 0)
+    if before_import:
+        before_import()
+    create(migration)
+    write_batch(migration, 0)
+    build_indexes(migration)
+    load_collections(migration)
+
+
 @pytest.mark.parametrize("tampering", TAMPERINGS, ids=lambda one: one.what)
 def test_what_is_caught(place, tampering):
     with open_migration(place, "full") as migration:
         scene = Scene(place, migration)
-        check(migration)
-        export_meta(migration)
-        make_plan(migration, 1)
-        convert_batch(migration, 0)
-        if tampering.before_import:
-            tampering.act(scene)
-        create(migration)
-        write_batch(migration, 0)
-        build_indexes(migration)
-        load_collections(migration)
+        act = partial(tampering.act, scene)
+        run_to_load(migration, act if tampering.before_import else None)
         if not tampering.before_import:
-            tampering.act(scene)
+            act()
     for level in LEVELS:
         with open_migration(place, level) as migration:
             if level in tampering.caught:
@@ -361,6 +385,67 @@ def test_what_is_caught(place, tampering):
                 report = orjson.loads((scene.folder / "report.json").read_bytes())
                 html = (scene.folder / "report.html").read_text()
                 assert report["state"] == "done" and "Every row arrived" in html
+
+
+def double(client: Any) -> None:
+    client.insert("songs", [sent(UNSAMPLED)], partition_name="rock")
+
+
+def double_and_delete(client: Any) -> None:
+    double(client)
+    client.delete("songs", ids=[UNSAMPLED + 6])
+
+
+def drop_partition(client: Any) -> None:
+    client.release_collection("songs")
+    client.drop_partition("songs", "jazz")
+
+
+@pytest.mark.parametrize(
+    ("act", "caught"),
+    [(double, ALL), (double_and_delete, EVERY_ROW), (drop_partition, ALL)],
+    ids=["a row is doubled", "one is doubled and one is missing", "a partition is dropped"],
+)
+def test_what_is_caught_by_a_milvus_that_keeps_doubled_keys(milvus, tmp_path, act, caught):
+    with local_place(milvus, tmp_path / "source") as place:
+        place.defaults["write_mode"] = "insert"
+        with open_migration(place, "full") as migration:
+            run_to_load(migration)
+            act(place.client)
+        for level in LEVELS:
+            with open_migration(place, level) as migration:
+                if level in caught:
+                    with pytest.raises(Mismatch):
+                        verify(migration)
+                else:
+                    verify(migration)
+
+
+LATER: dict[str, Callable[[Scene], None]] = {
+    "a manifest has another fingerprint": lambda scene: scene.edit_chunk(
+        0, "manifest.json", other_fingerprint
+    ),
+    "a manifest counts one row less": lambda scene: scene.edit_chunk(
+        0, "manifest.json", one_row_less
+    ),
+    "a manifest is missing": lambda scene: scene.chunk_file(1, "manifest.json").unlink(),
+    "import.json is missing": lambda scene: scene.chunk_file(0, "import.json").unlink(),
+    "a chunk is missing from plan.json": lambda scene: scene.edit("plan.json", without_chunk),
+    "a collection is missing": lambda scene: scene.edit(
+        "verification.json", lambda verified: verified["collections"].clear()
+    ),
+}
+
+
+@pytest.mark.parametrize("act", LATER.values(), ids=LATER)
+def test_what_changes_in_staging_after_it_was_verified_is_not_published(place, act):
+    with open_migration(place, "full") as migration:
+        run_to_load(migration)
+        verify(migration)
+        act(Scene(place, migration))
+        with pytest.raises(AirliftError, match="has changed since it was verified|not verified"):
+            publish(migration)
+        assert not migration.staging.folder.exists("published.json")
 
 
 def test_the_documented_table_is_this_one():

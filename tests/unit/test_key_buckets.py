@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from airlift.chunk import Chunk, Manifest
-from airlift.errors import AirliftError
 from airlift.fingerprint import Fingerprint
 from airlift.key_buckets import BatchBuckets, buckets_of
 from airlift.plan import CollectionPlan
@@ -70,7 +70,8 @@ def test_chunks_of_several_batches_and_collections(staging):
     assert (found == buckets(0, 1, 2, 3)).all()
     found = buckets_of(staging, plan(*CHUNKS, name="other"), fingerprint(10, 11, 12, 13))
     assert (found == buckets(10, 11, 12, 13)).all()
-    assert sorted(staging.folder.list("buckets")) == ["buckets/000.arrow", "buckets/001.arrow"]
+    files = [path for path, size in staging.folder.list("buckets", recursive=True).items() if size]
+    assert files == [f"buckets/00{n}/{name}.arrow" for n in (0, 1) for name in ("c", "other")]
 
 
 @pytest.mark.parametrize("killed", range(4))
@@ -114,9 +115,9 @@ def test_other_chunks_than_planned_say_nothing(staging, chunks):
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "garbage", "columns"])
-def test_a_damaged_file_is_named(staging, damage):
+def test_a_damaged_file_is_named_and_stops_nothing(staging, damage, caplog):
     convert(staging, 0, "a", 0)
-    raw = staging.folder.read_bytes("buckets/000.arrow")
+    raw = staging.folder.read_bytes("buckets/000/c.arrow")
     other = pa.BufferOutputStream()
     with pa.ipc.new_file(other, pa.schema([("x", pa.int64())])):
         pass
@@ -126,6 +127,29 @@ def test_a_damaged_file_is_named(staging, damage):
         "garbage": b"\xff" * 4000,
         "columns": other.getvalue().to_pybytes(),
     }
-    staging.folder.write_bytes("buckets/000.arrow", damaged[damage])
-    with pytest.raises(AirliftError, match=r"buckets/000.arrow is damaged"):
-        buckets_of(staging, plan("a"), fingerprint(0))
+    staging.folder.write_bytes("buckets/000/c.arrow", damaged[damage])
+    assert buckets_of(staging, plan("a"), fingerprint(0)) is None
+    assert "buckets/000/c.arrow is damaged" in caplog.text
+    convert(staging, 0, "b", 1)
+    assert buckets_of(staging, plan("b"), fingerprint(1)) is not None
+
+
+def test_flipped_bits_are_a_damage_or_other_fingerprints(staging):
+    convert(staging, 0, "a", 0)
+    raw = staging.folder.read_bytes("buckets/000/c.arrow")
+    random = np.random.default_rng(0)
+    for place in random.integers(0, len(raw), 200).tolist():
+        damaged = bytearray(raw)
+        damaged[place] ^= 1 << int(random.integers(8))
+        staging.folder.write_bytes("buckets/000/c.arrow", bytes(damaged))
+        found = buckets_of(staging, plan("a"), fingerprint(0))
+        assert found is None or (found == buckets(0)).all()
+
+
+def test_a_chunk_that_is_cut_off_in_one_batch_and_converted_in_another_counts_once(staging):
+    convert(staging, 0, "a", 0)
+    BatchBuckets(staging, 0).add("c", manifest("b", 1), buckets(1))
+    convert(staging, 1, "b", 1)
+    convert(staging, 2, "c", 2)
+    found = buckets_of(staging, plan("a", "b", "c"), fingerprint(0, 1, 2))
+    assert (found == buckets(0, 1, 2)).all()

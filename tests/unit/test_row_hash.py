@@ -127,3 +127,30 @@ def test_a_blas_that_multiplies_wrongly_is_refused(monkeypatch):
     with pytest.raises(AirliftError, match="multiplies matrices wrongly"):
         RowHasher(KEY, None)
     row_hash._ensure_exact_products.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("column", "refused"),
+    [
+        (pa.array([[1, None]], pa.list_(pa.float32(), 2)), True),
+        (pa.array([[1, 2], [3, None], None], pa.list_(pa.int8(), 2)), True),
+        (pa.array([[None, 1], [1, 2]], pa.list_(pa.float32(), 2)).slice(1), False),
+        (pa.array([None, [1, 2]], pa.list_(pa.float32(), 2)), False),
+        (pa.array([[1, 2], [3, None]], pa.list_(pa.float32(), 2)).slice(0, 1), False),
+    ],
+)
+def test_a_null_inside_a_vector_is_refused(column, refused):
+    """No bits stand for it: it would be taken for whatever lies there."""
+    batch = pa.record_batch({"v": column})
+    if refused:
+        with pytest.raises(AirliftError, match="'v' has a vector with a null inside"):
+            RowHasher(KEY, None).hash(batch, "")
+    else:
+        assert RowHasher(KEY, None).hash(batch, "").values.shape == (2, len(column))
+
+
+def test_a_value_wider_than_any_vector(monkeypatch):
+    monkeypatch.setattr(row_hash, "_MAX_WORDS", 100)
+    batch = pa.record_batch({"v": pa.array([b"a" * 501, b"b" * 501], pa.binary(501))})
+    found = RowHasher(KEY, None).hash(batch, "").values
+    assert found.T.tolist() == [reference(row, batch.schema, "") for row in batch.to_pylist()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
@@ -138,7 +138,7 @@ def report_collection(
         bytes=sum(one.bytes for one in (written or plan.chunks)),
         convert_seconds=sum(one.seconds for one in written),
         fingerprint_seconds=sum(one.fingerprint_seconds for one in written),
-        fingerprint=_fingerprint(written),
+        fingerprint=fingerprint_of(written),
         jobs_adopted=sum(record.adopted for record in records.values() if record.done),
         verification=verification,
     )
@@ -172,9 +172,11 @@ def _created(
         return None
 
 
-def _fingerprint(written: list[Manifest]) -> str:
-    prints = (Fingerprint.parse(manifest.fingerprint) for manifest in written)
-    return str(Fingerprint().combined(*prints)) if written else ""
+def fingerprint_of(manifests: Iterable[Manifest | None]) -> str:
+    """The fingerprint of all converted rows; "" where there are none, or one can't be read."""
+    prints = [Fingerprint.parse(manifest.fingerprint) for manifest in manifests if manifest]
+    known = [fingerprint for fingerprint in prints if fingerprint]
+    return str(Fingerprint().combined(*known)) if known and len(known) == len(prints) else ""
 
 
 def _bad_rows(migration: Migration, plan: CollectionPlan) -> dict[str, int]:

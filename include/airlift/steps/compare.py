@@ -15,6 +15,7 @@ from airlift.chunk import APPENDED_KEYS, Chunk
 from airlift.fingerprint import Fingerprint, Fingerprinter, FingerprintKey
 from airlift.key_buckets import buckets_of
 from airlift.migration import Migration
+from airlift.milvus.database import MilvusDatabase
 from airlift.milvus.rows import MilvusRows
 from airlift.plan import CollectionPlan
 from airlift.reading_ahead import map_ahead
@@ -84,10 +85,25 @@ def compare_sample(
     """
     if collection.mapped.target.primary_key.auto_id:
         return {}
-    rows = MilvusRows(migration.target(collection.mapped))
+    target = migration.target(collection.mapped)
+    rows, there = MilvusRows(target), existing_partitions(target, collection)
     for partition, sample in samples.items():
-        _compare_partition(collection, rows, partition, sample, problems)
+        if partition in there:
+            _compare_partition(collection, rows, partition, sample, problems)
+        elif sample.num_rows:
+            problems.append(f"the partition {partition or '_default'} is not on the target")
     return {"sampled": sum(sample.num_rows for sample in samples.values())}
+
+
+def existing_partitions(target: MilvusDatabase, collection: CollectionPlan) -> set[str]:
+    """The partitions of the target's collection; "" for the default one.
+
+    With a partition key they are the server's own, and rows are looked for in all of them.
+    """
+    if collection.mapped.has_partition_key:
+        return {""}
+    names = target.partitions(collection.target_name)
+    return {"" if name == "_default" else name for name in names}
 
 
 def _compare_partition(
@@ -127,7 +143,8 @@ def _missing_rows(
 ) -> Iterator[str]:
     """Tells rows that are in another partition from those that are nowhere."""
     schema = collection.mapped.target
-    where = f" of the partition {partition or '_default'}"
+    is_keyed = collection.mapped.has_partition_key
+    where = "" if is_keyed else f" of the partition {partition or '_default'}"
     keys = pa.array(missing, schema.primary_key.arrow.type)
     elsewhere = rows.held(schema.name, schema.primary_key, keys)
     misplaced = keys.filter(pa.array(elsewhere)).to_pylist()
@@ -178,7 +195,7 @@ def compare_all(
     """Reads every row back and compares the fingerprint and the number of distinct keys.
 
     Args:
-        before: rows that the collection held before this migration.
+        before: rows that its partitions held before this migration.
     """
     schema = collection.mapped.target
     if before and schema.primary_key.auto_id:
@@ -191,15 +208,19 @@ def compare_all(
     key = None if schema.primary_key.auto_id else schema.primary_key.name
     read = collection.fingerprint_key.fingerprinter(key)
     written = [field.name for field in schema.written]
-    rows = MilvusRows(migration.target(collection.mapped))
-    pages = _own_rows(migration, collection, rows) if before else _all_rows(collection, rows)
+    target = migration.target(collection.mapped)
+    rows, there = MilvusRows(target), existing_partitions(target, collection)
+    if before:
+        pages = _own_rows(migration, collection, rows, there)
+    else:
+        pages = _all_rows(collection, rows, there)
     for partition, page in pages:
         read.add(page.select(written), partition)
     differing = None
     if read.rows != expected_rows:
         problems.append(
-            f"{read.rows:,} distinct primary keys were read back, {expected_rows:,} rows were "
-            "converted"
+            f"{read.rows:,} rows were read back (those that share a primary key count once), "
+            f"{expected_rows:,} were converted"
         )
     if read.fingerprint != expected:
         differing, where = _differing_buckets(migration, collection, expected, read)
@@ -221,14 +242,19 @@ def _converted(
     """The fingerprint and the number of the rows that were converted."""
     found = migration.staging.manifests(collection.chunk_refs)
     manifests = [manifest for manifest in found if manifest]
-    foreign = [one for one in manifests if one.fingerprint_key != collection.fingerprint_key.id]
-    if foreign:
+    total, unusable = Fingerprint(), []
+    for manifest in manifests:
+        own = Fingerprint.parse(manifest.fingerprint)
+        if own is None or manifest.fingerprint_key != collection.fingerprint_key.id:
+            unusable.append(manifest.chunk)
+        else:
+            total = total.combined(own)
+    if unusable:
         problems.append(
-            f"{len(foreign):,} chunks have fingerprints that were made with another key than the "
-            f"plan's, the first is {foreign[0].chunk}: rows can't be compared with them"
+            f"the manifests of {len(unusable):,} chunks have damaged fingerprints, or such of "
+            f"another key than the plan's, the first is {unusable[0]}: rows can't be compared"
         )
-    prints = (Fingerprint.parse(manifest.fingerprint) for manifest in manifests)
-    return Fingerprint().combined(*prints), sum(manifest.rows for manifest in manifests)
+    return total, sum(manifest.rows for manifest in manifests)
 
 
 def _differing_buckets(
@@ -242,35 +268,41 @@ def _differing_buckets(
     if buckets is None:
         return None, ""
     differing = int((buckets != read.buckets).any(axis=0).sum())
-    return differing, (
-        f"; by their primary keys, these rows fall into {differing:,} of {BUCKETS:,} buckets"
-    )
+    return differing, (f"; they fall into {differing:,} of {BUCKETS:,} buckets of rows")
 
 
-def _all_rows(collection: CollectionPlan, rows: MilvusRows) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """All rows of the partitions that this migration writes to, page by page."""
+def _all_rows(
+    collection: CollectionPlan, rows: MilvusRows, partitions: set[str]
+) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """All rows of the partitions that this migration writes to, page by page.
+
+    Args:
+        partitions: those that are there.
+    """
     schema = collection.mapped.target
-    for partition in sorted({collection.partition_of(chunk) for chunk in collection.chunks}):
+    for partition in sorted(collection.own_partitions & partitions):
         own = _partition_to_read(collection, partition)
         for page in rows.scan(schema.name, schema.written, schema.primary_key, own):
             yield partition, page
 
 
 def _own_rows(
-    migration: Migration, collection: CollectionPlan, rows: MilvusRows
+    migration: Migration, collection: CollectionPlan, rows: MilvusRows, partitions: set[str]
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """The rows that this migration wrote, of a collection that has others too."""
+    """The rows that this migration wrote, of partitions that have others too.
+
+    Args:
+        partitions: those that are there.
+    """
     schema = collection.mapped.target
     for chunk in collection.chunks:
         partition = collection.partition_of(chunk)
+        if partition not in partitions:
+            continue
         own = _partition_to_read(collection, partition)
         folder = migration.staging.chunk_folder(collection.name, chunk.id)
         with folder.open_input(APPENDED_KEYS) as stream:
             for batch in pq.ParquetFile(stream).iter_batches(_KEYS_A_QUERY):
                 keys = batch.column(0).to_pylist()
-                yield (
-                    partition,
-                    rows.by_key(
-                        schema.name, schema.written, schema.primary_key, keys, partition=own
-                    ),
-                )
+                key, fields = schema.primary_key, schema.written
+                yield partition, rows.by_key(schema.name, fields, key, keys, partition=own)

@@ -87,10 +87,13 @@ def draft_plan(migration: Migration, max_batches: int) -> tuple[Plan, list[str]]
             reasons += refused.reasons
     reasons += plan_access(migration, meta.collections, mapped)
     reasons += _unreadable_staging(migration, meta.collections)
+    earlier = migration.staging.earlier_plan()
+    keys = {known.name: known.fingerprint_key for known in (earlier.collections if earlier else ())}
     plans: list[CollectionPlan] = []
     for collection, one in zip(meta.collections, mapped, strict=True):
+        key = keys.get(one.full_name) or FingerprintKey.draw()
         try:
-            plans.append(_plan_collection(migration, collection, one))
+            plans.append(_plan_collection(migration, collection, one, key))
         except Refused as refused:
             reasons += refused.reasons
     if not migration.params.allow_empty:
@@ -101,7 +104,7 @@ def draft_plan(migration: Migration, max_batches: int) -> tuple[Plan, list[str]]
         batches=group_chunks(plans, max_batches, migration.source.batch_bytes),
     )
     # Chunks of a plan that is refused anyway would only be missed in vain.
-    return plan, reasons or _lost_chunks(migration, plan)
+    return plan, reasons or _lost_chunks(migration, earlier, plan)
 
 
 def summary(plan: Plan) -> dict[str, Any]:
@@ -117,7 +120,10 @@ def summary(plan: Plan) -> dict[str, Any]:
 
 
 def _plan_collection(
-    migration: Migration, collection: SourceCollection, mapped: MappedCollection
+    migration: Migration,
+    collection: SourceCollection,
+    mapped: MappedCollection,
+    fingerprint_key: FingerprintKey,
 ) -> CollectionPlan:
     params = migration.params
     way = choose_way(migration, collection)
@@ -150,7 +156,7 @@ def _plan_collection(
         repeated_keys=collection.repeated_keys,
         since_field=collection.since_field,
         since=collection.since,
-        fingerprint_key=_fingerprint_key(migration, mapped),
+        fingerprint_key=fingerprint_key,
         notes=(
             *mapped.notes,
             *(note for note in collection.notes if note not in known_before),
@@ -160,15 +166,6 @@ def _plan_collection(
         warnings=(warning,) if warning else (),
         chunks=tuple(chunks),
     )
-
-
-def _fingerprint_key(migration: Migration, mapped: MappedCollection) -> FingerprintKey:
-    """The key that an earlier run of this migration has drawn for a collection, or a new one."""
-    earlier = migration.staging.earlier_plan()
-    for collection in earlier.collections if earlier else ():
-        if collection.name == mapped.full_name:
-            return collection.fingerprint_key
-    return FingerprintKey.draw()
 
 
 def _index_notes(carried: bool, mapped: MappedCollection) -> list[str]:
@@ -277,9 +274,12 @@ def _unfit_for_target(
     return reasons
 
 
-def _lost_chunks(migration: Migration, plan: Plan) -> list[str]:
-    """Why it can't be resumed: chunks that are imported are not in the plan any more."""
-    earlier = migration.staging.earlier_plan()
+def _lost_chunks(migration: Migration, earlier: Plan | None, plan: Plan) -> list[str]:
+    """Why it can't be resumed: chunks that are imported are not in the plan any more.
+
+    Args:
+        earlier: the plan of an earlier run of this migration.
+    """
     if earlier is None:
         return []
     planned = {(ref.collection, ref.chunk) for one in plan.collections for ref in one.chunk_refs}

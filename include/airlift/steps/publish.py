@@ -5,18 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from airlift.errors import AirliftError, Mismatch, Refused
+from airlift.errors import AirliftError
 from airlift.high_water import HighWaterMark, write_marks
 from airlift.migration import Migration, log
 from airlift.plan import CollectionPlan
-from airlift.report.collection import report_collection
 from airlift.report.rendering import render
 from airlift.report.report import build_report
 from airlift.steps.access import restore_access
-from airlift.steps.unrecorded_jobs import unrecorded_jobs
-from airlift.steps.verify import refuse_mismatch
+from airlift.steps.still_verified import ensure_still_verified
 from airlift.target_changes import Published, PublishedAlias
-from airlift.verification import Verifications
 
 
 def publish(migration: Migration) -> dict[str, Any]:
@@ -31,8 +28,7 @@ def publish(migration: Migration) -> dict[str, Any]:
             this migration has not recorded.
     """
     staging = migration.staging
-    verified = _verified(migration)
-    refuse_late_jobs(migration, verified)
+    verified = ensure_still_verified(migration)
     aliases = {}
     for collection in staging.plan().collections:
         for one in _record_aliases(migration, collection):
@@ -47,45 +43,6 @@ def publish(migration: Migration) -> dict[str, Any]:
         "aliases": aliases,
         "report": address,
     }
-
-
-def _verified(migration: Migration) -> Verifications:
-    """What was verified, if that is every collection of the plan, and still so."""
-    verified = migration.staging.read("verification.json", Verifications) or Verifications()
-    by_name = {one.collection: one for one in verified.collections}
-    problems = []
-    for collection in migration.staging.plan().collections:
-        verification = by_name.get(collection.name)
-        if verification is None or verification.problems:
-            raise AirliftError(
-                f"the collection {collection.name!r} is not verified; clear the task verify"
-            )
-        report, _ = report_collection(migration, collection, verification)
-        problems += [f"{collection.name!r}: {text}" for text in report.row_counts.problems()]
-    if problems:
-        raise Mismatch(
-            "what staging holds has changed since it was verified. "
-            f"{Refused(problems)}\nClear the task verify, to compare again"
-        )
-    return verified
-
-
-def refuse_late_jobs(migration: Migration, verified: Verifications) -> None:
-    """Looks once more for import jobs that took our files and are not recorded.
-
-    Raises:
-        Mismatch: there are some; from then on the collections count as differing.
-    """
-    late = {
-        collection.name: unrecorded_jobs(migration, collection, "publish")
-        for collection in migration.staging.plan().collections
-    }
-    if any(late.values()):
-        results = (
-            one.model_copy(update={"problems": tuple(late.get(one.collection, ()))})
-            for one in verified.collections
-        )
-        refuse_mismatch(migration, tuple(results))
 
 
 def _record_aliases(migration: Migration, collection: CollectionPlan) -> list[PublishedAlias]:

@@ -92,8 +92,8 @@ def end_unfinished(migration: Migration, is_whole: bool) -> list[UnfinishedImpor
         return []
     if not folder.exists("plan.json") or not folder.exists("created.json"):
         return []
-    batches = range(len(migration.staging.plan().batches))
     try:
+        batches = range(len(migration.staging.plan().batches))
         running = [one for index in batches for one in unfinished_imports(migration, index)]
     except AirliftError as error:
         log.warning("what the target goes on with can't be asked: %s", error)

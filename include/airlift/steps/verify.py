@@ -12,12 +12,17 @@ from airlift.milvus.rows import MilvusRows
 from airlift.params import OnMismatch, Verify
 from airlift.plan import CollectionPlan
 from airlift.row_counts import partition_counts, row_counts
-from airlift.steps.compare import compare_all, compare_sample, read_sample
+from airlift.steps.compare import (
+    compare_all,
+    compare_sample,
+    existing_partitions,
+    read_sample,
+)
 from airlift.steps.index import begin_load, undo_temporary
 from airlift.steps.search_sample import search_sample
 from airlift.steps.unrecorded_jobs import unrecorded_jobs
 from airlift.targets.running_imports import wait_for_imports
-from airlift.verification import PartitionCounts, Verification, Verifications, rows_before
+from airlift.verification import PartitionCounts, Verification, Verifications
 
 
 def verify(migration: Migration) -> dict[str, Any]:
@@ -96,7 +101,9 @@ def _verify_collection(migration: Migration, collection: CollectionPlan) -> Veri
         if collection.mapped.target.primary_key.auto_id and level is not Verify.FULL:
             problems += overlooked  # nothing else has compared values
     if level is Verify.FULL:
-        found |= compare_all(migration, collection, rows_before(partitions), problems)
+        own = collection.own_partitions
+        before = sum(counts.before for name, counts in partitions.items() if name in own)
+        found |= compare_all(migration, collection, before, problems)
     problems += unrecorded_jobs(migration, collection, "verify")
     shown = ", ".join(f"{name} {value}" for name, value in found.items() if name != "searches")
     log.info(
@@ -127,7 +134,7 @@ def _count_problems(
         f"{one.imported:,} imported, {one.before:,} there before, {one.replaced:,} of them written "
         f"over, {one.counted:,} counted"
         for name, one in partitions.items()
-        if not one.agrees
+        if not one.agrees and not collection.mapped.has_partition_key
     ]
     return problems + row_counts(collection, partitions, counted).problems()
 
@@ -148,10 +155,10 @@ def count_partitions(
         # Rows are in partitions of the server's own, which all count.
         counted = {"": rows.count(collection.target_name)}
     else:
-        names = target.partitions(collection.target_name)
-        counted = dict.fromkeys(counts, 0) | {
-            "" if name == "_default" else name: rows.count(collection.target_name, name)
-            for name in names
+        # One that is gone had rows all the same.
+        counted = dict.fromkeys((*counts, *before), 0) | {
+            name: rows.count(collection.target_name, name)
+            for name in existing_partitions(target, collection)
         }
     nothing = PartitionCounts()
     return {
