@@ -73,7 +73,7 @@ def test_each_segment_is_a_group_and_later_deletes_count(server, tmp_path):
     # A delete of the row's own time is the first half of an upsert.
     assert (done["state"], done["importedRows"], done["totalRows"]) == ("Completed", 3, 3)
     [one] = done["details"]
-    assert one["fileName"] == f"[{insert}10 {delta}10]"
+    assert one["fileName"] == f"[{insert}10/ {delta}10/]"
     rows = client.query("c", "id > 0", output_fields=["*"])
     assert [(row["id"], list(row["v"]), row["name"]) for row in rows] == [
         (key, [key, 10], f"né{key}") for key in (1, 3, 4)

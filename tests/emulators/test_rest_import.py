@@ -152,11 +152,14 @@ def test_npy_and_parquet_arrive_whole(server, bucket):
         "collectionName": "c",
     }
     assert "reason" not in done and done["completeTime"].endswith("Z")
-    assert [d["fileName"] for d in done["details"]] == [f"[{' '.join(npy)}]", "[b.parquet]"]
-    assert [(d["totalRows"], d["importedRows"], d["state"]) for d in done["details"]] == [
-        (300, 300, "Completed"),
-        (200, 200, "Completed"),
-    ]
+    # In no order.
+    groups = {
+        d["fileName"]: (d["totalRows"], d["importedRows"], d["state"]) for d in done["details"]
+    }
+    assert groups == {
+        f"[{' '.join(npy)}]": (300, 300, "Completed"),
+        "[b.parquet]": (200, 200, "Completed"),
+    }
     assert done["fileSize"] == sum((bucket / f).stat().st_size for f in [*npy, "b.parquet"])
     rows = {
         r["id"]: r for r in client.query("c", filter="id >= 0", output_fields=["*"], limit=1000)
@@ -181,7 +184,7 @@ def test_pymilvus_bulk_writer_client(server, bucket):
     records = list_import_jobs(url=url, api_key=key, collection_name="c").json()["data"]["records"]
     assert records == [{"jobId": job, "collectionName": "c", "state": "Completed", "progress": 100}]
     assert count(client) == 50
-    with pytest.raises(MilvusException, match="can't find collection"):
+    with pytest.raises(MilvusException, match="collection not found"):
         bulk_import(url=url, api_key=key, collection_name="no", files=[["b.parquet"]])
 
 
@@ -221,7 +224,7 @@ NAN = np.full((4, DIM), np.nan, np.float32)
     "other, reason",
     [
         ({"name": None}, "no file for field: name"),
-        ({"name": np.array(["a"])}, "row count mismatch"),
+        ({"name": np.array(["a"])}, "imported rows are not aligned"),
         ({"vec": NAN}, "not a number or infinity"),
         ({"name": np.array(["x" * 17] * 4)}, "exceeds max_length(16)"),
         ({"id": np.arange(4, dtype=np.int32)}, "expected element type 'Int64'"),
@@ -251,7 +254,6 @@ def test_bad_npy_fails_the_job_and_leaves_no_row(server, bucket, other, reason):
             "type mis-match",
         ),
         ({"name": pa.array(["a"] * 4, pa.large_string())}, "type mis-match"),
-        ({"vec": pa.array(NAN.tolist(), pa.list_(pa.float32()))}, "not a number or infinity"),
         ({"name": pa.array(["é" * 9] * 4)}, "value length(18)"),
         ({"name": pa.array(["a", None, "b", "c"])}, "not nullable"),
     ],
@@ -266,7 +268,9 @@ def test_bad_parquet_fails_the_job(server, bucket, other, reason):
 def test_missing_file_and_extra_columns(server, bucket):
     client, rest = make(server), Rest(server)
     assert "not found" in rest.run([["gone.parquet"]])["reason"]
-    assert "outside" in rest.run([["../../etc/x.parquet"]])["reason"]
+    outside = bucket.parent / "outside.parquet"
+    pq.write_table(parquet_table(4), outside)
+    assert "lies outside" in rest.run([["../outside.parquet"]])["reason"]
     pq.write_table(parquet_table(4, extra=pa.array(range(4))), bucket / "b.parquet")
     assert rest.run([["b.parquet"]])["state"] == "Completed"  # ignored, as the real reader does
     assert count(client) == 4
@@ -600,7 +604,7 @@ def test_s3_bucket(tmp_path, s3_server):
     with RestImportServer(tmp_path / "base", storage=storage) as server:
         client, rest = make(server), Rest(server)
         assert rest.run([["m/b.parquet"]])["state"] == "Completed", server.jobs
-        assert "not found" in rest.run([["m/none.parquet"]])["reason"]
+        assert "key does not exist" in rest.run([["m/none.parquet"]])["reason"]
         assert count(client) == 25 and storage.list("m/") == ["m/b.parquet"]
 
 

@@ -20,11 +20,12 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from milvus_lite.schema.types import CollectionSchema, DataType, FieldSchema
 
 from . import fields as F
 from .contract import ImportFailed
+from .schema import META, Field, Schema
 from .storage import Storage
+from .versions import Behaviour
 
 _MAGIC = 0xFFFABC
 _FIRST_FIELD = 100
@@ -43,8 +44,8 @@ def segment_groups(storage: Storage, paths: list[str]) -> list[list[str]]:
     inserts = _segments(storage, paths[0], 2)
     deltas = _segments(storage, paths[1], 1) if len(paths) > 1 else set()
     return [
-        [f"{paths[0]}{one}", *([f"{paths[1]}{one}"] if one in deltas else [])]
-        for one in sorted(inserts)
+        [f"{paths[0]}{name}/", *([f"{paths[1]}{name}/"] if name in deltas else [])]
+        for name in sorted(inserts)
     ]
 
 
@@ -53,7 +54,9 @@ def _segments(storage: Storage, folder: str, below: int) -> set[str]:
     return {name.rsplit("/", below + 1)[-below - 1] for name in storage.list(folder)}
 
 
-def read_segment(storage: Storage, paths: list[str], schema: CollectionSchema) -> pa.Table:
+def read_segment(
+    storage: Storage, paths: list[str], schema: Schema, behaviour: Behaviour
+) -> pa.Table:
     """The living rows of one segment."""
     logs: dict[int, list[str]] = {}
     for name in sorted(storage.list(paths[0]), key=lambda one: int(one.rsplit("/", 1)[-1])):
@@ -66,18 +69,18 @@ def read_segment(storage: Storage, paths: list[str], schema: CollectionSchema) -
     if len(lengths) != 1 or _TIMES not in columns:
         raise ImportFailed(f"the logs of [{paths[0]}] have {sorted(lengths)} rows")
     fields = list(schema.fields)
-    if schema.enable_dynamic_field:
-        fields.append(FieldSchema(name=F.META, dtype=DataType.JSON))
+    if schema.dynamic:
+        fields.append(Field(META, "JSON", nullable=True))
     given: dict[str, pa.Array] = {}
     for number, field in enumerate(fields, _FIRST_FIELD):
         if number in columns:
             given[field.name] = _column(columns[number].combine_chunks(), field)
-        elif not F.may_be_absent(field):
+        elif not field.optional:
             raise ImportFailed(f"no binlog for field:{field.name}")
-    key = next(field.name for field in schema.fields if field.is_primary)
+    key = next(field.name for field in schema.fields if field.primary)
     alive = _alive(storage, paths[1:], given[key], columns[_TIMES].to_numpy())
     living = {name: column.filter(alive) for name, column in given.items()}
-    return F.complete(schema, living, len(living[key]))
+    return F.complete(schema, living, len(living[key]), behaviour)
 
 
 def _payloads(storage: Storage, name: str, wanted: int) -> Iterator[pa.Array]:
@@ -96,13 +99,13 @@ def _payloads(storage: Storage, name: str, wanted: int) -> Iterator[pa.Array]:
         at += length
 
 
-def _column(values: pa.Array, field: FieldSchema) -> pa.Array:
-    if field.dtype == DataType.ARRAY:
+def _column(values: pa.Array, field: Field) -> pa.Array:
+    if field.type == "Array":
         raise ImportFailed("emulator: it reads no arrays from binlogs")
-    if field.dtype == DataType.FLOAT_VECTOR:
+    if field.type == "FloatVector":
         flat = np.frombuffer(b"".join(values.to_pylist()), np.float32)
         return F.vectors_array(flat, field.dim)
-    if field.dtype == DataType.JSON:
+    if field.type == "JSON":
         return values.cast(pa.string())
     return values
 

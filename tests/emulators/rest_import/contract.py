@@ -1,5 +1,9 @@
 """The REST shapes of the import API, and where each of them comes from.
 
+What real servers of 2.5.27 and 2.6.20 answered is recorded in ``tests/fixtures/rest_import`` and
+replayed by ``tests/emulators/test_recorded_imports.py``; what differs between them is data of
+`versions`. The rest is from public references, and was not compared with a server:
+
 Milvus 2.4 - 2.6: ``POST /v2/vectordb/jobs/import/{create,describe,get_progress,list}``
 
 - Requests: milvus ``httpserver/request_v2.go``. ``ImportReq`` (``collectionName`` and ``files``
@@ -18,14 +22,15 @@ Milvus 2.4 - 2.6: ``POST /v2/vectordb/jobs/import/{create,describe,get_progress,
   Importing, Completed, Failed; 0-10 pending, 10-40 pre-import, 40-70 import, 70-90 sort and index;
   a failed job says progress 0 and rows 0. ``GetTaskProgresses``: a group's ``fileName`` is Go's
   print of its paths, ``[a.npy b.npy]``; ``details`` is empty until the pre-import is done; the
-  states there are Pending, InProgress, Completed, Failed.
-- An unknown job is code 2100; list has the order of a Go map: milvus ``datacoord/services.go``.
+  states there are Pending, InProgress, Completed, Failed. A job of no rows is Completed with empty
+  ``details`` (recorded).
+- List and ``details`` have the order of a Go map (recorded; milvus ``datacoord/services.go``).
 - Files: milvus ``importutilv2/{numpy,parquet,json,common}`` (see `readers` and `fields`).
 - ``Idempotency-Key``: milvus-docs ``idempotent-import.md``. 2.6.24+ and 3.0.2+; per collection; the
   two requests are not compared; printable ASCII up to 256 bytes, else 1100; the key of a failed
   job still answers that failed job.
-- Error numbers: milvus ``pkg/util/merr/errors.go``. From memory, not looked up: HTTP 401 for a bad
-  token, and the exact text of codes 8, 100, 200, 1100, 1801 and 1802.
+- Error numbers: milvus ``pkg/util/merr/errors.go``. From memory, neither recorded nor looked up:
+  HTTP 401 for a bad token, and the text of code 8.
 
 Zilliz Cloud control plane: the same paths, and ``getProgress``
 
@@ -48,10 +53,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
-PREFIX = "/v2/vectordb/jobs/import/"
+PREFIX = "/v2/vectordb/"
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 MAX_FILE_GROUPS = 1024
 MAX_JOBS = 1024
@@ -84,10 +88,13 @@ class RestError(Exception):
 
 
 class ImportFailed(Exception):
-    """What ends a job in state Failed; its text becomes the job's ``reason``."""
+    """What ends a job in state Failed; its text becomes part of the job's ``reason``.
 
-    def __str__(self) -> str:
-        return f"{super().__str__()}: importing data failed"
+    `exact` texts are whole; others get the ending that servers give to most.
+    """
+
+    def __init__(self, text: str, exact: bool = False) -> None:
+        super().__init__(text if exact else f"{text}: importing data failed")
 
 
 def import_refused(message: str) -> RestError:
@@ -101,10 +108,6 @@ def ok(data: Any) -> dict[str, Any]:
 
 def refusal(err: RestError) -> dict[str, Any]:
     return {"code": err.code, "message": err.message}
-
-
-def now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def go_list(paths: Iterable[str]) -> str:
@@ -127,12 +130,13 @@ def _group(group: Any, zilliz: bool) -> dict[str, Any]:
     return out
 
 
-def describe_milvus(job: Any) -> dict[str, Any]:
-    """``data`` of Milvus' describe answer."""
+def describe_milvus(job: Any, create_time: bool) -> dict[str, Any]:
+    """``data`` of Milvus' describe answer; the groups are in no order."""
     details = [_group(g, zilliz=False) for g in job.groups] if job.details_visible else []
+    random.shuffle(details)
     data: dict[str, Any] = {
         "jobId": job.job_id,
-        "collectionName": job.collection,
+        "collectionName": job.asked_name,
         "completeTime": job.complete_time,
         "state": job.state,
         "progress": job.progress,
@@ -141,6 +145,8 @@ def describe_milvus(job: Any) -> dict[str, Any]:
         "fileSize": sum(d["fileSize"] for d in details),
         "details": details,
     }
+    if create_time:
+        data["createTime"] = job.create_time
     if job.reason:
         data["reason"] = job.reason
     return data
@@ -170,7 +176,7 @@ def list_milvus(jobs: list[Any]) -> dict[str, Any]:
     for job in random.sample(jobs, len(jobs)):
         record = {
             "jobId": job.job_id,
-            "collectionName": job.collection,
+            "collectionName": job.asked_name,
             "state": job.state,
             "progress": job.progress,
         }

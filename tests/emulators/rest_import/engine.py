@@ -20,6 +20,8 @@ from milvus_lite.engine.collection import Collection
 from milvus_lite.engine.operation import InsertOp
 from milvus_lite.search.bitmap import build_valid_mask
 
+from .schema import Field, Schema, of_lite
+
 BATCH = 65_536
 
 
@@ -88,10 +90,26 @@ class Engine:
         self._ids: dict[tuple[str, str], int] = {}
         self._next_id = 450_000_000_000_000_001
         self._ledgers: dict[int, Ledger] = {}
+        self._declared: dict[int, dict[str, Field]] = {}
+        self.dropped: dict[tuple[str, str], int] = {}
+        """The identity of the collection that last had a name, while no other has it."""
 
     def inherit(self, old: Engine) -> None:
         """After a restart: the same collections, with the same identities and copies."""
         self._ids, self._next_id, self._ledgers = old._ids, old._next_id, old._ledgers
+        self._declared, self.dropped = old._declared, old.dropped
+
+    def declare(self, database: str, name: str, fields: Iterable[Field]) -> None:
+        """Remembers the fields that a new collection was asked for: Lite forgets some of it."""
+        with self.lock:
+            self.dropped.pop((database, name), None)
+            uid = self.identity(database, name)
+            self._declared[uid] = {field.name: field for field in fields}
+
+    def schema(self, database: str, name: str) -> Schema:
+        """The fields of a collection; raises Lite's CollectionNotFoundError."""
+        lite = self.collection(database, name).schema
+        return of_lite(lite, self._declared.get(self.identity(database, name), {}))
 
     def collection(self, database: str, name: str) -> Collection:
         """Opens a collection by name or alias; raises Lite's CollectionNotFoundError."""
@@ -106,9 +124,23 @@ class Engine:
                 self._next_id += 1
             return self._ids[database, name]
 
+    def name_of(self, database: str, identity: int) -> str | None:
+        """The name that a collection has now; None when it is dropped."""
+        with self.lock:
+            names = (
+                name
+                for (other, name), uid in self._ids.items()
+                if other == database and uid == identity
+            )
+            return next(names, None)
+
     def forget(self, database: str, name: str) -> None:
         with self.lock:
-            self._ledgers.pop(self._ids.pop((database, name), 0), None)
+            uid = self._ids.pop((database, name), 0)
+            self._ledgers.pop(uid, None)
+            self._declared.pop(uid, None)
+            if uid:
+                self.dropped[database, name] = uid
 
     def renamed(self, database: str, old: str, new: str) -> None:
         with self.lock:

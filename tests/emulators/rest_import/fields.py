@@ -1,7 +1,5 @@
 """Checks that all file formats share: one column of a collection, as Arrow, made fit for Lite's
 engine.
-
-The words of the refusals are those of milvus ``importutilv2`` (numpy, parquet, json, common).
 """
 
 from __future__ import annotations
@@ -13,95 +11,82 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from milvus_lite.analyzer.sparse import sparse_to_bytes
-from milvus_lite.schema.arrow_builder import _arrow_type
 from milvus_lite.schema.timestamptz import parse_timestamptz
-from milvus_lite.schema.types import CollectionSchema, DataType, FieldSchema
 
 from .contract import ImportFailed
+from .schema import HIDDEN, META, Field, Schema
+from .versions import Behaviour
 
-META = "$meta"
-GO_NAMES = {
-    DataType.BOOL: "Bool",
-    DataType.INT8: "Int8",
-    DataType.INT16: "Int16",
-    DataType.INT32: "Int32",
-    DataType.INT64: "Int64",
-    DataType.FLOAT: "Float",
-    DataType.DOUBLE: "Double",
-    DataType.VARCHAR: "VarChar",
-    DataType.JSON: "JSON",
-    DataType.ARRAY: "Array",
-    DataType.GEOMETRY: "Geometry",
-    DataType.TIMESTAMPTZ: "Timestamptz",
-    DataType.FLOAT_VECTOR: "FloatVector",
-    DataType.SPARSE_FLOAT_VECTOR: "SparseFloatVector",
-}
-NAN_RULES = ("vectors", "all", "npy-vectors")
-"""Where NaN and Inf are refused: in float vectors (milvus 2.6's readers), in scalars too, or in
-float vectors of .npy files only (what milvus#50459 reports of Parquet)."""
+_NO_INDEX = 2**32 - 1
+"""The first index that a sparse vector can't have."""
 
 
-def expected_fields(schema: CollectionSchema) -> dict[str, FieldSchema]:
-    """The fields that a file may carry, by name."""
-    return {f.name: f for f in schema.fields if not f.is_function_output}
+def check_given(schema: Schema, name: str, behaviour: Behaviour) -> Field | None:
+    """The field called `name`, None if the file carries something that is no field."""
+    field = schema.field(name)
+    if field and field.primary and field.auto_id:
+        raise behaviour.fail("auto_id", field=name)
+    if field and field.function_output:
+        raise behaviour.fail("function_output", field=name)
+    return field
 
 
-def check_given(schema: CollectionSchema, name: str) -> FieldSchema | None:
-    """The field called `name`, None if the file carries something else, which is ignored."""
-    for f in schema.fields:
-        if f.name == name:
-            if f.is_primary and f.auto_id:
-                raise ImportFailed(
-                    f"the primary key '{name}' is auto-generated, no need to provide"
-                )
-            if f.is_function_output:
-                raise ImportFailed(f"the field '{name}' is output by function, no need to provide")
-            return f
-    return None
+def check_finite(values: np.ndarray, behaviour: Behaviour) -> None:
+    """Floating-point numbers; the first that is NaN or infinite is named as Go prints it."""
+    finite = np.isfinite(values)
+    if not finite.all():
+        bad = float(values[~finite].ravel()[0])
+        name = "NaN" if np.isnan(bad) else "+Inf" if bad > 0 else "-Inf"
+        raise behaviour.fail("not_finite", value=name)
 
 
-def may_be_absent(field: FieldSchema) -> bool:
-    return (
-        (field.is_primary and field.auto_id)
-        or field.is_function_output
-        or field.nullable
-        or field.default_value is not None
-    )
-
-
-def refuse_nan(values: np.ndarray, rule: str, vector: bool, fmt: str) -> None:
-    wanted = rule == "all" or (vector and (rule == "vectors" or fmt == "npy"))
-    if wanted and not np.isfinite(values).all():
-        bad = values[~np.isfinite(values)].ravel()[0]
-        raise ImportFailed(f"value '{bad}' is not a number or infinity")
-
-
-def check_strings(values: pa.Array, field: FieldSchema) -> None:
-    """VARCHAR: max_length counts bytes."""
-    if field.dtype != DataType.VARCHAR or field.max_length is None or len(values) == 0:
+def check_length(values: pa.Array, field: Field, behaviour: Behaviour) -> None:
+    """The max_length of a VARCHAR, or of the items of an array, which counts bytes."""
+    if field.max_length is None or not len(values):
         return
     longest = pc.max(pc.binary_length(values)).as_py()
     if longest is not None and longest > field.max_length:
-        raise ImportFailed(
-            f"value length({longest}) for field {field.name} exceeds max_length({field.max_length})"
-        )
+        raise behaviour.fail("too_long", found=longest, field=field.name, limit=field.max_length)
 
 
-def check_json(values: pa.Array, name: str) -> None:
+def check_array(column: pa.Array, field: Field, behaviour: Behaviour) -> None:
+    """The max_capacity of an array, and what its items are."""
+    if field.max_capacity and len(column):
+        longest = pc.max(pc.list_value_length(column)).as_py()
+        if longest is not None and longest > field.max_capacity:
+            raise behaviour.fail(
+                "too_many", found=longest, field=field.name, limit=field.max_capacity
+            )
+    items = column.flatten()
+    if items.null_count and not behaviour.null_items:
+        raise behaviour.fail("null_item", field=field.name)
+    if field.element == "VarChar":
+        check_length(items, field, behaviour)
+
+
+def check_json(values: pa.Array, name: str, behaviour: Behaviour) -> None:
+    """The texts of a JSON field, or of ``$meta``, whose values are objects."""
     for text in values.to_pylist():
         if text is None:
             continue
+        if not text:
+            raise behaviour.fail("json_empty")
         try:
-            parsed = json.loads(text)
+            value = parse_json(text)
         except ValueError as err:
-            raise ImportFailed(
-                f"failed to parse value '{text}' for JSON field '{name}', error: {err}"
-            ) from None
-        if name == META and not isinstance(parsed, dict):
-            raise ImportFailed(
-                f"failed to parse value '{text}' for dynamic JSON field '{name}', "
-                "error: not an object"
-            )
+            raise behaviour.fail("json", parser=err) from None
+        if name == META and not isinstance(value, dict):
+            kind = "array" if isinstance(value, list) else "value"
+            raise behaviour.fail("meta", kind=kind, parser="mismatched type")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Strictly: NaN and Infinity are no JSON."""
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"invalid character '{name[0]}' looking for beginning of value")
+
+    return json.loads(text, parse_constant=refuse)
 
 
 def vectors_array(flat: np.ndarray, dim: int) -> pa.Array:
@@ -110,25 +95,21 @@ def vectors_array(flat: np.ndarray, dim: int) -> pa.Array:
     )
 
 
-def sparse_array(values: list[Any], field: FieldSchema) -> pa.Array:
-    """Sparse vectors from JSON or dicts: ``{"1": 0.5}`` or ``{"indices": [], "values": []}``."""
-    out: list[bytes | None] = []
-    for value in values:
-        if value is None:
-            if not field.nullable:
-                raise ImportFailed(
-                    f"the field '{field.name}' is not nullable but the file contains null value"
-                )
-            out.append(None)
-            continue
-        try:
-            pairs = json.loads(value) if isinstance(value, str) else value
-            if "indices" in pairs and "values" in pairs:
-                pairs = dict(zip(pairs["indices"], pairs["values"], strict=True))
-            out.append(sparse_to_bytes({int(k): float(v) for k, v in pairs.items()}))
-        except (ValueError, TypeError, AttributeError) as err:
-            raise ImportFailed(f"invalid sparse vector for field '{field.name}': {err}") from None
-    return pa.array(out, pa.binary())
+def sparse_bytes(pairs: Any, behaviour: Behaviour) -> bytes:
+    """A sparse vector: ``{"1": 0.5}`` or ``{"indices": [1], "values": [0.5]}``.
+
+    Raises:
+        ImportFailed: it has a negative value, or an index of 2^32-1 or more.
+        ValueError, TypeError, AttributeError: it is none.
+    """
+    if "indices" in pairs and "values" in pairs:
+        pairs = dict(zip(pairs["indices"], pairs["values"], strict=True))
+    vector = {int(index): float(value) for index, value in pairs.items()}
+    if any(value < 0 for value in vector.values()):
+        raise ImportFailed(behaviour.texts["sparse_negative"], exact=True)
+    if any(not 0 <= index < _NO_INDEX for index in vector):
+        raise ImportFailed(behaviour.texts["sparse_index"], exact=True)
+    return sparse_to_bytes(vector)
 
 
 def times_array(values: list[str | None]) -> pa.Array:
@@ -140,42 +121,42 @@ def times_array(values: list[str | None]) -> pa.Array:
         raise ImportFailed(f"invalid timestamptz: {err}") from None
 
 
-def fill(column: pa.Array, field: FieldSchema) -> pa.Array:
-    """Default values into nulls, zeros into null vectors; nulls elsewhere only where allowed."""
-    if column.null_count:
-        if field.default_value is not None:
-            column = column.fill_null(pa.scalar(field.default_value, column.type))
-        elif not field.nullable:
-            raise ImportFailed(
-                f"the field '{field.name}' is not nullable but the file contains null value"
-            )
-        elif field.dtype == DataType.FLOAT_VECTOR:  # Lite keeps zeros in the place of a null vector
-            rows = np.zeros((len(column), field.dim), np.float32)
-            valid = column.is_valid().to_numpy(zero_copy_only=False)
-            rows[valid] = (
-                column.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, field.dim)
-            )
-            column = vectors_array(rows, field.dim)
-    return column
-
-
-def complete(schema: CollectionSchema, given: dict[str, pa.Array], rows: int) -> pa.Table:
+def complete(
+    schema: Schema, given: dict[str, pa.Array], rows: int, behaviour: Behaviour
+) -> pa.Table:
     """All columns that Lite's engine needs but the auto-id, nulls and defaults filled in."""
-    names: list[str] = []
-    arrays: list[pa.Array] = []
-    for field in schema.fields:
-        if field.is_function_output or (field.is_primary and field.auto_id):
+    columns: dict[str, pa.Array] = {}
+    for field in schema.given:
+        if field.primary and field.auto_id:
             continue
-        kind = _arrow_type(field)
         column = given.get(field.name)
         if column is None:
-            column = pa.nulls(rows, kind)
-        column = fill(column, field)
-        if column.type != kind:
-            column = column.cast(kind)
-        names.append(field.name)
-        arrays.append(column)
-    if schema.enable_dynamic_field:
-        names.append(META)
-        arrays.append(given.get(META, pa.nulls(rows, pa.string())))
-    return pa.table(arrays, names=names)
+            column = pa.nulls(rows, field.arrow)
+        column = _filled(column, field, behaviour)
+        if column.type != field.arrow:
+            column = column.cast(field.arrow)
+        columns[field.name] = field.stored(column)
+    if schema.dynamic:
+        columns[META] = given.get(META, pa.nulls(rows, pa.string()))
+    if any(field.name == HIDDEN for field in schema.to_lite().fields):
+        columns[HIDDEN] = pa.nulls(rows, pa.binary())
+    return pa.table(columns)
+
+
+def _filled(column: pa.Array, field: Field, behaviour: Behaviour) -> pa.Array:
+    """Default values into nulls, zeros into null vectors; nulls elsewhere only where allowed."""
+    if not column.null_count:
+        return column
+    if field.default is not None:
+        return column.fill_null(pa.scalar(field.default, column.type))
+    if not field.nullable:
+        dense = field.is_vector and field.type != "SparseFloatVector"
+        what = "null_vector" if dense else "null"
+        raise behaviour.fail(what, field=field.name, dim=field.dim, type=field.type)
+    if field.type == "FloatVector":  # Lite keeps zeros in the place of a null vector
+        rows = np.zeros((len(column), field.dim), np.float32)
+        valid = column.is_valid().to_numpy(zero_copy_only=False)
+        values = column.drop_null().flatten().to_numpy(zero_copy_only=False)
+        rows[valid] = values.reshape(-1, field.dim)
+        return vectors_array(rows, field.dim)
+    return column

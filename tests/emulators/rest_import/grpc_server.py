@@ -12,10 +12,14 @@ import grpc
 from milvus_lite.adapter.grpc.errors import success_status_kwargs, to_status_kwargs
 from milvus_lite.adapter.grpc.servicer import MilvusServicer
 from milvus_lite.exceptions import MilvusLiteError
-from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc
+from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc, schema_pb2
 
 from .access import AccessCalls
+from .collection_calls import check_fields
+from .contract import RestError
 from .engine import Engine
+from .schema import of_message
+from .versions import Behaviour
 
 MAX_MESSAGE = 256 * 1024 * 1024
 
@@ -32,10 +36,11 @@ def _keys(ids: Any) -> list[Any]:
 class Servicer(AccessCalls, MilvusServicer):
     """`version` is GetVersion's answer, `build_tags` Connect's."""
 
-    def __init__(self, engine: Engine, version: str, build_tags: str) -> None:
+    def __init__(self, engine: Engine, version: str, build_tags: str, behaviour: Behaviour) -> None:
         AccessCalls.__init__(self)
         MilvusServicer.__init__(self, engine.db)
         self.engine, self.version, self.build_tags = engine, version, build_tags
+        self.behaviour = behaviour
 
     def Connect(self, request, context):
         info = common_pb2.ServerInfo(
@@ -53,6 +58,23 @@ class Servicer(AccessCalls, MilvusServicer):
         return milvus_pb2.GetVersionResponse(
             status=common_pb2.Status(**success_status_kwargs()), version=self.version
         )
+
+    def CreateCollection(self, request, context):
+        """Refuses fields that servers of this version don't have."""
+        schema = schema_pb2.CollectionSchema()
+        schema.ParseFromString(request.schema)
+        fields = tuple(of_message(field) for field in schema.fields)
+        try:
+            check_fields(fields, self.behaviour)
+        except RestError as err:
+            return common_pb2.Status(code=err.code, error_code=1, reason=err.message)
+        with self.engine.lock:
+            response = super().CreateCollection(request, context)
+            if _succeeded(response):
+                database = self._database_name(request, context)
+                arrays = [field for field in fields if field.type == "Array"]
+                self.engine.declare(database, request.collection_name, arrays)
+            return response
 
     def DescribeCollection(self, request, context):
         """A collection that is dropped and made anew has another id, which Lite leaves out."""

@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar
-
-from milvus_lite.exceptions import CollectionNotFoundError, MilvusLiteError
 
 from . import contract as C
 from .binlogs import segment_groups
+from .collection_calls import Body, CollectionCalls, Headers
 from .config import Zilliz
 from .engine import Engine
 from .jobs import Job, JobRunner
 from .readers import file_type
 from .storage import Storage, split_object_url
+from .versions import Behaviour
 
-Body = dict[str, Any]
-Headers = Mapping[str, str]
+_IMPORT_CALLS = {
+    "jobs/import/create": "create",
+    "jobs/import/describe": "describe",
+    "jobs/import/get_progress": "describe",
+    "jobs/import/list": "list",
+}
+# A duration as Go writes it: 300s, 1h30m, 1.5s.
+_DURATION = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|ms|s|m|h))+|0")
 
 
-class MilvusApi:
+class MilvusApi(CollectionCalls):
     """create, describe and list of a Milvus server."""
 
-    actions: ClassVar[dict[str, str]] = {
-        "create": "create",
-        "describe": "describe",
-        "get_progress": "describe",
-        "list": "list",
-    }
+    calls: ClassVar[dict[str, str]] = {**_IMPORT_CALLS, **CollectionCalls.collection_calls}
 
     def __init__(
-        self, runner: JobRunner, storage: Storage, token: str | None, idempotency: bool
+        self, runner: JobRunner, storage: Storage | None, token: str | None, behaviour: Behaviour
     ) -> None:
-        self.runner, self.storage, self.token, self.idempotency = (
-            runner,
-            storage,
-            token,
-            idempotency,
-        )
+        self.runner, self.storage, self.token, self.behaviour = runner, storage, token, behaviour
         self._submitting = threading.Lock()
         self.engine: Engine | None = None
 
@@ -49,102 +46,72 @@ class MilvusApi:
             raise C.RestError(C.NEED_AUTHENTICATE, "user hasn't authenticated", http_status=401)
 
     def create(self, body: Body, headers: Headers) -> Any:
+        _text(body, "ImportReq", "collectionName")
+        _typed(body.get("files") or [], "ImportReq.files", "[]string", _is_group)
+        _typed(list((body.get("options") or {}).values()), "ImportReq.options", "string", _is_text)
         _require(body, "ImportReq", CollectionName="collectionName", Files="files")
-        files = body["files"]
-        if not isinstance(files, list) or not all(
-            isinstance(g, list) and all(isinstance(p, str) for p in g) for g in files
-        ):
-            raise C.RestError(
-                C.BAD_FORMAT,
-                "can only accept json format request, error: json: cannot unmarshal "
-                "into Go struct field ImportReq.files of type []string",
-            )
-        job = self._submit(body, headers, files, self.storage)
+        job = self._submit(body, headers, body["files"], self.storage)
         return C.ok({"jobId": job.job_id})
 
     def describe(self, body: Body, headers: Headers) -> Any:
+        _text(body, "JobIDReq", "jobId")
         _require(body, "JobIDReq", JobID="jobId")
-        return C.ok(C.describe_milvus(self._job(body["jobId"])))
+        if not re.fullmatch(r"[+-]?\d+", body["jobId"]):
+            raise self.behaviour.refuse("job_id", job=body["jobId"])
+        job = self._job(body["jobId"])
+        return C.ok(C.describe_milvus(job, self.behaviour.create_time))
 
     def list(self, body: Body, headers: Headers) -> Any:
-        database = self._database(body, headers)
+        database = self.find_database(body, headers)
         jobs = list(self.runner.jobs)
-        if body.get("collectionName"):
-            self._collection(database, body["collectionName"])
-            uid = self.engine.identity(database, body["collectionName"])
-            jobs = [j for j in jobs if j.collection_id == uid]
+        name = body.get("collectionName")
+        if name:
+            dropped = self.engine.dropped.get((database, name))
+            if dropped:
+                raise C.RestError(
+                    C.COLLECTION_NOT_FOUND, f"collection not found[collection={dropped}]"
+                )
+            self.find_collection(database, name)
+            uid = self.engine.identity(database, name)
+            jobs = [job for job in jobs if job.collection_id == uid]
         return C.ok(C.list_milvus(jobs))
 
     def _job(self, job_id: str) -> Job:
         job = self.runner.get(job_id)
         if job is None:
-            raise C.import_refused(f"import job does not exist, jobID={job_id}")
+            raise self.behaviour.refuse("unknown_job", job=job_id)
         return job
-
-    def _database(self, body: Body, headers: Headers) -> str:
-        database = body.get("dbName") or headers.get("DB-Name") or "default"
-        if not self.engine.db.has_database(database):
-            raise C.RestError(C.DATABASE_NOT_FOUND, f"database not found, database: {database}")
-        return database
-
-    def _collection(self, database: str, name: str) -> Any:
-        try:
-            return self.engine.collection(database, name)
-        except CollectionNotFoundError:
-            raise C.RestError(
-                C.COLLECTION_NOT_FOUND,
-                f"can't find collection[database={database}][collection={name}]",
-            ) from None
-        except MilvusLiteError as err:
-            raise C.RestError(C.INVALID_PARAMETER, str(err)) from None
 
     def _submit(
         self, body: Body, headers: Headers, files: list[list[str]], storage: Storage
     ) -> Job:
         """The proxy's checks, then a new job, or the one that the idempotency key names."""
-        key = headers.get(C.IDEMPOTENCY_HEADER) if self.idempotency else None
+        key = headers.get(C.IDEMPOTENCY_HEADER) if self.behaviour.idempotency else None
         if key is not None and (
             len(key.encode()) > C.MAX_KEY_BYTES or not key.isascii() or not key.isprintable()
         ):
             raise C.RestError(C.INVALID_PARAMETER, "invalid idempotency key: invalid parameter")
         options = body.get("options") or {}
-        if not isinstance(options, dict) or not all(isinstance(v, str) for v in options.values()):
-            raise C.RestError(
-                C.BAD_FORMAT,
-                "can only accept json format request, error: json: cannot unmarshal "
-                "into Go struct field ImportReq.options of type string",
-            )
-        database = self._database(body, headers)
+        database = self.find_database(body, headers)
         name = self.engine.db.resolve_collection_name(
             body["collectionName"], database_name=database
         )
-        col = self._collection(database, name)
+        collection = self.find_collection(database, name)
         partition = body.get("partitionName") or ""
         backup = options.get("backup", "").lower() == "true"
         if backup and not partition:
             raise C.RestError(C.INVALID_PARAMETER, "partition not specified")
-        if col._partition_key_field and partition and not backup:
+        if collection._partition_key_field and partition and not backup:
             raise C.import_refused(
                 "not allow to set partition name for collection with partition key"
             )
-        if partition and not col.has_partition(partition):
+        if partition and not collection.has_partition(partition):
             raise C.RestError(C.PARTITION_NOT_FOUND, f"partition not found[partition={partition}]")
-        files = [g for g in files if g]
-        if not files:
-            raise C.RestError(C.INVALID_PARAMETER, "import request is empty: invalid parameter")
-        if len(files) > C.MAX_FILE_GROUPS:
-            raise C.import_refused(
-                f"The max number of import files should not exceed {C.MAX_FILE_GROUPS}, "
-                f"but got {len(files)}"
-            )
-        if backup:
-            files = [one for group in files for one in segment_groups(storage, group)]
-            if not files:
-                raise C.import_refused("no binlog to import")
-        else:
-            for group in files:
-                file_type(group)
+        timeout = options.get("timeout")
+        if timeout and not _DURATION.fullmatch(timeout):
+            raise self.behaviour.refuse("timeout", text=timeout)
         uid = self.engine.identity(database, name)
+        groups = _groups(files, storage, backup)
         with self._submitting:
             known = self.runner.by_key(uid, key) if key else None
             return known or self.runner.create(
@@ -153,19 +120,40 @@ class MilvusApi:
                 collection_id=uid,
                 partition=partition or "_default",
                 storage=storage,
-                files=files,
+                files=groups,
                 options=options,
                 key=key,
+                asked_name=body["collectionName"],
             )
+
+
+def _groups(files: list[list[str]], storage: Storage, backup: bool) -> list[list[str]]:
+    """The groups of files of a job: those of the request, or a backup's segments."""
+    files = [group for group in files if group]
+    if not files:
+        raise C.RestError(C.INVALID_PARAMETER, "import request is empty: invalid parameter")
+    if len(files) > C.MAX_FILE_GROUPS:
+        raise C.import_refused(
+            f"The max number of import files should not exceed {C.MAX_FILE_GROUPS}, "
+            f"but got {len(files)}"
+        )
+    if not backup:
+        for group in files:
+            file_type(group)
+        return files
+    segments = [segment for group in files for segment in segment_groups(storage, group)]
+    if not segments:
+        raise C.import_refused("no binlog to import")
+    return segments
 
 
 class ZillizApi(MilvusApi):
     """The same on Zilliz Cloud's control plane, for one cluster."""
 
-    actions: ClassVar[dict[str, str]] = {**MilvusApi.actions, "getProgress": "describe"}
+    calls: ClassVar[dict[str, str]] = {**_IMPORT_CALLS, "jobs/import/getProgress": "describe"}
 
-    def __init__(self, runner: JobRunner, cloud: Zilliz, idempotency: bool) -> None:
-        super().__init__(runner, storage=None, token=cloud.api_key, idempotency=idempotency)
+    def __init__(self, runner: JobRunner, cloud: Zilliz, behaviour: Behaviour) -> None:
+        super().__init__(runner, storage=None, token=cloud.api_key, behaviour=behaviour)
         self.cloud = cloud
         self._recent: deque[float] = deque()
 
@@ -255,11 +243,37 @@ def _expand(storage: Storage, group: list[str]) -> list[list[str]]:
 
 
 def _require(body: Body, struct: str, **names: str) -> None:
-    """gin's ``binding:"required"``: absent, null, "" and [] are all missing."""
+    """gin's ``binding:"required"``: absent, null and "" are missing, an empty list is not."""
     for go_name, name in names.items():
-        if body.get(name) in (None, "", []):
+        if body.get(name) in (None, ""):
             raise C.RestError(
                 C.MISSING_PARAMETERS,
                 f"missing required parameters, error: Key: '{struct}.{go_name}' Error:Field "
                 f"validation for '{go_name}' failed on the 'required' tag",
+            )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_group(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(path, str) for path in value)
+
+
+def _text(body: Body, struct: str, name: str) -> None:
+    if body.get(name) is not None:
+        _typed([body[name]], f"{struct}.{name}", "string", _is_text)
+
+
+def _typed(values: Any, where: str, go_type: str, fits: Callable[[Any], bool]) -> None:
+    """Refuses what Go's JSON can't put into a struct."""
+    for value in values if isinstance(values, list) else [values]:
+        if not fits(value):
+            kind = {str: "string", bool: "bool", list: "array", dict: "object"}
+            found = kind.get(type(value), "number")
+            raise C.RestError(
+                C.BAD_FORMAT,
+                f"can only accept json format request, error: json: cannot unmarshal {found} "
+                f"into Go struct field {where} of type {go_type}",
             )

@@ -1,28 +1,36 @@
-"""Import jobs: their states, the threads that run them, and the faults that hit them.
+"""Import jobs: their states, what runs them, and the faults that hit them.
 
-A job reads and checks all its files first (10-40 %, Milvus' pre-import), shows its file groups
-from 40 % on, and puts its rows into the collection only at 90 %: as on a server, a failed job
-leaves no row behind. A job whose server dies is run again from the start when the server comes
-back.
+A job goes through `pace.STAGES`. It reads and checks all its files first (10-40 %, Milvus'
+pre-import), shows its file groups some time after that, and puts its rows into the collection only
+at the end: as on a server, a failed job leaves no row behind. A job whose server dies is run again
+from the start when the server comes back.
+
+By the machine's clock each job has a thread, and its stages are spread evenly over `delay`. By a
+`SimulatedClock` a job reaches its stages when a server of its version did, and only while the clock
+is moved on, in the thread that does so.
 """
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 from milvus_lite.exceptions import MilvusLiteError
-from milvus_lite.schema.types import CollectionSchema
 
 from . import contract as C
 from .binlogs import read_segment
+from .clock import Clock, SimulatedClock
 from .config import Faults
 from .engine import Engine
+from .pace import STAGES, Pace, Recorded, Steady
 from .readers import read_group
-from .storage import Storage
+from .schema import Schema
+from .storage import MissingFile, Storage
+from .versions import Behaviour
+
+_KEY_SECONDS = 24 * 3600
 
 
 class Stopped(Exception):
@@ -53,9 +61,14 @@ class Job:
     collection_id: int
     partition: str
     storage: Storage = field(repr=False)
+    schema: Schema = field(repr=False)
     groups: list[Group] = field(default_factory=list)
     options: dict[str, str] = field(default_factory=dict)
     key: str | None = None
+    asked_name: str = ""
+    created: float = 0.0
+    began: float = 0.0
+    create_time: str = ""
     state: str = C.PENDING
     progress: int = 0
     imported_rows: int = 0
@@ -63,7 +76,6 @@ class Job:
     reason: str = ""
     complete_time: str = ""
     details_visible: bool = False
-    created: float = field(default_factory=time.monotonic)
     history: list[tuple[str, int]] = field(default_factory=list, repr=False)
 
     @property
@@ -75,32 +87,41 @@ class Job:
         return [g.paths for g in self.groups]
 
 
+@dataclass
+class _Timed:
+    """A job by a simulated clock: what it does next, and when."""
+
+    steps: Iterator[float]
+    due: float
+
+
 class JobRunner:
-    """Holds all jobs, runs each in a thread. `delay` is how many seconds a job takes at least."""
+    """Holds all jobs and runs them. `delay` is how many seconds a job takes at least."""
 
     def __init__(
         self,
         faults: Faults,
         delay: float,
-        nan: str,
-        fixed_size_list: bool,
+        behaviour: Behaviour,
+        clock: Clock,
         die: Callable[[], None],
         id_prefix: str = "",
     ) -> None:
         self.jobs: list[Job] = []
-        self.faults, self.delay, self.nan, self.fixed_size_list = (
-            faults,
-            delay,
-            nan,
-            fixed_size_list,
-        )
+        self.faults, self.behaviour, self.clock = faults, behaviour, clock
+        self.steady = Steady(delay)
         self.engine: Engine | None = None
         self._die, self._prefix = die, id_prefix
         self._lock = threading.RLock()
         self._stopping = threading.Event()
         self._released: set[int] = set()
         self._threads: list[threading.Thread] = []
+        self._timed: list[_Timed] = []
         self._insert_lock = threading.Lock()
+        self._pace: Pace = self.steady
+        if isinstance(clock, SimulatedClock):
+            self._pace = Recorded(clock, behaviour.seconds)
+            clock.attach(self._next_due, self._run_due)
 
     def create(
         self,
@@ -113,28 +134,29 @@ class JobRunner:
         files: list[list[str]],
         options: dict[str, str],
         key: str | None,
+        asked_name: str,
     ) -> Job:
         with self._lock:
             if sum(1 for j in self.jobs if not j.done) >= C.MAX_JOBS:
-                raise C.import_refused(
-                    "The number of jobs has reached the limit, please try again later. If your "
-                    "request is set to only import a single file, please consider importing "
-                    "multiple files in one request for better efficiency."
-                )
+                raise self.behaviour.refuse("too_many_jobs")
             number = len(self.jobs) + 1
-            clock = time.time_ns() // 1000 % 10**15
-            job_id = f"{self._prefix}{459_000_000_000_000_000 + clock + number}"
+            created = self.clock.now()
+            clock = int(created * 1_000_000) % 10**15
             job = Job(
-                job_id,
-                number,
-                database,
-                collection,
-                collection_id,
-                partition,
-                storage,
-                [Group(list(p)) for p in files],
-                options,
-                key,
+                job_id=f"{self._prefix}{459_000_000_000_000_000 + clock + number}",
+                number=number,
+                database=database,
+                collection=collection,
+                collection_id=collection_id,
+                partition=partition,
+                storage=storage,
+                schema=self.engine.schema(database, collection),
+                groups=[Group(list(p)) for p in files],
+                options=options,
+                key=key,
+                asked_name=asked_name,
+                created=created,
+                create_time=self.clock.text(),
             )
             self.jobs.append(job)
             self._start(job)
@@ -144,8 +166,14 @@ class JobRunner:
         return next((j for j in self.jobs if j.job_id == job_id), None)
 
     def by_key(self, collection_id: int, key: str) -> Job | None:
+        since = self.clock.now() - _KEY_SECONDS
         return next(
-            (j for j in self.jobs if j.collection_id == collection_id and j.key == key), None
+            (
+                job
+                for job in self.jobs
+                if job.collection_id == collection_id and job.key == key and job.created > since
+            ),
+            None,
         )
 
     def forget(self, job_id: str) -> None:
@@ -158,12 +186,13 @@ class JobRunner:
         self._released.add(number)
 
     def stop(self) -> None:
-        """Ends the threads of running jobs; the jobs stay as they are."""
+        """Ends what runs; the jobs stay as they are."""
         self._stopping.set()
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(10)
         self._threads.clear()
+        self._timed.clear()
 
     def resume(self) -> None:
         """Starts the unfinished jobs again, from the beginning."""
@@ -177,18 +206,42 @@ class JobRunner:
                     self._start(job)
 
     def _start(self, job: Job) -> None:
+        job.began = self.clock.now()
+        steps = self._run(job, self._stopping)
+        if isinstance(self.clock, SimulatedClock):
+            self._timed.append(_Timed(steps, self.clock.now()))
+            self._run_due()
+            return
         thread = threading.Thread(
-            target=self._run,
-            args=(job, self._stopping),
+            target=self._live,
+            args=(steps, self._stopping),
             daemon=True,
             name=f"emulator-job-{job.number}",
         )
         self._threads.append(thread)
         thread.start()
 
-    def _run(self, job: Job, stopping: threading.Event) -> None:
+    def _live(self, steps: Iterator[float], stopping: threading.Event) -> None:
+        for seconds in steps:
+            if stopping.wait(seconds):
+                return
+
+    def _next_due(self) -> float | None:
+        return min((timed.due for timed in self._timed), default=None)
+
+    def _run_due(self) -> None:
+        for timed in list(self._timed):
+            while timed in self._timed and timed.due <= self.clock.now():
+                seconds = next(timed.steps, None)
+                if seconds is None:
+                    self._timed.remove(timed)
+                    break
+                timed.due += seconds
+
+    def _run(self, job: Job, stopping: threading.Event) -> Iterator[float]:
+        """Runs a job; yields the seconds to wait before it goes on."""
         try:
-            self._import(job, stopping)
+            yield from self._import(job, stopping)
         except Stopped:
             return
         except (C.ImportFailed, MilvusLiteError) as err:
@@ -199,9 +252,8 @@ class JobRunner:
     def _fail(self, job: Job, reason: str) -> None:
         with self._lock:
             for group in job.groups:
-                if group.state != C.COMPLETED:
-                    group.state, group.reason = C.FAILED, reason
-            job.reason, job.complete_time = reason, C.now()
+                group.state, group.reason = C.FAILED, reason
+            job.reason = reason
             job.progress = job.imported_rows = job.total_rows = 0
             self._to(job, C.FAILED)
 
@@ -209,10 +261,15 @@ class JobRunner:
         job.state = state
         job.history.append((state, job.progress))
 
-    def _advance(self, job: Job, percent: int, stopping: threading.Event) -> None:
+    def _reach(self, job: Job, stage: str, stopping: threading.Event) -> Iterator[float]:
+        """Waits until a job reaches a stage, and sets its progress."""
+        yield self._pace.wait(job.began, stage)
+        yield from self._advance(job, STAGES[stage], stopping)
+
+    def _advance(self, job: Job, percent: int, stopping: threading.Event) -> Iterator[float]:
         """Moves the progress on, taking the time it should, and runs into the faults on the way."""
         while job.progress < percent:
-            step = min(percent, job.progress + 5)
+            step = min(percent, job.progress + self._pace.step)
             for at, act in (
                 (self.faults.hang_job.get(job.number), "hang"),
                 (self.faults.die_at_job.get(job.number), "die"),
@@ -223,8 +280,7 @@ class JobRunner:
                 job.progress = at
                 if act == "hang":
                     while job.number not in self._released:
-                        if stopping.wait(0.02):
-                            raise Stopped
+                        yield 0.02
                 elif act == "die":
                     del self.faults.die_at_job[job.number]
                     threading.Thread(target=self._die, daemon=True).start()
@@ -232,48 +288,82 @@ class JobRunner:
                     raise Stopped
                 else:
                     raise C.ImportFailed(self.faults.fail_job[job.number])
-            if stopping.wait(self.delay * (step - job.progress) / 100):
-                raise Stopped
+            yield self._pace.seconds_of(step - job.progress)
             job.progress = step
 
-    def _read(self, job: Job, group: Group, schema: CollectionSchema) -> pa.Table:
-        if job.options.get("backup", "").lower() == "true":
-            logs = [name for folder in group.paths for name in job.storage.list(folder)]
-            group.size = sum(job.storage.size(name) for name in logs)
-            return read_segment(job.storage, group.paths, schema)
-        group.size = sum(job.storage.size(p) for p in group.paths)
-        return read_group(
-            job.storage, group.paths, schema, nan=self.nan, fixed_size_list=self.fixed_size_list
-        )
+    def _read(self, job: Job, group: Group) -> pa.Table:
+        """Reads a group of files.
 
-    def _import(self, job: Job, stopping: threading.Event) -> None:
+        Raises:
+            ImportFailed: with the job's whole reason.
+        """
+        try:
+            if job.options.get("backup", "").lower() == "true":
+                logs = job.storage.list(group.paths[0])  # those of deletes don't count
+                table = read_segment(job.storage, group.paths, job.schema, self.behaviour)
+            else:
+                logs = group.paths
+                table = read_group(job.storage, group.paths, job.schema, self.behaviour)
+            group.size = sum(job.storage.size(name) for name in logs)
+        except MissingFile as err:
+            raise C.ImportFailed(f"key not found[key={err}]") from err
+        except C.ImportFailed as err:
+            number = 459_000_000_000_000_000 + job.number
+            reason = self.behaviour.reason_of(err, number, group.paths)
+            raise C.ImportFailed(reason, exact=True) from err
+        return table
+
+    def _import(self, job: Job, stopping: threading.Event) -> Iterator[float]:
         engine = self.engine
         assert engine is not None
-        self._advance(job, 10, stopping)
+        yield from self._reach(job, "importing", stopping)
         self._to(job, C.IMPORTING)
-        schema = engine.collection(job.database, job.collection).schema
+        yield self._pace.wait(job.began, "read")
         tables: list[pa.Table] = []
         for i, group in enumerate(job.groups):
-            table = self._read(job, group, schema)
+            table = self._read(job, group)
             group.rows = table.num_rows
             tables.append(table)
-            self._advance(job, 10 + 30 * (i + 1) // len(job.groups), stopping)
-        job.total_rows = sum(t.num_rows for t in tables)
-        job.details_visible = True
-        for i, group in enumerate(job.groups):
-            group.state = C.IN_PROGRESS
-            self._advance(job, 40 + 30 * (i + 1) // len(job.groups), stopping)
-            group.progress = 100
-            job.imported_rows += group.rows
-        self._advance(job, 90, stopping)
+            yield from self._advance(job, 10 + 30 * (i + 1) // len(job.groups), stopping)
+        yield from self._reach(job, "told", stopping)
+        if any(group.rows for group in job.groups):
+            job.total_rows = sum(group.rows for group in job.groups)
+            job.details_visible = True
+            yield from self._load(job, stopping)
         with self._insert_lock:
             if stopping.is_set():
                 raise Stopped
-            if engine.identity(job.database, job.collection) != job.collection_id:
-                raise C.ImportFailed(f"collection {job.collection_id} dropped")
-            engine.load(job.database, job.collection, job.partition, tables)
+            name = engine.name_of(job.database, job.collection_id)
+            if name is not None:
+                engine.load(job.database, name, job.partition, tables)
             with self._lock:
-                for group in job.groups:
-                    group.state, group.complete_time = C.COMPLETED, C.now()
-                job.complete_time, job.progress = C.now(), 100
+                if job.details_visible:  # servers leave it out when there are no rows
+                    job.complete_time = self.clock.text()
+                job.progress = 100
                 self._to(job, C.COMPLETED)
+
+    def _load(self, job: Job, stopping: threading.Event) -> Iterator[float]:
+        """What a job goes through once its files are told."""
+        yield from self._reach(job, "running", stopping)
+        for group in job.groups:
+            group.state = C.IN_PROGRESS
+        yield self._pace.wait(job.began, "loaded")
+        for i, group in enumerate(job.groups):
+            yield from self._advance(job, 40 + 30 * (i + 1) // len(job.groups), stopping)
+            group.progress = 100
+            job.imported_rows += group.rows
+        yield from self._reach(job, "stored", stopping)
+        for group in job.groups:
+            group.state, group.complete_time = C.COMPLETED, self.clock.text()
+        self._check_dropped(job)
+        yield from self._reach(job, "sorted", stopping)
+        yield from self._reach(job, "indexed", stopping)
+        yield self._pace.wait(job.began, "completed")
+        self._check_dropped(job)
+
+    def _check_dropped(self, job: Job) -> None:
+        """Some versions' jobs fail when their collection is dropped; others complete."""
+        assert self.engine is not None
+        gone = self.engine.name_of(job.database, job.collection_id) is None
+        if gone and self.behaviour.dropped:
+            raise C.ImportFailed(f"collection {job.collection_id} dropped", exact=True)

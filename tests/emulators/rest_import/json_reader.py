@@ -1,76 +1,197 @@
-"""Reads a .json file of rows, a bare list or ``{"rows": [...]}``."""
+"""Reads files of rows: .json, a bare list or ``{"rows": [...]}``, and .csv with a header."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Callable
 from typing import Any
 
+import ml_dtypes
+import numpy as np
 import pyarrow as pa
-from milvus_lite.schema.arrow_builder import _arrow_type
-from milvus_lite.schema.types import CollectionSchema, DataType, FieldSchema
 
 from . import fields as F
 from .contract import ImportFailed
+from .schema import META, TEXT, Field, Schema
+from .versions import Behaviour
+
+Row = dict[str, Any]
+
+_INTS = {"Int8": 8, "Int16": 16, "Int32": 32, "Int64": 64}
+_ELEMENTS = {
+    "Float16Vector": np.float16,
+    "BFloat16Vector": ml_dtypes.bfloat16,
+    "BinaryVector": np.uint8,
+    "Int8Vector": np.int8,
+}
 
 
-def read_json(data: pa.Buffer, path: str, schema: CollectionSchema) -> pa.Table:
+def read_json(data: pa.Buffer, schema: Schema, behaviour: Behaviour) -> pa.Table:
     try:
-        rows = json.loads(data.to_pybytes())
+        rows = F.parse_json(data.to_pybytes())
     except ValueError as err:
-        raise ImportFailed(f"failed to decode the JSON file '{path}', error: {err}") from None
+        raise behaviour.fail("json_file", parser=err) from None
     if isinstance(rows, dict):
-        rows = rows.get("rows")
-    if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
+        if "rows" not in rows:
+            raise behaviour.fail("json_root", found=next(iter(rows), ""))
+        rows = rows["rows"]
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ImportFailed("invalid JSON format, each row should be a key-value map")
-    known = F.expected_fields(schema)
+    return _table(rows, schema, behaviour)
+
+
+def read_csv(data: pa.Buffer, schema: Schema, behaviour: Behaviour) -> pa.Table:
+    """Cells are texts, or JSON for what is no text; an empty one is null."""
+    rows: list[Row] = []
+    for cells in csv.DictReader(io.StringIO(data.to_pybytes().decode())):
+        row: Row = {}
+        for name, cell in cells.items():
+            field = schema.field(name)
+            is_text = field is None or field.type in TEXT
+            row[name] = None if cell == "" else cell if is_text else F.parse_json(cell)
+        rows.append(row)
+    return _table(rows, schema, behaviour)
+
+
+def _table(rows: list[Row], schema: Schema, behaviour: Behaviour) -> pa.Table:
+    fields = [f for f in schema.given if not (f.primary and f.auto_id)]
+    columns: dict[str, list[Any]] = {field.name: [] for field in fields}
     metas: list[str | None] = []
     for row in rows:
-        meta = row.get(F.META) or {}
-        meta = dict(json.loads(meta) if isinstance(meta, str) else meta)
-        for name in set(row) - {F.META}:
-            if F.check_given(schema, name) is None:
-                if not schema.enable_dynamic_field:
-                    raise ImportFailed(f"the field '{name}' is not defined in schema")
-                meta[name] = row[name]
-        for name, field in known.items():
-            if name not in row and not F.may_be_absent(field):
-                raise ImportFailed(f"value of field '{name}' is missed")
-        metas.append(json.dumps(meta) if meta else None)
-    given = {
-        n: _json_column([r.get(n) for r in rows], f)
-        for n, f in known.items()
-        if not (f.is_primary and f.auto_id)
-    }
-    given[F.META] = pa.array(metas, pa.string())
-    return F.complete(schema, given, len(rows))
+        try:
+            metas.append(_meta(row, schema, behaviour))
+            for field in fields:
+                columns[field.name].append(_value(row, field, behaviour))
+        except ImportFailed as err:
+            raise behaviour.fail_row(err) from None
+    given: dict[str, pa.Array] = {META: pa.array(metas, pa.string())}
+    for field in fields:
+        times = field.type == "Timestamptz"
+        values = columns[field.name]
+        given[field.name] = F.times_array(values) if times else pa.array(values, field.arrow)
+    return F.complete(schema, given, len(rows), behaviour)
 
 
-def _json_column(values: list[Any], field: FieldSchema) -> pa.Array:
-    convert: Callable[[Any], Any] | None = None
-    if field.dtype == DataType.SPARSE_FLOAT_VECTOR:
-        return F.sparse_array(values, field)
-    if field.dtype == DataType.TIMESTAMPTZ:
-        return F.times_array(values)
-    if field.dtype == DataType.JSON:
-        convert = lambda v: v if isinstance(v, str) else json.dumps(v)  # noqa: E731
-    if field.dtype == DataType.FLOAT_VECTOR:
-        for v in values:
-            if v is not None and len(v) != field.dim:
-                raise ImportFailed(
-                    f"expected dim '{field.dim}' for FloatVector field '{field.name}', "
-                    f"got dim '{len(v)}'"
-                )
+def _meta(row: Row, schema: Schema, behaviour: Behaviour) -> str | None:
+    """What the dynamic field holds: ``$meta``, and the keys that are no fields."""
+    meta = (row.get(META) if schema.dynamic else None) or {}
+    meta = dict(F.parse_json(meta) if isinstance(meta, str) else meta)
+    for name, value in row.items():
+        if F.check_given(schema, name, behaviour) is not None:
+            continue
+        if schema.dynamic:
+            if name != META:
+                meta[name] = value
+        elif not behaviour.extra_columns:
+            raise behaviour.fail("row_extra", field=name)
+    return json.dumps(meta) if meta else None
+
+
+def _value(row: Row, field: Field, behaviour: Behaviour) -> Any:
+    if field.name not in row:
+        if not field.optional:
+            raise behaviour.fail("row_missing", field=field.name)
+        return None
+    value = row[field.name]
+    if value is None and (field.nullable or field.default is not None):
+        return None
+    convert = _CONVERSIONS.get(field.type, _text)
     try:
-        column = pa.array(
-            [v if v is None or convert is None else convert(v) for v in values], _arrow_type(field)
-        )
-    except (pa.ArrowException, TypeError, ValueError) as err:
-        raise ImportFailed(
-            f"expected type '{F.GO_NAMES[field.dtype]}' for field '{field.name}', {err}"
+        return convert(value, field, behaviour)
+    except (TypeError, ValueError, OverflowError):
+        raise behaviour.fail(
+            "row_type",
+            type=field.type,
+            field=field.name,
+            found=_go_type(value),
+            value="<nil>" if value is None else value,
         ) from None
-    if pa.types.is_string(column.type):
-        F.check_strings(column, field)
-        if field.dtype == DataType.JSON:
-            F.check_json(column, field.name)
-    return column
+
+
+def _go_type(value: Any) -> str:
+    for kind, name in (
+        (bool, "bool"),
+        (str, "string"),
+        (list, "[]interface {}"),
+        (dict, "map[string]interface {}"),
+        (type(None), "<nil>"),
+    ):
+        if isinstance(value, kind):
+            return name
+    return "json.Number"
+
+
+def _int(value: Any, field: Field, behaviour: Behaviour) -> int:
+    bits = _INTS[field.type]
+    if type(value) is not int or not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
+        raise TypeError
+    return value
+
+
+def _float(value: Any, field: Field, behaviour: Behaviour) -> float:
+    if type(value) not in (int, float):
+        raise TypeError
+    return float(value)
+
+
+def _bool(value: Any, field: Field, behaviour: Behaviour) -> bool:
+    if type(value) is not bool:
+        raise TypeError
+    return value
+
+
+def _text(value: Any, field: Field, behaviour: Behaviour) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    if field.type == "VarChar":
+        F.check_length(pa.array([value]), field, behaviour)
+    return value
+
+
+def _json(value: Any, field: Field, behaviour: Behaviour) -> str:
+    if not isinstance(value, str):
+        return json.dumps(value)
+    F.check_json(pa.array([value]), field.name, behaviour)
+    return value
+
+
+def _vector(value: Any, field: Field, behaviour: Behaviour) -> Any:
+    if not isinstance(value, list):
+        raise TypeError
+    wanted = field.width if field.type == "BinaryVector" else field.dim
+    if len(value) != wanted:
+        raise behaviour.fail(
+            "row_dim", dim=field.dim, field=field.name, type=field.type, found=len(value)
+        )
+    if field.type == "FloatVector":
+        return [_float(item, field, behaviour) for item in value]
+    return np.array(value, _ELEMENTS[field.type]).tobytes()
+
+
+def _sparse(value: Any, field: Field, behaviour: Behaviour) -> bytes:
+    try:
+        return F.sparse_bytes(F.parse_json(value) if isinstance(value, str) else value, behaviour)
+    except AttributeError:
+        raise TypeError from None
+
+
+def _array(value: Any, field: Field, behaviour: Behaviour) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError
+    column = pa.array([value], field.arrow)
+    F.check_array(column, field, behaviour)
+    return value
+
+
+_CONVERSIONS: dict[str, Callable[[Any, Field, Behaviour], Any]] = {
+    **dict.fromkeys(_INTS, _int),
+    "Bool": _bool,
+    "Float": _float,
+    "Double": _float,
+    "JSON": _json,
+    "Array": _array,
+    "SparseFloatVector": _sparse,
+    **dict.fromkeys(("FloatVector", *_ELEMENTS), _vector),
+}

@@ -34,11 +34,14 @@ class RestServer(ThreadingHTTPServer):
             target=self.serve_forever, args=(0.05,), daemon=True, name="emulator-rest"
         ).start()
 
-    def fault(self, action: str) -> Answer | None:
+    def fault(self, call: str) -> Answer | None:
+        """What is to happen to the next request of a call, if it is one that has faults."""
+        if call not in self.counts:
+            return None
         with self._lock:
-            self.counts[action] += 1
-            table = getattr(self.faults, action)
-            return table.get(self.counts[action]) or table.get(0)
+            self.counts[call] += 1
+            table = getattr(self.faults, call)
+            return table.get(self.counts[call]) or table.get(0)
 
     def process_request(self, request, client_address):
         with self._lock:
@@ -70,16 +73,18 @@ def _cut(connection: socket.socket) -> None:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body are two writes: the second would wait 40 ms for the first one's acknowledgement.
+    disable_nagle_algorithm = True
     server: RestServer
 
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = self.path.split("?")[0]
-        name = path[len(C.PREFIX) :] if path.startswith(C.PREFIX) else ""
-        action = self.server.api.actions.get(name)
-        if action is None:
+        name = path.removeprefix(C.PREFIX)
+        call = self.server.api.calls.get(name) if name != path else None
+        if call is None:
             return self._send(404, b"404 page not found", "text/plain")
-        fault = self.server.fault(action)
+        fault = self.server.fault(call)
         if fault and fault.endswith("_before"):
             return self._lose(fault)
         if fault == "rate_limit":
@@ -97,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.api.authenticate(self.headers)
             body = self._parse(raw)
             self.server.requests.append({"path": path, "body": body, "headers": dict(self.headers)})
-            status, answer = 200, getattr(self.server.api, action)(body, self.headers)
+            status, answer = 200, getattr(self.server.api, call)(body, self.headers)
         except C.RestError as err:
             status, answer = err.http_status, C.refusal(err)
         except C.ImportFailed as err:

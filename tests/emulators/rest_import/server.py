@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
+import time
+from dataclasses import replace
 from typing import Any
 
 from milvus_lite.db import MilvusLite
 from pymilvus.grpc_gen import milvus_pb2
 
+from .clock import Clock, SimulatedClock
 from .config import Faults, Zilliz
 from .engine import Engine
-from .fields import NAN_RULES
 from .grpc_server import Servicer, start_grpc
 from .handlers import MilvusApi, ZillizApi
 from .jobs import Job, JobRunner
 from .one_port import OnePort
 from .rest_server import RestServer
 from .storage import LocalStorage, Storage
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", version)
-    return tuple(int(n or 0) for n in found.groups()) if found else (2, 6, 0)
+from .versions import behaviour_of
 
 
 class RestImportServer:
@@ -32,16 +29,16 @@ class RestImportServer:
     Args:
         base_dir: where Milvus Lite keeps its data, and, unless `storage` is given, the bucket
             (``<base_dir>/bucket``). One server at a time per folder.
-        version: what GetVersion and Connect answer (a Milvus server).
+        version: what GetVersion and Connect answer (a Milvus server), and how it behaves: see
+            `versions`. Compared with real servers: 2.5.27 and 2.6.20.
         zilliz: makes it a Zilliz Cloud control plane and cluster instead.
         storage: the bucket that ``files`` are keys of: a folder, or a `Storage`.
         data_dir: absolute local paths are allowed below it too (``common.storageType: local``).
         faults: see `Faults`; may be changed while running (``server.faults``).
         token: wanted by REST (``Bearer``) and gRPC; None: no check. With `zilliz` the API key.
         delay: how many seconds a job takes at least.
-        idempotency: whether ``Idempotency-Key`` counts; None: as `version` says (2.6.24+, 3.0.2+).
-        nan: where NaN and Inf are refused, one of `NAN_RULES`.
-        fixed_size_list: whether Parquet vectors may be fixed-size lists; None: from 3.0 on.
+        clock: a `SimulatedClock` makes jobs go through their stages when a real server's did, and
+            only when a test moves it on; `delay` doesn't count then.
     """
 
     def __init__(
@@ -55,22 +52,17 @@ class RestImportServer:
         data_dir: str | None = None,
         token: str | None = "root:Milvus",
         delay: float = 0.0,
-        idempotency: bool | None = None,
-        nan: str = "vectors",
-        fixed_size_list: bool | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        if nan not in NAN_RULES:
-            raise ValueError(f"nan must be one of {NAN_RULES}")
         self.base_dir, self.version, self.zilliz = os.fspath(base_dir), version, zilliz
         self.faults = faults or Faults()
         self.token = zilliz.api_key if zilliz else token
         self.requests: list[dict[str, Any]] = []
         """Every authenticated REST request: path, body, headers."""
-        numbers = _numbers(zilliz.description if zilliz else version)
-        if idempotency is None:
-            idempotency = not zilliz and ((2, 6, 24) <= numbers < (3,) or numbers >= (3, 0, 2))
-        if fixed_size_list is None:
-            fixed_size_list = numbers >= (3,)
+        self.behaviour = behaviour_of(zilliz.description if zilliz else version)
+        if zilliz:
+            self.behaviour = replace(self.behaviour, idempotency=False)
+        self.clock = clock or Clock()
         if storage is None:
             storage = os.path.join(self.base_dir, "bucket")
         if isinstance(storage, (str, os.PathLike)):
@@ -78,12 +70,12 @@ class RestImportServer:
             storage = LocalStorage(os.fspath(storage), data_dir)
         self.storage = storage
         self._runner = JobRunner(
-            self.faults, delay, nan, fixed_size_list, self.die, "job-" if zilliz else ""
+            self.faults, delay, self.behaviour, self.clock, self.die, "job-" if zilliz else ""
         )
         self._api = (
-            ZillizApi(self._runner, zilliz, idempotency)
+            ZillizApi(self._runner, zilliz, self.behaviour)
             if zilliz
-            else MilvusApi(self._runner, storage, token, idempotency)
+            else MilvusApi(self._runner, storage, token, self.behaviour)
         )
         self._ports = [0, 0, 0]
         self._engine: Engine | None = None
@@ -100,11 +92,11 @@ class RestImportServer:
 
     @property
     def delay(self) -> float:
-        return self._runner.delay
+        return self._runner.steady.delay
 
     @delay.setter
     def delay(self, seconds: float) -> None:
-        self._runner.delay = seconds
+        self._runner.steady.delay = seconds
 
     @property
     def engine(self) -> Engine:
@@ -138,7 +130,7 @@ class RestImportServer:
             cloud = self.zilliz
             build_tags = cloud.description if cloud else self.version
             version = (cloud.get_version or cloud.description) if cloud else self.version
-            servicer = Servicer(engine, version, build_tags)
+            servicer = Servicer(engine, version, build_tags, self.behaviour)
             servicer.rbac.CopyFrom(self.rbac)
             self.rbac = servicer.rbac
             self._grpc, self._ports[0] = start_grpc(servicer, self._ports[0], self.token)
@@ -183,13 +175,14 @@ class RestImportServer:
 
     def wait_jobs(self, timeout: float = 60) -> list[Job]:
         """Waits until no job runs; for assertions about what the server did."""
-        from time import monotonic, sleep
-
-        end = monotonic() + timeout
+        end = time.monotonic() + timeout
         while any(not j.done for j in self.jobs):
-            if monotonic() > end:
+            if time.monotonic() > end:
                 raise TimeoutError([j for j in self.jobs if not j.done])
-            sleep(0.01)
+            if isinstance(self.clock, SimulatedClock):
+                self.clock.advance_to_next()
+            else:
+                time.sleep(0.01)
         return self.jobs
 
     def __enter__(self) -> RestImportServer:

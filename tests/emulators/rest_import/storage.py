@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Literal, Protocol
 from urllib.parse import urlparse
 
 import pyarrow as pa
@@ -13,8 +13,14 @@ from pyarrow import fs
 from .contract import ImportFailed
 
 
+class MissingFile(Exception):
+    """There is no such file."""
+
+
 class Storage(Protocol):
-    """A bucket, by keys relative to it."""
+    """A bucket, by keys relative to it. `words`: how a server speaks of a file that is missing."""
+
+    words: str
 
     def read(self, key: str) -> pa.Buffer: ...
 
@@ -25,13 +31,22 @@ class Storage(Protocol):
 
 @dataclass
 class LocalStorage:
-    """Keys below ``root``; absolute paths too, where they lie below ``root`` or ``data_dir``."""
+    """Keys below ``root``; absolute paths too, where they lie below ``root`` or ``data_dir``.
+
+    With ``words="s3"`` it stands for a bucket: keys may begin with a slash, and a file that is
+    missing is told as servers do whose storage is S3.
+    """
 
     root: str
     data_dir: str | None = None
+    words: Literal["local", "s3"] = "local"
 
     def _path(self, key: str) -> str:
+        if self.words == "s3":
+            key = key.lstrip("/")
         path = os.path.realpath(os.path.join(self.root, key))
+        if not os.path.exists(path):
+            raise MissingFile(key)
         for base in filter(None, (self.root, self.data_dir)):
             base = os.path.realpath(base)
             if path == base or path.startswith(base + os.sep):
@@ -41,21 +56,23 @@ class LocalStorage:
         )
 
     def read(self, key: str) -> pa.Buffer:
-        self.size(key)
+        path = self._path(key)
+        if os.path.isdir(path):
+            raise IsADirectoryError(path)
         try:
-            with pa.OSFile(self._path(key)) as f:
+            with pa.OSFile(path) as f:
                 return f.read_buffer()
         except OSError as err:
             raise ImportFailed(f"failed to read the file '{key}', error: {err}") from None
 
     def size(self, key: str) -> int:
-        try:
-            return os.path.getsize(self._path(key))
-        except OSError:
-            raise ImportFailed(f"failed to read the file '{key}', error: key not found") from None
+        return os.path.getsize(self._path(key))
 
     def list(self, prefix: str) -> list[str]:
-        top = self._path(prefix)
+        try:
+            top = self._path(prefix)
+        except MissingFile:
+            return []
         found = [os.path.join(d, n) for d, _, names in os.walk(top) for n in names]
         return sorted(os.path.relpath(p, os.path.realpath(self.root)) for p in found)
 
@@ -70,6 +87,7 @@ class S3Storage:
     secret_key: str
     session_token: str | None = None
     region: str = "us-east-1"
+    words: ClassVar[str] = "s3"
     _fs: fs.S3FileSystem | None = field(default=None, repr=False)
 
     @property
@@ -97,7 +115,7 @@ class S3Storage:
     def size(self, key: str) -> int:
         info = self.fs.get_file_info(f"{self.bucket}/{key.lstrip('/')}")
         if info.type != fs.FileType.File:
-            raise ImportFailed(f"failed to read the file '{key}', error: key not found")
+            raise MissingFile(key)
         return info.size
 
     def list(self, prefix: str) -> list[str]:
