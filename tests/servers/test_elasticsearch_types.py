@@ -282,11 +282,7 @@ def test_vectors_of_bytes_and_bits_and_inside_objects(
         found = {one.name: one for one in collection.collection_schema.fields}
         assert (found["f"].type, found["f"].dim) == ("FLOAT_VECTOR", 4)
         assert found["f"].metric_type == ("IP" if is_elastic else None)
-        # OpenSearch forgets the type of the numbers where there is no index of them.
-        assert (found["b"].type, found["b"].dim) == (
-            "INT8_VECTOR" if is_elastic else found["f"].type,
-            4,
-        )
+        assert (found["b"].type, found["b"].dim) == ("INT8_VECTOR", 4)
         if is_elastic:
             assert (found["bits"].type, found["bits"].dim) == ("BINARY_VECTOR", 16)
             assert found["bits"].metric_type == "HAMMING"

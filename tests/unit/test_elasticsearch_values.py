@@ -23,7 +23,7 @@ from airlift.sources.elasticsearch.columns import Column
 from airlift.sources.elasticsearch.lists import arrow_list
 from airlift.sources.elasticsearch.pages import Page, page_of
 from airlift.sources.elasticsearch.params import OnMissingVector
-from airlift.sources.elasticsearch.rows import Layout, RowMaker, expanded
+from airlift.sources.elasticsearch.rows import Layout, RowMaker
 from airlift.sources.elasticsearch.vectors import VectorCutter, can_cut
 
 SCALARS = {
@@ -215,14 +215,6 @@ def test_formats_that_are_not_known_are_not_guessed(formats: str) -> None:
 def test_nested_lists_as_arrow(values: list[Any]) -> None:
     kind = pa.list_(pa.binary())
     assert arrow_list(values, kind).to_pylist() == values
-
-
-def test_dotted_names_are_objects() -> None:
-    known = {"a", "x.y"}
-    assert expanded({"a.b": 1, "a": {"c": 2}}, known) == {"a": {"b": 1, "c": 2}}
-    assert expanded({"a.b.c": 1, "a.b.d": 2}, known) == {"a": {"b": {"c": 1, "d": 2}}}
-    assert expanded({"x.y": 1, "q.r": 2, "a.": 3}, known) == {"x.y": 1, "q.r": 2, "a.": 3}
-    assert expanded({"a.b": 1, "a": [1]}, known) == {"a.b": 1, "a": [1]}
 
 
 def test_floats_are_rounded_as_elasticsearch_does() -> None:

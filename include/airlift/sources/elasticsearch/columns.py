@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -10,9 +11,21 @@ from pydantic import BaseModel, ConfigDict
 from airlift.datatypes import TYPES, DataType
 from airlift.schema import Field
 from airlift.sources.elasticsearch import dates
+from airlift.sources.elasticsearch.documents import Names
 from airlift.sources.elasticsearch.params import Dates
 
 Json = Mapping[str, Any]
+
+OBJECT_KINDS = ("object", "passthrough")
+
+
+class FetchedBy(StrEnum):
+    """Parts of a search that give values beside `_source`."""
+
+    FIELDS = "fields"
+    DOC_VALUES = "docvalue_fields"
+    SCRIPT = "script_fields"
+    STORED = "stored_fields"
 
 
 class Column(BaseModel):
@@ -26,7 +39,9 @@ class Column(BaseModel):
         formats: of a date that is read as milliseconds.
         nullable: whether documents may lack it.
         many: whether some documents have several values.
-        without: paths inside it that are columns of their own (an object's vectors).
+        without: fields inside it that are columns of their own (an object's vectors).
+        fetched_by: the part of a search that asks for its values, where `_source` does not hold
+            them; see `airlift.sources.elasticsearch.outside_source`.
         metric_type: that it is searched by.
     """
 
@@ -40,9 +55,15 @@ class Column(BaseModel):
     kind: str = ""
     formats: str = ""
     nullable: bool = True
-    without: tuple[tuple[str, ...], ...] = ()
+    without: tuple[Names, ...] = ()
+    fetched_by: FetchedBy | None = None
     metric_type: str | None = None
     is_key: bool = False
+
+    @property
+    def names(self) -> Names:
+        """The parts of the field's full name; a key of the path may have several."""
+        return tuple(part for key in self.path for part in key.split("."))
 
     @property
     def is_vector(self) -> bool:
@@ -66,6 +87,12 @@ class Column(BaseModel):
             primary_key=self.is_key,
             metric_type=self.metric_type,
         )
+
+
+def whole_fields(columns: Iterable[Column]) -> set[str]:
+    """The fields at the top of documents whose values may be objects; see `Documents`."""
+    objects = (DataType.JSON, DataType.SPARSE_FLOAT_VECTOR)
+    return {column.path[0] for column in columns if column.path and column.type in objects}
 
 
 _TEXTS = (
@@ -116,13 +143,15 @@ _METRICS = {
 }
 
 
+LEFT_OUT = "left out"
+"""Stands for the column of a field that has no values of its own in documents."""
+
+
 def column_of(name: str, path: tuple[str, ...], definition: Json, how: Dates) -> Column | str:
-    """The column that a field of the mapping becomes, or why it becomes none."""
+    """The column that a field of the mapping becomes; else LEFT_OUT, or "" for an unknown type."""
     kind = str(definition.get("type") or "object")
-    if kind == "alias":
-        return f"an alias of {definition.get('path')!r}, which comes along itself"
-    if "script" in definition:
-        return "computed by a script when documents are indexed, and in no document"
+    if kind == "alias" or "script" in definition:
+        return LEFT_OUT
     if kind in VECTOR_KINDS:
         return _vector(name, path, kind, definition)
     if kind == "date":
@@ -140,12 +169,12 @@ def _date(name: str, path: tuple[str, ...], definition: Json, how: Dates) -> Col
 
 
 def _vector(name: str, path: tuple[str, ...], kind: str, definition: Json) -> Column:
-    element = str(definition.get("element_type") or definition.get("data_type") or "float")
+    said = definition.get("element_type") or definition.get("data_type") or "float"
     vector = {
         "byte": DataType.INT8_VECTOR,
         "bit": DataType.BINARY_VECTOR,
         "binary": DataType.BINARY_VECTOR,
-    }.get(element, DataType.FLOAT_VECTOR)
+    }.get(str(said).lower(), DataType.FLOAT_VECTOR)  # OpenSearch may say BYTE
     metric = _METRICS.get(similarity(definition))
     if vector is DataType.BINARY_VECTOR:
         metric = "HAMMING"
@@ -189,5 +218,5 @@ def inner_vectors(
         kind = inner.get("type") or "object"
         if kind in VECTOR_KINDS:
             yield (*path, key), inner
-        elif kind == "object":
+        elif kind in OBJECT_KINDS:
             yield from inner_vectors((*path, key), inner)

@@ -10,6 +10,7 @@ from airlift.mapping_params import CollectionMapping, FieldMapping
 from airlift.sources.elasticsearch.choosing import Found
 from airlift.sources.elasticsearch.columns import (
     NO_ARRAY,
+    OBJECT_KINDS,
     SPARSE_KINDS,
     VECTOR_KINDS,
     Column,
@@ -18,9 +19,21 @@ from airlift.sources.elasticsearch.columns import (
     inner_vectors,
     metric_of,
     unknown_metric,
+    whole_fields,
 )
 from airlift.sources.elasticsearch.dates import DEFAULT_FORMATS
+from airlift.sources.elasticsearch.documents import Documents
 from airlift.sources.elasticsearch.measuring import Measured
+from airlift.sources.elasticsearch.notes import named, notes_of
+from airlift.sources.elasticsearch.outside_source import (
+    Beside,
+    constants_of,
+    fields_beside,
+    flat_objects,
+    kept_columns,
+    source_reasons,
+    unscripted,
+)
 from airlift.sources.elasticsearch.params import (
     DOCUMENT_ID,
     INDEX_AND_ID,
@@ -29,6 +42,9 @@ from airlift.sources.elasticsearch.params import (
     OtherFields,
 )
 from airlift.sources.elasticsearch.rows import Layout
+
+# `dynamic` of mappings whose documents may hold fields that they do not list.
+_OPEN = ("false", "runtime", "false_allow_templates")
 
 # The largest doubles below it are this far apart: a maximum may be rounded by as much.
 _SAFE_LONG = 2**63 - 2048
@@ -42,14 +58,24 @@ class Description:
         known: top-level fields that the mapping lists and that are no others.
         others: those that it lists and that have no column.
         is_open: whether documents may hold fields that the mapping does not list.
+        flat: objects that have no subobjects; see `Documents`.
+        constants: values that stand in the mappings; see `Documents`.
+        partly: fields that `_source` keeps in some of the indices only.
     """
 
     columns: list[Column] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
     others: list[str] = field(default_factory=list)
     is_open: bool = False
+    flat: set[str] = field(default_factory=set)
+    constants: dict[str, dict[str, Any]] = field(default_factory=dict)
+    partly: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+
+    def documents(self) -> Documents:
+        """What reads the keys of the collection's documents."""
+        return Documents(self.known, self.flat, whole_fields(self.columns), self.constants)
 
 
 class Describer:
@@ -71,23 +97,65 @@ class Describer:
     def from_mapping(self) -> Description:
         """What the mappings of the indices alone tell."""
         made = Description()
+        for part, mapping in zip(self._found.parts, self._found.mappings, strict=True):
+            made.flat |= set(flat_objects(mapping))
+            made.constants[part.index] = constants_of(mapping)
         for name, definitions in self._definitions().items():
             self._add(made, name, definitions)
-        for name, edit in self._edits.items():
-            if name not in made.known and edit.type and name not in (DOCUMENT_ID, "$meta"):
-                # The user knows of a field that the mapping does not list.
-                path = tuple(name.split("."))
-                made.columns.append(Column(name=name, path=path, type=edit.type))
-                made.known.add(path[0])
-                made.others = [other for other in made.others if other != name]
+        self._keep_what_source_keeps(made)
+        self._add_asked(made)
         made.columns = [self._edited(made, self._with_metric(one)) for one in made.columns]
         for place, mapping in enumerate(self._found.mappings):
             self._look_at_source(made, place, mapping)
-            made.is_open |= str(mapping.get("dynamic", "true")) in ("false", "runtime")
-            if runtime := sorted(mapping.get("runtime") or {}):
-                made.notes.append(f"runtime fields {runtime} are computed, and left out")
+            made.is_open |= self._is_open(place, mapping)
         made.notes = list(dict.fromkeys(made.notes))
         return made
+
+    def _is_open(self, place: int, mapping: Json) -> bool:
+        beyond = "index.mapping.total_fields.ignore_dynamic_beyond_limit"
+        return (
+            str(mapping.get("dynamic", "true")).lower() in _OPEN
+            or mapping.get("enabled") is False
+            or bool(unscripted(mapping))
+            or str(self._found.settings[place].get(beyond)).lower() == "true"
+        )
+
+    def _add_asked(self, made: Description) -> None:
+        """The fields that have a column because the user's mapping names them."""
+        beside: dict[str, Beside] = {}
+        for mapping in reversed(self._found.mappings):
+            beside |= fields_beside(mapping)
+        there = {column.name for column in made.columns}
+        for name, edit in self._edits.items():
+            if name in there or name in (DOCUMENT_ID, "$meta"):
+                continue
+            if name in beside:
+                self._add_beside(made, name, beside[name], edit)
+            elif edit.type and name not in made.known:
+                # The user knows of a field that the mapping does not list.
+                path = (name,) if "" in made.flat else tuple(name.split("."))
+                made.columns.append(Column(name=name, path=path, type=edit.type))
+                made.others = [other for other in made.others if other != name]
+                if len(path) == 1:
+                    made.known.add(name)
+
+    def _add_beside(self, made: Description, name: str, beside: Beside, edit: FieldMapping) -> None:
+        """A field whose values no document holds: the server is asked for them."""
+        column = column_of(name, (), beside.definition, self._params.dates)
+        if not isinstance(column, Column):
+            if edit.type is None:
+                made.reasons.append(f"field {name!r}: mapping has to say the type that it becomes")
+                return
+            column = Column(name=name, type=edit.type)
+        made.columns.append(column.model_copy(update={"fetched_by": beside.by}))
+
+    def _keep_what_source_keeps(self, made: Description) -> None:
+        kept = kept_columns(made.columns, self._found.mappings)
+        made.columns, made.partly = kept.columns, kept.partly
+        # What stands there against all expectation becomes a dynamic value, or a bad row.
+        made.known -= kept.lost
+        made.notes += kept.notes
+        made.reasons += kept.reasons
 
     def _definitions(self) -> dict[str, list[dict[str, Any]]]:
         """Field -> its definitions; in several indices they may differ."""
@@ -100,7 +168,7 @@ class Describer:
     def _add(self, made: Description, name: str, definitions: list[dict[str, Any]]) -> None:
         made.known.add(name)
         vectors: dict[tuple[str, ...], Json] = {}
-        if (definitions[0].get("type") or "object") == "object":
+        if (definitions[0].get("type") or "object") in OBJECT_KINDS:
             for definition in definitions:
                 vectors |= dict(inner_vectors((name,), definition))
         ways = [column_of(name, (name,), one, self._params.dates) for one in definitions]
@@ -111,17 +179,12 @@ class Describer:
                 f"field {name!r} is {' and '.join(kinds)} (or of several sizes or formats) in the "
                 "indices that become one collection; give it one type by mapping"
             )
-        if isinstance(column, str) and column:
-            made.notes.append(f"field {name!r} is left out: {column}")
-        elif isinstance(column, str):
+        if isinstance(column, Column):
+            inside = tuple(tuple(".".join(path[1:]).split(".")) for path in vectors)
+            made.columns.append(column.model_copy(update={"without": inside}))
+        elif not column:
             made.known.discard(name)
             made.others.append(name)
-        else:
-            made.columns.append(
-                column.model_copy(update={"without": tuple(path[1:] for path in vectors)})
-            )
-        if any(one.get("fields") for one in definitions):
-            made.notes.append(f"multi-fields of {name!r} are other forms of it, and left out")
         for path, vector in vectors.items():
             inner = column_of(".".join(path), path, vector, self._params.dates)
             if isinstance(inner, Column):
@@ -173,47 +236,16 @@ class Describer:
 
     def _look_at_source(self, made: Description, place: int, mapping: dict[str, Any]) -> None:
         """What the mapping says of `_source`, which is what is read."""
-        index = self._found.parts[place].index
-        source = mapping.get("_source") or {}
-        if source.get("enabled") is False:
-            made.reasons.append(
-                f"index {index!r} keeps no _source, so its documents can't be had back; reindex "
-                "them from where they came"
-            )
-        cut = [*source.get("excludes", ()), *source.get("includes", ())]
-        if cut:
-            made.notes.append(
-                f"index {index!r} keeps only a part of each _source ({', '.join(cut)}): what is "
-                "not kept can't be moved"
-            )
-        self._look_at_vectors(made, place)
-        mode = source.get("mode") or self._found.settings[place].get("index.mapping.source.mode")
-        if mode == "synthetic":
-            made.notes.append(
-                f"index {index!r} has a synthetic _source: lists come sorted, as the server has "
-                "made them"
-            )
-
-    def _look_at_vectors(self, made: Description, place: int) -> None:
-        """Elasticsearch 9.2 and newer keep a vector as its direction and its length."""
-        if self._found.settings[place].get("index.mapping.exclude_source_vectors") != "true":
-            return
-        turned = [
-            one.name
-            for one in made.columns
-            if (one.kind, one.metric_type) == ("dense_vector", "COSINE")
-        ]
-        if turned:
-            made.notes.append(
-                f"vectors of {turned} are no longer held as they came: the server puts them "
-                "together from direction and length, with a rounding in the last digit"
-            )
+        index, settings = self._found.parts[place].index, self._found.settings[place]
+        made.reasons += source_reasons(index, mapping, settings)
+        made.notes += notes_of(index, mapping, settings, self._edits)
 
     def measured(self, made: Description, found: Measured) -> Layout:
         """The columns as the documents need them. Adds notes and reasons to `made`."""
         columns = [self._measured(made, column, found) for column in made.columns]
         self._add_key(made, columns, found)
-        seen = {key for one in found.sample for key in one if key not in made.known}
+        known = made.known | {column.name for column in columns}
+        seen = {key for document in found.sample for key in document if key not in known}
         is_open = made.is_open or bool(made.others) or bool(seen)
         how = self._params.other_fields
         if made.others and how is OtherFields.REFUSE:
@@ -226,27 +258,51 @@ class Describer:
                 f"fields that have no column, such as {sorted(seen | set(made.others))}, are left "
                 "out, as other_fields asks"
             )
+        self._note_ignored(made, found)
         return Layout(
             columns=tuple(columns),
             known=tuple(sorted(made.known)),
+            flat=tuple(sorted(made.flat)),
+            constants=made.constants,
             dynamic=is_open and how is OtherFields.DYNAMIC,
             other_fields=how,
             on_missing_vector=self._params.on_missing_vector,
         )
 
+    @staticmethod
+    def _note_ignored(made: Description, found: Measured) -> None:
+        of_all = f"of {found.total:,} documents have"
+        if found.ignored:
+            made.notes.append(
+                f"{found.ignored:,} {of_all} values that the index ignores: malformed ones, too "
+                f"long ones, or beyond the limit of fields (in {named(found.ignored_in)}). No "
+                "search finds them, and they come as _source holds them; one that its column can't "
+                "hold makes a bad row, unless mapping gives the field the type VARCHAR or JSON"
+            )
+        if found.routed:
+            made.notes.append(
+                f"{found.routed:,} {of_all} a _routing, which stands beside _source and does not "
+                "come along"
+            )
+
     def _measured(self, made: Description, column: Column, found: Measured) -> Column:
-        update: dict[str, Any] = {"nullable": self._nullable(column, found)}
+        update: dict[str, Any] = {"nullable": self._nullable(made, column, found)}
         chosen = self._edits.get(column.name)
         if not (chosen and chosen.type):
             if column.name in found.several and column.kind not in NO_ARRAY:
                 update |= {"type": DataType.ARRAY, "element_type": column.type}
-            elif column.kind in SPARSE_KINDS and _numbered(found.values(column.path)):
+            elif column.kind in SPARSE_KINDS and _numbered(found.values(column)):
                 update |= {"type": DataType.SPARSE_FLOAT_VECTOR, "metric_type": "IP"}
             elif column.kind in SPARSE_KINDS:
                 made.notes.append(
                     f"field {column.name!r} has words for dimensions, where Milvus has numbers: it "
                     "becomes JSON"
                 )
+            elif column.kind == "semantic_text" and any(
+                isinstance(value, dict) for value in found.values(column)
+            ):
+                # Before 8.18 documents hold the text together with its embeddings.
+                update["type"] = DataType.JSON
             elif column.kind == "unsigned_long":
                 top = found.largest.get(column.name)
                 if top is not None and top < _SAFE_LONG:
@@ -258,7 +314,7 @@ class Describer:
             return self._sized(made, measured, found)
         return measured
 
-    def _nullable(self, column: Column, found: Measured) -> bool:
+    def _nullable(self, made: Description, column: Column, found: Measured) -> bool:
         chosen = self._edits.get(column.name)
         if chosen and chosen.nullable is not None:
             return chosen.nullable
@@ -266,14 +322,16 @@ class Describer:
         if column.is_vector:
             may_be = self._params.on_missing_vector is OnMissingVector.NULL
             return may_be and missing != 0
-        return missing != 0
+        if all(column.name in constants for constants in made.constants.values()):
+            return False
+        return missing != 0 or column.name in made.partly
 
     def _sized(self, made: Description, column: Column, found: Measured) -> Column:
         """A vector with its dimension, measured where the mapping has none."""
         if column.dim:
             return column
         per_item = 8 if column.type is DataType.BINARY_VECTOR else 1
-        dims = {len(one) * per_item for one in found.values(column.path) if isinstance(one, list)}
+        dims = {len(one) * per_item for one in found.values(column) if isinstance(one, list)}
         if len(dims) == 1:
             return column.model_copy(update={"dim": dims.pop()})
         made.reasons.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +10,11 @@ import orjson
 
 from airlift.sources.elasticsearch.choosing import Found
 from airlift.sources.elasticsearch.columns import Column
-from airlift.sources.elasticsearch.pages import page_of
+from airlift.sources.elasticsearch.documents import Documents, find
+from airlift.sources.elasticsearch.outside_source import fetched, search_parts
+from airlift.sources.elasticsearch.pages import page_of, source_of
 from airlift.sources.elasticsearch.reading import SEQ_NO, IndexPart, Reader
 from airlift.sources.elasticsearch.refusals import ServerError
-from airlift.sources.elasticsearch.rows import at_path, expanded
 
 _SAMPLE = 500
 """Documents to look at from either end of an index."""
@@ -35,7 +36,9 @@ class Measured:
         missing: by field, how many lack it; no entry where that can't be known.
         several: fields of which a document has several values.
         largest: by field of unsigned_long, the largest value.
-        sample: some documents.
+        sample: some documents, with what stands beside them.
+        ignored: how many have a value that the index has ignored.
+        ignored_in: in which fields, as far as that is known.
         routed: how many were put to a shard by hand, so that an `_id` may stand in two shards.
     """
 
@@ -44,6 +47,8 @@ class Measured:
     several: set[str] = field(default_factory=set)
     largest: dict[str, float] = field(default_factory=dict)
     sample: list[dict[str, Any]] = field(default_factory=list)
+    ignored: int = 0
+    ignored_in: list[str] = field(default_factory=list)
     routed: int = 0
 
     @property
@@ -53,32 +58,40 @@ class Measured:
             return 0
         return sum(len(orjson.dumps(one, default=str)) for one in self.sample) // len(self.sample)
 
-    def values(self, path: Iterable[str]) -> list[Any]:
+    def values(self, column: Column) -> list[Any]:
         """The sample's values of a field, those that are there."""
-        path = tuple(path)
-        found = (at_path(one, path) for one in self.sample)
+        names = column.names or tuple(column.name.split("."))
+        found = (find(document, names) for document in self.sample)
         return [value for value in found if value is not None and value != []]
 
 
 def measure(
-    reader: Reader, found: Found, columns: Sequence[Column], known: Iterable[str]
+    reader: Reader, found: Found, columns: Sequence[Column], documents: Documents
 ) -> Measured:
-    """Looks at the documents of a collection's indices."""
+    """Looks at the documents of a collection's indices.
+
+    Raises:
+        ServerError: also where the server can't give what is asked for beside `_source`.
+    """
     measured = Measured()
     unknown: set[str] = set()
-    known = frozenset(known)
+    beside = search_parts(columns)
     for part, mapping in zip(found.parts, found.mappings, strict=True):
         searchable = [one for one in columns if one.path and _is_searchable(one, mapping)]
         unknown |= {one.name for one in columns} - {one.name for one in searchable}
         _count(reader, part, searchable, measured)
         for order in ("asc", "desc"):
-            body = {"size": _SAMPLE, "sort": [{SEQ_NO: order}]}
+            body = {"size": _SAMPLE, "sort": [{SEQ_NO: order}], **beside}
             hits = page_of(reader.search(part, None, [], body), f"index {part.index!r}").hits
-            measured.sample += [expanded(hit.get("_source") or {}, known) for hit in hits]
+            measured.sample += [
+                documents.normal(source_of(hit), part.index)
+                | {column.name: fetched(column, hit) for column in columns if column.fetched_by}
+                for hit in hits
+            ]
     for name in unknown:
         measured.missing.pop(name, None)
     for column in columns:
-        if any(isinstance(one, list) and len(one) > 1 for one in measured.values(column.path)):
+        if any(isinstance(one, list) and len(one) > 1 for one in measured.values(column)):
             measured.several.add(column.name)
     return measured
 
@@ -118,6 +131,7 @@ def _count(reader: Reader, part: IndexPart, columns: Sequence[Column], measured:
         one.name: {"bool": {"must_not": {"exists": {"field": one.name}}}} for one in columns
     }
     lacks["_routing"] = {"exists": {"field": "_routing"}}
+    lacks["_ignored"] = {"exists": {"field": "_ignored"}}
     counted = [one for one in columns if one.kind in _COUNTED]
     values = {f"values {one.name}": {"value_count": {"field": one.name}} for one in counted}
     largest = {
@@ -142,6 +156,9 @@ def _count(reader: Reader, part: IndexPart, columns: Sequence[Column], measured:
     told = found["aggregations"]
     missing = {name: one["doc_count"] for name, one in told["missing"]["buckets"].items()}
     measured.routed += missing.pop("_routing")
+    if ignored := missing.pop("_ignored"):
+        measured.ignored += ignored
+        _sample_ignored(reader, part, measured)
     for one in columns:
         lacking = missing[one.name]
         measured.missing[one.name] = measured.missing.get(one.name, 0) + lacking
@@ -151,3 +168,12 @@ def _count(reader: Reader, part: IndexPart, columns: Sequence[Column], measured:
         top = told.get(f"largest {one.name}", {}).get("value")
         if top is not None:
             measured.largest[one.name] = max(top, measured.largest.get(one.name, 0))
+
+
+def _sample_ignored(reader: Reader, part: IndexPart, measured: Measured) -> None:
+    """Names the fields of which values were ignored, in some of those documents."""
+    body = {"size": _SAMPLE, "_source": False, "sort": [{SEQ_NO: "asc"}]}
+    answer = reader.search(part, None, [{"exists": {"field": "_ignored"}}], body)
+    hits = page_of(answer, f"index {part.index!r}").hits
+    names = {name for hit in hits for name in hit.get("_ignored") or ()}
+    measured.ignored_in = sorted(names | set(measured.ignored_in))

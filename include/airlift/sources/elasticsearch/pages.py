@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -46,6 +46,18 @@ def parse(answer: bytes, exact: bool = False) -> Any:
     except orjson.JSONDecodeError:
         # Halves of Unicode pairs: the rows that have one are told later.
         return json.loads(answer)
+
+
+def source_of(hit: Mapping[str, Any]) -> dict[str, Any]:
+    """A document. Raises AirliftError when the server gives none: it would become an empty row."""
+    source: dict[str, Any] | None = hit.get("_source")
+    if source is None:
+        raise AirliftError(
+            f"document {hit['_id']!r} of {hit['_index']!r} comes without its _source, so it can't "
+            "be moved: the index keeps none, or hides it from this user; reindex it, or let the "
+            "connection's user see whole documents"
+        )
+    return source
 
 
 def page_of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
@@ -80,8 +80,10 @@ class Reader:
             body: the rest of the request.
         """
         body = {"track_total_hits": False, "query": _all_of([*part.filters, *filters]), **body}
-        if self._server.version.product == "Elasticsearch" and self._server.version.order >= (9, 2):
-            # Left out by default from then on, without a word.
+        version = self._server.version
+        is_new = version.product == "Elasticsearch" and version.order >= (9, 2)
+        if is_new and body.get("_source", True) is True:
+            # Vectors are left out by default from then on, without a word.
             body["_source"] = {"exclude_vectors": False}
         snapshot = self._snapshots.of(part.index)
         for _ in range(_MOST_RENEWALS):
@@ -110,11 +112,19 @@ class Reader:
         return self._server.raw("POST", f"/{quote(part.index, safe='')}/_search", body, params)
 
     def pages(
-        self, part: IndexPart, span: Span, size: int, cutters: Sequence[VectorCutter] = ()
+        self,
+        part: IndexPart,
+        span: Span,
+        size: int,
+        cutters: Sequence[VectorCutter] = (),
+        beside: Mapping[str, Any] | None = None,
     ) -> Iterator[Page]:
         """The span's documents in order.
 
         The next page is asked for while the caller works on one.
+
+        Args:
+            beside: what to ask for beside `_source`.
 
         Raises:
             AirliftError: documents were changed or deleted since the span was counted, and there
@@ -122,14 +132,16 @@ class Reader:
         """
         rows = 0
         with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(self._page, part, span, span.start, size) if span.rows else None
+            waiting = (
+                pool.submit(self._page, part, span, span.start, size, beside) if span.rows else None
+            )
             while waiting is not None:
                 answer = waiting.result()
                 page = page_of(answer, f"index {part.index!r}", cutters=cutters)
                 rows += len(page.hits)
                 waiting = None
                 if page.hits and rows < span.rows:
-                    waiting = pool.submit(self._page, part, span, page.last + 1, size)
+                    waiting = pool.submit(self._page, part, span, page.last + 1, size, beside)
                 if page.hits:
                     yield page
         if rows != span.rows:
@@ -140,9 +152,16 @@ class Reader:
                 "none); stop writing to the index, then run again with a new migration_id"
             )
 
-    def _page(self, part: IndexPart, span: Span, start: int, size: int) -> bytes:
+    def _page(
+        self,
+        part: IndexPart,
+        span: Span,
+        start: int,
+        size: int,
+        beside: Mapping[str, Any] | None,
+    ) -> bytes:
         wanted = {"range": {SEQ_NO: {"gte": start, "lt": span.stop}}}
-        body = {"size": size, "sort": [{SEQ_NO: "asc"}]}
+        body = {"size": size, "sort": [{SEQ_NO: "asc"}], **(beside or {})}
         return self.search(part, span.shard, [wanted], body)
 
 

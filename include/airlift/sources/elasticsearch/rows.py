@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,11 @@ from airlift.errors import AirliftError
 from airlift.schema import DYNAMIC_FIELD
 from airlift.sources.base import BadRows
 from airlift.sources.elasticsearch.arrays import array_of, cut_array, missing
-from airlift.sources.elasticsearch.columns import Column
+from airlift.sources.elasticsearch.columns import Column, whole_fields
+from airlift.sources.elasticsearch.documents import Documents, Names, find, without
 from airlift.sources.elasticsearch.lists import arrow_list, mask_array
-from airlift.sources.elasticsearch.pages import Page
+from airlift.sources.elasticsearch.outside_source import fetched
+from airlift.sources.elasticsearch.pages import Page, source_of
 from airlift.sources.elasticsearch.params import DOCUMENT_ID, OnMissingVector, OtherFields
 from airlift.sources.elasticsearch.values import BadValue, Rounded, json_text, shown
 from airlift.sources.elasticsearch.vectors import VectorCutter, can_cut
@@ -32,6 +34,7 @@ class Layout(BaseModel):
         columns: in the order of the collection's fields.
         known: the top-level fields that have a column, or are left out on purpose.
         dynamic: whether there is a dynamic field for the others.
+        flat, constants: see `airlift.sources.elasticsearch.documents.Documents`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -39,6 +42,8 @@ class Layout(BaseModel):
     columns: tuple[Column, ...]
     known: tuple[str, ...]
     dynamic: bool
+    flat: tuple[str, ...] = ()
+    constants: dict[str, dict[str, Any]] = {}
     other_fields: OtherFields = OtherFields.DYNAMIC
     on_missing_vector: OnMissingVector = OnMissingVector.FAIL
 
@@ -67,6 +72,15 @@ class RowMaker:
         self._layout = layout
         self._schema = layout.schema
         self._known = frozenset(layout.known)
+        self._documents = Documents(
+            layout.known, layout.flat, whole_fields(layout.columns), layout.constants
+        )
+        # Inside fields that the mapping does not list: what is beside them stays a dynamic value.
+        self._inside_others = [
+            column.names
+            for column in layout.columns
+            if len(column.path) > 1 and column.path[0] not in self._known
+        ]
         self._getters = [_getter(column) for column in layout.columns]
         self._cut_columns = {
             place: VectorCutter(column)
@@ -97,7 +111,7 @@ class RowMaker:
     ) -> tuple[pa.RecordBatch | None, BadRows | None]:
         """As `rows`; no batch when cutting the page was in vain."""
         hits = page.hits
-        sources = [hit.get("_source") or {} for hit in hits]
+        sources = [self._documents.normal(source_of(hit), hit["_index"]) for hit in hits]
         reasons: dict[int, str] = {}
         others = self._others(sources, reasons, exact)
         cut = dict(zip(self._cut_columns, page.texts, strict=False))
@@ -136,18 +150,19 @@ class RowMaker:
         return batch, _bad_rows(hits, keys, reasons)
 
     def _others(self, sources: list[Any], reasons: dict[int, str], exact: bool) -> list[str]:
-        """The dynamic field's texts. Puts into `sources` what dotted names stand for."""
+        """The dynamic field's texts."""
         texts = ["{}"] * len(sources)
         for row, source in enumerate(sources):
             if self._known.issuperset(source):
                 continue
-            source = sources[row] = expanded(source, self._known)
             others = {
                 key: value
                 for key, value in source.items()
                 # A null or an empty list says nothing, and gives a field no type in a mapping.
                 if key not in self._known and value is not None and value != []
             }
+            if self._inside_others:
+                others = _rest(others, self._inside_others)
             if not others or self._layout.other_fields is OtherFields.LEAVE_OUT:
                 continue
             if not self._layout.dynamic:
@@ -176,6 +191,8 @@ Getter = Callable[[Sequence[Hit], Sequence[Any]], list[Any]]
 
 
 def _getter(column: Column) -> Getter:
+    if column.fetched_by:
+        return lambda hits, _: [fetched(column, hit) for hit in hits]
     if not column.path:
         if column.name == DOCUMENT_ID and column.kind != "_index/_id":
             return lambda hits, _: [hit["_id"] for hit in hits]
@@ -183,41 +200,22 @@ def _getter(column: Column) -> Getter:
     if len(column.path) == 1:
         [key] = column.path
         return lambda _, sources: [source.get(key) for source in sources]
-    return lambda _, sources: [at_path(source, column.path) for source in sources]
+    names = column.names
+    return lambda _, sources: [find(source, names) for source in sources]
 
 
-def at_path(source: Any, path: Iterable[str]) -> Any:
-    """What a document holds there; None for nothing."""
-    for key in path:
-        if isinstance(source, list) and len(source) == 1:
-            [source] = source
-        if not isinstance(source, dict):
-            return None
-        source = source.get(key)
-    return source
+def _rest(others: dict[str, Any], fields: Sequence[Names]) -> dict[str, Any]:
+    """The fields that have no column, less what has one inside them."""
+    rest = without(others, fields)
+    return {key: value for key, value in rest.items() if value == others[key] or _holds_any(value)}
 
 
-def expanded(source: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
-    """The document with `{"a.b": 1}` written as `{"a": {"b": 1}}`, where `a` is a known field.
-
-    To Elasticsearch both are the same.
-    """
-    made = dict(source)
-    for key in [key for key in source if "." in key and key not in known]:
-        first, *inner = key.split(".")
-        if first not in known or not all(inner):
-            continue
-        below = made.get(first)
-        if below is not None and not isinstance(below, dict):
-            continue
-        value = made.pop(key)
-        place = made[first] = dict(below or {})
-        for name in inner[:-1]:
-            there = place.get(name)
-            place[name] = dict(there) if isinstance(there, dict) else {}
-            place = place[name]
-        place[inner[-1]] = value
-    return made
+def _holds_any(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_any, value.values()))
+    if isinstance(value, list):
+        return any(map(_holds_any, value))
+    return True
 
 
 def _bad_rows(hits: Sequence[Hit], keys: Sequence[Any], reasons: Mapping[int, str]) -> BadRows:

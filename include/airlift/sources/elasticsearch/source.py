@@ -22,6 +22,8 @@ from airlift.sources.elasticsearch.client import SearchServer, connect
 from airlift.sources.elasticsearch.cutting import count_cells, group, pieces
 from airlift.sources.elasticsearch.describing import Describer, Description
 from airlift.sources.elasticsearch.measuring import Measured, measure
+from airlift.sources.elasticsearch.notes import named
+from airlift.sources.elasticsearch.outside_source import search_parts
 from airlift.sources.elasticsearch.pages import page_of
 from airlift.sources.elasticsearch.params import (
     DOCUMENT_ID,
@@ -30,6 +32,7 @@ from airlift.sources.elasticsearch.params import (
     OnMissingVector,
 )
 from airlift.sources.elasticsearch.reading import IndexPart, Reader, Span
+from airlift.sources.elasticsearch.refusals import ServerError
 from airlift.sources.elasticsearch.rows import Layout, RowMaker
 from airlift.sources.elasticsearch.snapshots import Snapshots
 from airlift.storage import Storage
@@ -117,10 +120,11 @@ class ElasticsearchSource(StillSource):
             describer = Describer(one, self._params)
             made = describer.from_mapping()
             if not made.reasons:
-                measured = measure(self._reader, one, made.columns, made.known)
-                layout = describer.measured(made, measured)
-                self._lack_vectors(one, layout, measured, made)
-                if not made.reasons:
+                measured = self._measured(one, made)
+                if measured is not None:
+                    layout = describer.measured(made, measured)
+                    self._lack_vectors(one, layout, measured, made)
+                if measured is not None and not made.reasons:
                     collections.append(self._collection(one, layout, measured, made))
             reasons += _told(one, made)
         if reasons:
@@ -189,10 +193,13 @@ class ElasticsearchSource(StillSource):
         plan = ReadPlan.model_validate(chunk.read)
         layout = Layout.model_validate(self._scratch.read_json(plan.layout))
         maker = RowMaker(layout)
+        beside = search_parts(layout.columns)
         parts = {part.index: part for part in plan.parts}
         held: list[pa.RecordBatch] = []
         for span in plan.spans:
-            pages = self._reader.pages(parts[span.index], span, plan.page_rows, maker.cutters)
+            pages = self._reader.pages(
+                parts[span.index], span, plan.page_rows, maker.cutters, beside
+            )
             for page in pages:
                 batch, bad = maker.rows(page)
                 if bad is not None:
@@ -232,6 +239,21 @@ class ElasticsearchSource(StillSource):
     @cached_property
     def _reader(self) -> Reader:
         return Reader(self._server, self._snapshots)
+
+    def _measured(self, found: Found, made: Description) -> Measured | None:
+        """What the documents tell; None, with a reason, when not all can be had from the server."""
+        try:
+            return measure(self._reader, found, made.columns, made.documents())
+        except ServerError as error:
+            beside = [column.name for column in made.columns if column.fetched_by]
+            if error.passes or not error.status or not beside:
+                raise
+            made.reasons.append(
+                f"the values of {named(beside)} do not stand in _source, and the server can't give "
+                f"them beside it ({error}); reindex the documents with whole _source, or leave the "
+                "fields out (by mapping fields and exclude)"
+            )
+            return None
 
     def _lack_vectors(
         self, found: Found, layout: Layout, measured: Measured, made: Description
@@ -330,7 +352,7 @@ def _row_bytes(layout: Layout, measured: Measured) -> int:
         width = column.field.model_copy(update={"nullable": False}).width
         if column.is_vector and width:
             size += width
-            values = measured.values(column.path)
+            values = measured.values(column)
             if values:
                 beside -= sum(len(orjson.dumps(one)) for one in values) // len(measured.sample)
     return size + max(beside, 0)

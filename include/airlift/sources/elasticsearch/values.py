@@ -18,6 +18,7 @@ from airlift.datatypes import DataType
 from airlift.json_text import canonical
 from airlift.sources.elasticsearch import dates
 from airlift.sources.elasticsearch.columns import Column
+from airlift.sources.elasticsearch.documents import without
 from airlift.sparse_vectors import to_bytes
 
 MAX_FLOAT = 3.4028234663852886e38
@@ -58,7 +59,7 @@ def reader(column: Column, exact: bool = False) -> Read:
     """
     if column.type is DataType.JSON:
         return lambda value: (
-            None if value is None else json_text(_without(value, column.without), exact)
+            None if value is None else json_text(without(value, column.without), exact)
         )
     if column.type is DataType.SPARSE_FLOAT_VECTOR:
         return sparse
@@ -202,18 +203,6 @@ def json_text(value: Any, exact: bool) -> str:
     if not exact and _LARGE.search(made):
         raise Rounded
     return made
-
-
-def _without(value: Any, paths: tuple[tuple[str, ...], ...]) -> Any:
-    """The value less what lies at those paths."""
-    if not paths or not isinstance(value, dict):
-        return value
-    kept = {}
-    for key, inner in value.items():
-        below = tuple(path[1:] for path in paths if path[0] == key)
-        if () not in below:
-            kept[key] = _without(inner, below) if below else inner
-    return kept
 
 
 def sparse(value: Any) -> bytes | None:

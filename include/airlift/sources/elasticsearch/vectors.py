@@ -108,6 +108,7 @@ def can_cut(column: Column) -> bool:
     return (
         column.type is DataType.FLOAT_VECTOR
         and len(column.path) == 1
+        and column.fetched_by is None
         # No wheel for this Python yet? Then the slow way does the same.
         and find_spec("simdjson") is not None
     )
