@@ -170,6 +170,43 @@ def test_documents_of_all_types_and_odd_ids(elasticsearch_8, either):
     assert_holds(either, "every_type", expected)
 
 
+def test_every_spelling_arrives_and_other_names_are_noted(elasticsearch_8, lite):
+    """Dotted keys, objects and both, below `subobjects: false` and elsewhere."""
+    whole = {"type": "long"}
+    fields = {
+        "m": {"subobjects": False, "properties": {"time": whole, "time.max": whole}},
+        "a": {"properties": {"b": whole, "c": whole}},
+        "title": {"type": "keyword", "fields": {"raw": {"type": "text"}}},
+        "heading": {"type": "alias", "path": "title"},
+        "v": vector_field(elasticsearch_8, DIM),
+    }
+    make_index(elasticsearch_8, "spellings", fields)
+    given = [
+        {"m.time": 1, "m.time.max": 3, "a.b": 1, "a": {"c": 2}, "title": "t"},
+        {"m": {"time.max": 3}, "m.time": 1, "a.b": 1, "a": {"b": 2}, "title": "u"},
+        {"m.time.max": 3, "m.time": 1, "a.c": 2, "a": [{"b": 1}], "title": "w"},
+    ]
+    made = vectors(3, DIM)
+    documents = {str(n): one | {"v": v} for n, (one, v) in enumerate(zip(given, made, strict=True))}
+    write(elasticsearch_8, "spellings", documents)
+    on(lite, elasticsearch_8, "spellings")
+    asked = {"fields": [{"source": "heading"}]}
+    report = lite.run(verify="full", mapping={"spellings": asked})
+    [collection] = report["collections"]
+    assert any("multi-fields of 'title'" in note for note in collection["notes"])
+    time = {"time": 1, "time.max": 3}
+    objects = [{"b": 1, "c": 2}, {"b": [2, 1]}, [{"b": 1}, {"c": 2}]]
+    assert_holds(
+        lite,
+        "spellings",
+        {
+            key: {"v": floats(one["v"]), "m": time, "a": objects[int(key)]}
+            | {"title": one["title"], "heading": one["title"]}
+            for key, one in documents.items()
+        },
+    )
+
+
 def many(rows: int, seed: int) -> dict[str, Any]:
     made = np.random.default_rng(seed).standard_normal((rows, DIM)).astype(np.float32)
     return {
