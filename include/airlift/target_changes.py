@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -33,11 +34,13 @@ class CreatedCollection(_TargetCollection):
     Attributes:
         rows_before: rows per partition that it held before (`if_exists: append`), "" the default.
         made: whether this migration made it; only then may it be dropped on a mismatch.
+        earlier_jobs: as of `BegunCollection`.
     """
 
     collection_id: str
     made: bool
     rows_before: dict[str, int] = {}
+    earlier_jobs: tuple[str, ...] = ()
 
 
 class BegunCollection(_TargetCollection):
@@ -45,9 +48,12 @@ class BegunCollection(_TargetCollection):
 
     Attributes:
         mark: what it is made with, and nobody else's is.
+        earlier_jobs: import jobs that the target lists under the name although there is no such
+            collection: they were for one that is gone.
     """
 
     mark: str
+    earlier_jobs: tuple[str, ...] = ()
 
 
 class Created(BaseModel):
@@ -68,13 +74,17 @@ class Created(BaseModel):
         """The record of a collection, if there is one."""
         return next((one for one in self.collections if one.name == name), None)
 
-    def begin(self, name: str, database: str) -> tuple[Created, str]:
-        """With a collection that is about to be made; and its mark, the same at every attempt."""
-        begun = {one.name: one for one in self.begun}
-        one = begun.setdefault(
-            name, BegunCollection(name=name, database=database, mark=uuid.uuid4().hex)
+    def begin(
+        self, name: str, database: str, earlier_jobs: Iterable[str] = ()
+    ) -> tuple[Created, BegunCollection]:
+        """With a collection that is about to be made, and that; its mark is always the same."""
+        known = {one.name: one for one in self.begun}
+        mark = known[name].mark if name in known else uuid.uuid4().hex
+        one = BegunCollection(
+            name=name, database=database, mark=mark, earlier_jobs=tuple(earlier_jobs)
         )
-        return self.model_copy(update={"begun": tuple(begun.values())}), one.mark
+        begun = tuple((known | {name: one}).values())
+        return self.model_copy(update={"begun": begun}), one
 
     def add(self, *made: CreatedCollection) -> Created:
         """With collections that are there."""

@@ -130,11 +130,13 @@ def test_folders_are_where_the_design_says(staging):
 
 
 def test_a_collection_that_is_begun_keeps_its_mark_until_it_is_there():
-    begun, mark = Created().begin("c", "db")
-    again, same = begun.begin("c", "db")
-    assert (again, same) == (begun, mark) and len(mark) == 32
+    begun, first = Created().begin("c", "db")
+    assert begun.begun == (first,) and len(first.mark) == 32
+    again, second = begun.begin("c", "db", ["job-1"])
+    assert again.begun == (second,) and second.mark == first.mark
+    assert (first.earlier_jobs, second.earlier_jobs) == ((), ("job-1",))
     both, other = again.begin("d", "")
-    assert other != mark
+    assert other.mark != first.mark
     made = CreatedCollection(name="c", database="db", collection_id="7", made=True)
     added = both.add(made)
     assert added.find("c") == made and [one.name for one in added.begun] == ["d"]

@@ -19,8 +19,9 @@ from airlift.schema import CollectionSchema
 from airlift.staging import SourceChanges
 from airlift.steps.existing import own_id, settle_created
 from airlift.steps.index import begin_load
+from airlift.steps.pending_chunks import earlier_jobs
 from airlift.steps.unique_keys import refuse_repeated_keys
-from airlift.target_changes import Created, CreatedCollection
+from airlift.target_changes import BegunCollection, Created, CreatedCollection
 from airlift.targets.running_imports import wait_for_imports
 
 
@@ -51,9 +52,13 @@ def create(migration: Migration) -> dict[str, Any]:
             one = _take_place(migration, collection)
             if one is None:
                 # Written down first: one that is found after a crash is known by its mark.
-                created, mark = created.begin(collection.name, collection.mapped.database)
+                created, begun = created.begin(
+                    collection.name,
+                    collection.mapped.database,
+                    earlier_jobs(migration, collection),
+                )
                 migration.staging.write("created.json", created)
-                one = _make_collection(migration, collection, schemas[collection.name], mark)
+                one = _make_collection(migration, collection, schemas[collection.name], begun)
             created = created.add(one)
             migration.staging.write("created.json", created)
         # A run that was killed between the two may have left partitions out.
@@ -143,17 +148,21 @@ def _take_place(migration: Migration, collection: CollectionPlan) -> CreatedColl
 
 
 def _make_collection(
-    migration: Migration, collection: CollectionPlan, schema: CollectionSchema, mark: str
+    migration: Migration,
+    collection: CollectionPlan,
+    schema: CollectionSchema,
+    begun: BegunCollection,
 ) -> CreatedCollection:
     """Makes a collection."""
     target, name = migration.target(collection.mapped), collection.target_name
-    target.create(schema, mark)
+    target.create(schema, begun.mark)
     log.info("%s is made", collection.name)
     return CreatedCollection(
         name=collection.name,
         database=collection.mapped.database,
         collection_id=own_id(target, name),
         made=True,
+        earlier_jobs=begun.earlier_jobs,
     )
 
 

@@ -57,7 +57,11 @@ def half_made(begun: BegunCollection, target: MilvusDatabase) -> CreatedCollecti
     if target.found_by(name) != name or target.mark(name) != begun.mark:
         return None
     return CreatedCollection(
-        name=begun.name, database=begun.database, collection_id=own_id(target, name), made=True
+        name=begun.name,
+        database=begun.database,
+        collection_id=own_id(target, name),
+        made=True,
+        earlier_jobs=begun.earlier_jobs,
     )
 
 

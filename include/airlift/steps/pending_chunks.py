@@ -17,6 +17,7 @@ from airlift.migration import Migration
 from airlift.plan import CollectionPlan
 from airlift.progress import BatchProgress, ChunkClock
 from airlift.staging import ImportRecord
+from airlift.target_changes import Created
 from airlift.targets.base import ImportWay
 from airlift.targets.ways import IMPORT_WAYS
 
@@ -79,7 +80,17 @@ def import_way(migration: Migration, collection: CollectionPlan) -> ImportWay:
     folder = migration.staging.folder
     if collection.file_format == OWN_FILES.name:
         folder = migration.source.folder() or folder
-    return IMPORT_WAYS[collection.way](migration.target(collection.mapped), folder)
+    way = IMPORT_WAYS[collection.way](migration.target(collection.mapped), folder)
+    created = migration.staging.read("created.json", Created) or Created()
+    way.earlier_jobs = frozenset(job for one in created.collections for job in one.earlier_jobs)
+    return way
+
+
+def earlier_jobs(migration: Migration, collection: CollectionPlan) -> list[str]:
+    """The import jobs that the target lists for a collection that is still to be made."""
+    if collection.way not in IMPORT_WAYS:
+        return []
+    return import_way(migration, collection).jobs_of_gone_collections(collection.target_name)
 
 
 def keep(migration: Migration, one: PendingChunk, **changes: Any) -> None:

@@ -8,7 +8,7 @@ published. No client can see a request that is delivered after that: see `docs/g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from airlift.chunk import APPENDED_KEYS
 from airlift.errors import AirliftError
@@ -59,10 +59,14 @@ def jobs_with_files(
     return jobs
 
 
-def recorded_jobs(migration: Migration, collection: CollectionPlan) -> set[str]:
-    """The ids of all jobs that a migration has recorded for a collection."""
+def recorded_jobs(migration: Migration, collection: CollectionPlan) -> dict[str, str]:
+    """The import job that a migration has recorded for each chunk of a collection, job -> chunk."""
     records = migration.staging.import_records(collection.chunk_refs)
-    return {record.job for record in records if record} - {""}
+    return {
+        record.job: chunk.id
+        for chunk, record in zip(collection.chunks, records, strict=True)
+        if record and record.job
+    }
 
 
 def unrecorded_jobs(migration: Migration, collection: CollectionPlan, task: str) -> list[str]:
@@ -73,7 +77,7 @@ def unrecorded_jobs(migration: Migration, collection: CollectionPlan, task: str)
 
     Returns:
         A problem for each job that took files of this migration, did not fail, and is not the one
-        that the chunk's `import.json` names; first the jobs, then what to do about them.
+        that the chunk's `import.json` names; the last one says what to do.
 
     Raises:
         AirliftError: the jobs can't be listed, or one does not name its files.
@@ -81,37 +85,43 @@ def unrecorded_jobs(migration: Migration, collection: CollectionPlan, task: str)
     if collection.way not in IMPORT_WAYS:
         return []
     way, name = import_way(migration, collection), collection.target_name
-    files = _MigrationFiles(migration, collection, way)
+    files = MigrationFiles.of(migration, collection, way)
 
-    def recorded() -> set[str]:
+    def recorded() -> dict[str, str]:
         return recorded_jobs(migration, collection)
 
     jobs = jobs_with_files(lambda: way.jobs(name, recorded()), recorded, name, task)
     ours = {job: chunks for job in jobs if (chunks := files.chunks_of(job))}
     if not ours:
         return []
-    problems = [_problem(job, chunks) for job, chunks in ours.items()]
+    known = {chunk: job for job, chunk in recorded().items()}
+    problems = [_problem(job, chunks, known) for job, chunks in ours.items()]
     if len(problems) > _LISTED:
         problems[_LISTED:] = [f"and {len(problems) - _LISTED:,} more such import jobs"]
-    return [*problems, _advice(migration, collection, list(ours))]
+    problems[-1] += f"; {_advice(migration, collection, list(ours))}"
+    return problems
 
 
-def _problem(job: ImportJob, chunks: list[str]) -> str:
+def _problem(job: ImportJob, chunks: list[str], recorded: Mapping[str, str]) -> str:
+    """What is wrong with a job.
+
+    Args:
+        recorded: the job that is recorded for a chunk.
+    """
+    names = [
+        f"{chunk} (of which job {recorded[chunk]} is recorded)" if chunk in recorded else chunk
+        for chunk in chunks[:_LISTED]
+    ]
     more = f" and {len(chunks) - _LISTED:,} more" if len(chunks) > _LISTED else ""
-    what = f"the chunk{'s' if len(chunks) > 1 else ''} {', '.join(chunks[:_LISTED])}{more}"
+    what = f"the chunk{'s' if len(chunks) > 1 else ''} {', '.join(names)}{more}"
+    begin = f"import job {job.id} took the files of {what} and is not recorded"
     if job.state is JobState.COMPLETED:
-        return (
-            f"import job {job.id} took the files of {what} and is not recorded: its {job.rows:,} "
-            "rows are there besides those that the recorded jobs brought"
-        )
-    return (
-        f"import job {job.id} has taken the files of {what} and is not recorded: it still runs "
-        f"({job.progress} %), and will bring their rows once more"
-    )
+        return f"{begin}: its {job.rows:,} rows are there besides those of the recorded jobs"
+    return f"{begin}: it still runs ({job.progress} %), and will bring their rows once more"
 
 
 def _advice(migration: Migration, collection: CollectionPlan, jobs: list[ImportJob]) -> str:
-    """What to do; the last of the problems."""
+    """Why there may be such jobs, and what to do."""
     wait = (
         f"wait until {'it has' if len(jobs) == 1 else 'they have'} ended, then "
         if any(job.state is JobState.RUNNING for job in jobs)
@@ -137,30 +147,39 @@ def _advice(migration: Migration, collection: CollectionPlan, jobs: list[ImportJ
     )
 
 
-class _MigrationFiles:
-    """Which chunk a file belongs to, as the target names files."""
+class MigrationFiles:
+    """Which chunk a file belongs to, as the target names files.
 
-    def __init__(self, migration: Migration, collection: CollectionPlan, way: ImportWay) -> None:
-        # A chunk's own files are folders of the source that the target reads as they are.
-        self._chunks = {
-            _bare(way.file_name(path)): chunk.id
+    Args:
+        collection: the one whose chunks are named by their ids alone.
+        own_files: chunk of each folder of the source that the target reads as it is.
+        folders: collection of each folder of the migration. Whatever lies below belongs to the
+            migration, also by an earlier plan.
+    """
+
+    def __init__(
+        self, collection: str, own_files: Mapping[str, str], folders: Mapping[str, str]
+    ) -> None:
+        self._collection = collection
+        self._chunks = {_bare(name): chunk for name, chunk in own_files.items()}
+        self._folders = {_bare(folder): name for folder, name in folders.items()}
+
+    @classmethod
+    def of(cls, migration: Migration, collection: CollectionPlan, way: ImportWay) -> MigrationFiles:
+        """Those of a migration, as a target knows them."""
+        own_files = {
+            way.file_name(path): chunk.id
             for chunk in collection.chunks
             for path in chunk.own_files
             if path
         }
-        # Whatever lies in the folders of this migration is its own, also by an earlier plan.
-        self._folders = (
-            {}
-            if self._chunks
-            else {
-                _bare(way.file_name(f"{one.name}/")): one.name
-                for one in migration.staging.plan().collections
-            }
-        )
-        self._own = collection.name
+        if own_files:  # then nothing is written to staging
+            return cls(collection.name, own_files, {})
+        names = (one.name for one in migration.staging.plan().collections)
+        return cls(collection.name, {}, {way.file_name(f"{name}/"): name for name in names})
 
     def chunks_of(self, job: ImportJob) -> list[str]:
-        """The chunks whose files a job has taken, if it may have brought rows of them."""
+        """The chunks whose files a job has taken; none of one that brings no rows."""
         if job.state is JobState.FAILED or (job.state is JobState.COMPLETED and not job.rows):
             return []
         names = {_bare(name) for name in job.files}
@@ -171,7 +190,7 @@ class _MigrationFiles:
             for name in names:
                 if name.startswith(folder):
                     chunk = name.removeprefix(folder).partition("/")[0]
-                    found.add(chunk if collection == self._own else f"{collection}/{chunk}")
+                    found.add(chunk if collection == self._collection else f"{collection}/{chunk}")
         return sorted(found)
 
 

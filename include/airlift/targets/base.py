@@ -53,9 +53,15 @@ class ImportJob:
 
 
 class ImportWay(Protocol):
-    """A way in through files that the target reads by itself."""
+    """A way in through files that the target reads by itself.
+
+    Attributes:
+        earlier_jobs: ids of jobs that `jobs` and `submit` leave out; they were for a collection of
+            the same name that is gone.
+    """
 
     name: ClassVar[str]
+    earlier_jobs: frozenset[str]
 
     def __init__(self, collections: MilvusDatabase, staging: Storage) -> None:
         """Makes the way; `staging` is where the files lie (the source's folder for its own)."""
@@ -83,6 +89,13 @@ class ImportWay(Protocol):
 
         Args:
             known: ids of jobs that are left out; no question is spent on them.
+        """
+        ...
+
+    def jobs_of_gone_collections(self, name: str) -> list[str]:
+        """The ids of the jobs that are listed under the name of a collection that is not there.
+
+        Empty for targets that list the jobs of a collection by its id.
         """
         ...
 

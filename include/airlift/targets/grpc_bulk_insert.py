@@ -36,6 +36,7 @@ class GrpcBulkInsert:
     def __init__(self, collections: MilvusDatabase, staging: Storage) -> None:
         self._collections = collections
         self._staging = staging
+        self.earlier_jobs: frozenset[str] = frozenset()
 
     @property
     def _handler(self) -> Any:
@@ -86,6 +87,10 @@ class GrpcBulkInsert:
         with self._collections.explaining(f"list the import jobs of {collection!r}"):
             states = self._handler.list_bulk_insert_tasks(0, collection, context=self._context)
         return [job for job in map(_job, states) if job.id not in known]
+
+    def jobs_of_gone_collections(self, name: str) -> list[str]:
+        """None: the server lists jobs by the collection's id."""
+        return []
 
 
 class GrpcBackupImport(GrpcBulkInsert):

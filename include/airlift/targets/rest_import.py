@@ -48,6 +48,7 @@ class RestImport:
         self._collections = collections
         self._connection = collections.connection
         self._staging = staging
+        self.earlier_jobs: frozenset[str] = frozenset()
         if self._is_cloud and staging.is_local:
             raise AirliftError(
                 f"Zilliz Cloud can't read {staging.url}: stage in a bucket (s3://…, gs://…, "
@@ -150,18 +151,31 @@ class RestImport:
         A list tells no file names, so each job is asked for its own; a job tells them only once it
         has begun to read the files.
         """
-        found: dict[str, ImportJob] = {}  # pages shift when a job comes in between
+        ids = self._job_ids(collection) - set(known) - self.earlier_jobs
+        jobs = (self.job(job_id) for job_id in sorted(ids))
+        return [job for job in jobs if job]
+
+    def jobs_of_gone_collections(self, name: str) -> list[str]:
+        """Zilliz Cloud lists jobs by the collection's name; Milvus by its id."""
+        if not self._is_cloud:
+            return []
+        try:
+            return sorted(self._job_ids(name))
+        except RestRefusal:  # it lists none for what is not there
+            return []
+
+    def _job_ids(self, collection: str) -> set[str]:
+        """The ids of the jobs that the server lists; several pages of them on Zilliz Cloud."""
+        found: set[str] = set()
         page = 0
         while True:
             page += 1
             paging = {"pageSize": _PAGE, "currentPage": page} if self._is_cloud else {}
             data = self._post("list", {"collectionName": collection, **paging})
             records = data.get("records") or []
-            ids = {str(record["jobId"]) for record in records}
-            jobs = (self.job(job_id) for job_id in sorted(ids - set(known) - found.keys()))
-            found |= {job.id: job for job in jobs if job}
+            found |= {str(record["jobId"]) for record in records}
             if not self._is_cloud or len(records) < _PAGE:
-                return list(found.values())
+                return found
 
     def _post(self, call: str, body: dict[str, Any]) -> dict[str, Any]:
         """Asks what changes nothing, again if need be."""
