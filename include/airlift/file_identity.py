@@ -23,25 +23,34 @@ class FileIdentity(NamedTuple):
 
     Attributes:
         size: bytes.
-        mtime_ns: when it was last changed (nanoseconds since 1970); 0 if unknown.
+        mtime_ns: when it was last changed (nanoseconds since 1970); None if unknown.
         version: what else the store tells a file's states apart by, such as `inode 12` or
             `ETag "5d41…"`; "" if nothing.
     """
 
     size: int
-    mtime_ns: int = 0
+    mtime_ns: int | None = None
     version: str = ""
 
     def matches(self, other: FileIdentity) -> bool:
         """Whether both can be the same state: they agree in all that both know."""
         return (
             self.size == other.size
-            and (not self.mtime_ns or not other.mtime_ns or self.mtime_ns == other.mtime_ns)
+            and (None in (self.mtime_ns, other.mtime_ns) or self.mtime_ns == other.mtime_ns)
             and (not self.version or not other.version or self.version == other.version)
         )
 
     def __str__(self) -> str:
-        seconds, nanoseconds = divmod(self.mtime_ns, _SECOND)
-        when = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
-        known = [f"{self.size:,} bytes", f"changed {when}" if self.mtime_ns else "", self.version]
+        known = [f"{self.size:,} bytes", _when(self.mtime_ns), self.version]
         return ", ".join(filter(None, known))
+
+
+def _when(mtime_ns: int | None) -> str:
+    if mtime_ns is None:
+        return ""
+    seconds, nanoseconds = divmod(mtime_ns, _SECOND)
+    try:
+        when = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return f"changed {mtime_ns} ns after 1970"  # a disk takes years that a calendar lacks
+    return f"changed {when}.{nanoseconds:09d}Z"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from airlift.copying import copy_file
-from airlift.errors import Refused
+from airlift.errors import AirliftError, Refused
+from airlift.sources.unchanged import FileChanged
 from airlift.staging import Staging
+from airlift.steps.import_chunks import BatchImport
 from airlift.storage import Storage
 from tests.paths.place import Place
 from tests.paths.test_backup_to_milvus import counts, from_bucket, holds, in_bucket, lite, place
@@ -98,3 +101,36 @@ def test_a_target_without_such_an_import(lite):
     [folder] = lite.write("types")
     with pytest.raises(Refused, match="Milvus Lite .* is not known to import such files"):
         lite.run(backup_url=str(folder), **CODES)
+
+
+@pytest.mark.parametrize(("moment", "log"), [("before", "insert_log"), ("after", "delta_log")])
+def test_logs_that_change_around_the_import(place, monkeypatch, moment, log):
+    """The server reads them once more than we: what it read may not be what was checked here."""
+    [folder] = place.write("types")
+    meta = orjson.loads((folder / "meta" / "full_meta.json").read_bytes())
+    [codes] = [one for one in meta["collection_backups"] if one["collection_name"] == "codes"]
+    logs = folder.glob(f"binlogs/{log}/{codes['collection_id']}/**/*")
+    path = sorted(path for path in logs if path.is_file())[-1]
+    submit, jobs = BatchImport.submit, []
+
+    def submit_then_change(batch: BatchImport) -> list[str]:
+        jobs.extend(submit(batch))
+        path.touch()
+        return jobs
+
+    with monkeypatch.context() as patch:
+        if moment == "before":
+            patch.setattr(BatchImport, "submit", lambda batch: (path.touch(), submit(batch))[1])
+        else:
+            patch.setattr(BatchImport, "submit", submit_then_change)
+        with pytest.raises(FileChanged, match=f"/{path.name} was changed since") as error:
+            place.run(backup_url=str(folder), **CODES)
+    has_read = "has read files of the source that were changed meanwhile: drop the collection"
+    assert (has_read in str(error.value)) == (moment == "after") == bool(jobs)
+    if moment == "before":  # no job has taken the file as it is now or was then
+        assert_came_natively(place, place.run(backup_url=str(folder), **CODES))
+        return
+    with pytest.raises(AirliftError, match="use a new migration_id"):
+        place.run(backup_url=str(folder), **CODES)
+    place.client.drop_collection("codes")
+    assert_came_natively(place, place.run(backup_url=str(folder), **CODES, migration_id="still"))

@@ -33,8 +33,9 @@ def path(tmp_path: Path) -> Path:
         (FileIdentity(5, 7, "inode 4"), False),
         (FileIdentity(5), True),
         (FileIdentity(6), False),
-        (FileIdentity(5, 0, "inode 3"), True),
-        (FileIdentity(5, 0, "inode 4"), False),
+        (FileIdentity(5, None, "inode 3"), True),
+        (FileIdentity(5, None, "inode 4"), False),
+        (FileIdentity(5, 0, "inode 3"), False),
         (FileIdentity(5, 8), False),
     ],
 )
@@ -47,13 +48,20 @@ def test_it_is_told_in_plain_words() -> None:
         "4,104 bytes, changed 2023-11-14T22:13:20.123456789Z, inode 3"
     )
     assert str(FileIdentity(0)) == "0 bytes"
+    assert str(FileIdentity(1, -1)) == "1 bytes, changed 1969-12-31T23:59:59.999999999Z"
+    assert (
+        str(FileIdentity(1, 10**24)) == "1 bytes, changed 1000000000000000000000000 ns after 1970"
+    )
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_each_change_of_a_file_shows(path: Path, change: str) -> None:
+@pytest.mark.parametrize("mtime_ns", [LONG_AGO, 0, 1])
+def test_each_change_of_a_file_shows(path: Path, change: str, mtime_ns: int) -> None:
+    """Archives may give their files the time 0."""
+    os.utime(path, ns=(mtime_ns, mtime_ns))
     folder = open_storage(str(path.parent))
     [before] = folder.identities([path.name])
-    assert before == (100, LONG_AGO, f"inode {path.stat().st_ino}")
+    assert before == (100, mtime_ns, f"inode {path.stat().st_ino}")
     CHANGES[change](path)
     [now] = folder.identities([path.name])
     assert before and (now is None or not before.matches(now))

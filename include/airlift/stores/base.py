@@ -197,12 +197,12 @@ def _texts(metadata: dict[Any, bytes] | None) -> dict[str, str]:
     }
 
 
-def _nanoseconds(text: str) -> int:
-    """A time in ISO 8601 as nanoseconds since 1970; 0 for none."""
+def _nanoseconds(text: str) -> int | None:
+    """A time in ISO 8601 as nanoseconds since 1970; None for none."""
     try:
         since = datetime.fromisoformat(text) - datetime.fromtimestamp(0, UTC)
     except (ValueError, TypeError):
-        return 0
+        return None
     return (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1000
 
 

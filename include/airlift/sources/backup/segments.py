@@ -29,7 +29,7 @@ class StoredLog(NamedTuple):
 
     path: str
     size: int
-    changed: int = 0
+    changed: int | None = None
     version: str = ""
 
     @property

@@ -32,7 +32,7 @@ class FileRef(BaseModel):
     root: str
     path: str
     size: int
-    changed: int
+    changed: int | None
     version: str = ""
 
     @property

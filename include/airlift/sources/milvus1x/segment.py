@@ -43,7 +43,7 @@ class SegmentFiles(BaseModel):
     rows: int
     deleted: int
     sizes: tuple[int, int, int]
-    changed: tuple[int, int, int]
+    changed: tuple[int | None, int | None, int | None]
     versions: tuple[str, str, str] = ("", "", "")
     dead: str
 
