@@ -17,9 +17,10 @@ import airlift.run
 from airlift.sources.registry import source_class
 from airlift.sources.unchanged import FileChanged
 from airlift.steps import copy_source
-from localservers import MilvusLite
+from airlift.storage import open_storage
+from localservers import MilvusLite, S3Server
 from samples.milvus1x_tables import TableSpec, write_milvus1x
-from tests.paths.place import MILVUS1X, Place, SourceKind, lite_place
+from tests.paths.place import MILVUS1X, Place, SourceKind, bucket_of, lite_place
 from tests.paths.truth import assert_holds, count
 from tests.unit.changing_files import CHANGES, SOURCES, Changing, file_in
 
@@ -227,3 +228,33 @@ def test_more_collections_than_were_copied(copied: Place, monkeypatch: pytest.Mo
 
 def killed(*_: Any) -> None:
     raise KeyboardInterrupt
+
+
+# --- a source in a bucket -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["milvus1x", "faiss", "backup"])
+def test_an_object_that_changes_while_a_chunk_is_read(
+    lite: Place, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    kind = SOURCES[name]
+    kind.make(lite.folder)
+    path = file_in(lite.folder, kind.read[0])
+    url = "s3://changing-files/" + name
+    s3_server.make_bucket("changing-files")
+    bucket = open_storage(url, bucket_of(s3_server))
+    for file in lite.folder.rglob("*"):
+        if file.is_file():
+            bucket.write_bytes(str(file.relative_to(lite.folder)), file.read_bytes())
+    lite.connections.buckets["store"] = bucket_of(s3_server)
+    lite.kind = SourceKind(kind.source, kind.write, lambda _: kind.params(url))
+
+    def change() -> None:
+        CHANGES["other bytes in place"](path)
+        bucket.write_bytes(str(path.relative_to(lite.folder)), path.read_bytes())
+
+    with monkeypatch.context() as patch:
+        change_in_the_middle(patch, kind, change)
+        with pytest.raises(FileChanged, match=f"{path.name} was changed since.* ETag "):
+            lite.run(source_conn_id="store")
+    assert_nothing_came(lite)
