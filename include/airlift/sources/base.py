@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import pyarrow as pa
 
@@ -18,7 +18,7 @@ from airlift.chunk import Chunk
 from airlift.connections import Connections
 from airlift.file_identity import FileIdentity
 from airlift.schema import SourceCollection
-from airlift.sources.unchanged import DescribedFile, ensure_unchanged
+from airlift.sources.unchanged import DescribedFile, FileChanged, ensure_unchanged
 from airlift.storage import Storage
 
 BATCH_BYTES = 4 << 20
@@ -28,19 +28,24 @@ FILE_BATCH_BYTES = 4 << 30
 """A source's `batch_bytes` where rows are read from files at the disk's speed."""
 
 
-@dataclass(frozen=True)
-class SourceFile:
-    """A file that the source reads.
+class SourceFile(NamedTuple):
+    """A file that the source reads, as it was when it was looked at; it can be kept as JSON.
 
     Attributes:
         path: relative to the source's folder.
         size: bytes.
-        identity: what it was when the collection was described; None for a source that can't tell.
+        changed, version: what else its identity says, if that was asked for; see `FileIdentity`.
     """
 
     path: str
     size: int
-    identity: FileIdentity | None = None
+    changed: int | None = None
+    version: str = ""
+
+    @property
+    def identity(self) -> FileIdentity:
+        """What it was."""
+        return FileIdentity(self.size, self.changed, self.version)
 
 
 @dataclass(frozen=True)
@@ -224,6 +229,15 @@ class FileSource(StillSource, ABC):
     def read_from(self, folder: Storage) -> None:
         """Reads from a copy of the folder from now on."""
         self._copy = folder
+
+    def look_at(self, paths: Iterable[str]) -> list[SourceFile]:
+        """Files of the folder as they are now; to be called before anything of them is read."""
+        paths = list(paths)
+        found = zip(paths, self.folder().identities(paths), strict=True)
+        files = [SourceFile(path, *identity) for path, identity in found if identity]
+        if gone := set(paths) - {file.path for file in files}:
+            raise FileChanged(f"{self.folder().address(min(gone))} was removed since it was listed")
+        return files
 
     def placed(self, files: Iterable[SourceFile]) -> list[DescribedFile]:
         """Files of the folder, or of its copy, to be compared."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from airlift.copying import copy_file
 from airlift.errors import AirliftError
+from airlift.file_identity import FileIdentity
 from airlift.migration import Migration
 from airlift.schema import SourceCollection
 from airlift.sources.base import SourceFile
@@ -17,7 +18,8 @@ from airlift.sources.unchanged import DescribedFile, FileChanged, ensure_unchang
 from airlift.staging import Meta
 from airlift.storage import Storage
 
-_COPIED = "copied.json"
+COPIED = "copied.json"
+"""Is there when all files are copied: the source reads the copies from then on."""
 
 
 def files_to_copy(migration: Migration, workers_share_disk: bool) -> list[SourceFile]:
@@ -70,9 +72,7 @@ def copy_files(migration: Migration, files: list[SourceFile]) -> dict[str, Any]:
         raise AirliftError("the source has no files to copy")
     target = migration.staging.copied_source
     if source.url != target.url:  # else the copies are complete, and what the source reads
-        ensure_unchanged(
-            DescribedFile(source, one.path, one.identity) for one in files if one.identity
-        )
+        ensure_unchanged(DescribedFile(source, file.path, file.identity) for file in files)
     held = target.sizes(file.path for file in files)
     missing = [file for file, size in zip(files, held, strict=True) if size != file.size]
     for file in missing:
@@ -85,7 +85,9 @@ def copy_files(migration: Migration, files: list[SourceFile]) -> dict[str, Any]:
 
 
 def _copy(source: Storage, target: Storage, file: SourceFile) -> None:
-    before = file.identity or source.identities([file.path])[0]
+    before: FileIdentity | None = file.identity
+    if before == FileIdentity(file.size):  # of a source that does not ask for more
+        [before] = source.identities([file.path])
     copy_file(source, target, file.path, file.size)
     try:
         ensure_unchanged([DescribedFile(source, file.path, before)])
@@ -116,7 +118,7 @@ def discard_outdated_copies(
     now = {file.path: file for file in source.files(list(collections))}
     if now == before:
         return
-    migration.staging.folder.delete_file(_COPIED)
+    migration.staging.folder.delete_file(COPIED)
     target.delete_files(
         path for path in held if path not in before or now.get(path) != before[path]
     )
@@ -138,4 +140,4 @@ def finish_copy(migration: Migration, files: list[SourceFile]) -> None:
         )
     # A target that imports the copies by itself takes whatever is in a folder of theirs.
     target.delete_files(target.half_written())
-    migration.staging.folder.write_json(_COPIED, {"files": len(files)})
+    migration.staging.folder.write_json(COPIED, {"files": len(files)})

@@ -7,7 +7,7 @@ from typing import Any
 from airlift.migration import Migration
 from airlift.params import IfExists
 from airlift.staging import Meta
-from airlift.steps.copy_source import discard_outdated_copies
+from airlift.steps.copy_source import COPIED, discard_outdated_copies
 
 
 def export_meta(migration: Migration) -> dict[str, Any]:
@@ -22,8 +22,15 @@ def export_meta(migration: Migration) -> dict[str, Any]:
     earlier = migration.staging.read("meta.json", Meta)
     # A migration that is resumed begins where it began, also when it has moved the mark itself.
     since = earlier.since if earlier else _since(migration)
-    migration.source.begin_after(since)
-    collections = tuple(migration.source.describe())
+    # Also where an earlier attempt has copied all files: the originals may be others since.
+    copied = migration.staging.folder.exists(COPIED)
+    source = migration.original_source() if copied else migration.source
+    try:
+        source.begin_after(since)
+        collections = tuple(source.describe())
+    finally:
+        if copied:
+            source.close()
     discard_outdated_copies(migration, earlier, collections)
     meta = Meta(source=migration.source_name, since=since, collections=collections)
     migration.staging.write("meta.json", meta)

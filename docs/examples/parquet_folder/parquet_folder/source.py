@@ -8,10 +8,11 @@ import pyarrow.parquet as pq
 from airlift.chunk import Chunk, chunk_id
 from airlift.connections import Connections
 from airlift.datatypes import TYPES, DataType
-from airlift.errors import AirliftError, Refused
+from airlift.errors import Refused
 from airlift.schema import CollectionSchema, Field, SourceCollection
-from airlift.sources.base import FILE_BATCH_BYTES, SourceFile, StillSource
+from airlift.sources.base import FILE_BATCH_BYTES, FileSource, SourceFile
 from airlift.sources.choosing import choose
+from airlift.sources.unchanged import DescribedFile
 from airlift.storage import Storage, open_storage
 from parquet_folder.params import ParquetFolderParams
 
@@ -20,7 +21,7 @@ _TYPES = {facts.arrow(0): name for name, facts in reversed(TYPES.items()) if not
 _TYPES[pa.string()] = DataType.VARCHAR
 
 
-class ParquetFolderSource(StillSource):
+class ParquetFolderSource(FileSource):
     """Reads Parquet files as they are. See `airlift.sources.base.Source`."""
 
     batch_bytes = FILE_BATCH_BYTES
@@ -29,7 +30,7 @@ class ParquetFolderSource(StillSource):
         self._params = params
         conn_id = params.source_conn_id
         connection = connections.storage(conn_id) if conn_id else None
-        self._folder = self._original = open_storage(params.folder_url, connection)
+        self._original = open_storage(params.folder_url, connection)
 
     def check(self) -> list[str]:
         """Every reason why nothing can be read."""
@@ -44,54 +45,53 @@ class ParquetFolderSource(StillSource):
 
     def files(self, collections: list[SourceCollection]) -> list[SourceFile]:
         """What is copied into staging when workers elsewhere can't see the folder."""
-        return [SourceFile(*file) for one in collections for file in one.detail["files"].items()]
+        return [SourceFile(*file) for one in collections for file in one.detail["files"]]
+
+    def files_of(self, chunk: Chunk) -> list[DescribedFile]:
+        """What is compared with its description before and after the chunk is read."""
+        return self.placed([SourceFile(*chunk.read["file"])])
 
     def folder(self) -> Storage:
-        """Where the files lie."""
-        return self._original
+        """Where the files lie, or a copy of them."""
+        return self._copy or self._original
 
     def address(self) -> str:
         """For the report; without credentials."""
         return self._params.folder_url
 
-    def read_from(self, folder: Storage) -> None:
-        """Reads from a copy."""
-        self._folder = folder
-
     def cut(self, collection: SourceCollection, chunk_bytes: int) -> list[Chunk]:
         """A chunk of each file. Its id and `read` are the same whenever the files are."""
         schema, chunks = collection.collection_schema, []
-        for n, (path, size) in enumerate(collection.detail["files"].items()):
-            rows = self._open(path).metadata.num_rows
-            read = {"path": path, "size": size, "columns": schema.model_dump(mode="json")}
+        for n, file in enumerate(collection.detail["files"]):
+            rows = self._open(file[0]).metadata.num_rows
+            read = {"file": file, "columns": schema.model_dump(mode="json")}
             known = {"id": chunk_id(n, read), "collection": schema.name, "partition": ""}
             chunks.append(Chunk(**known, rows=rows, bytes=rows * schema.row_bytes, read=read))
         return chunks
 
-    def read(self, chunk: Chunk) -> Iterator[pa.RecordBatch]:
+    def rows(self, chunk: Chunk) -> Iterator[pa.RecordBatch]:
         """The rows of a chunk, in the fields' order and types."""
-        path, size = chunk.read["path"], chunk.read["size"]
-        if self._folder.sizes([path]) != [size]:
-            raise AirliftError(f"{self._folder.address(path)} was changed: run a new migration")
+        path = chunk.read["file"][0]
         columns = CollectionSchema.model_validate(chunk.read["columns"]).arrow
-        with self._folder.explained("read", path):
+        with self.folder().explained("read", path):
             for batch in self._open(path).iter_batches(65_536, columns=columns.names):
                 yield batch.select(columns.names).cast(columns)
 
     def _open(self, path: str) -> pq.ParquetFile:
-        with self._folder.explained("read", path):
-            return pq.ParquetFile(self._folder.open_input(path))
+        with self.folder().explained("read", path):
+            return pq.ParquetFile(self.folder().open_input(path))
 
-    def _chosen(self) -> tuple[list[tuple[str, dict[str, int]]], list[str]]:
-        found: dict[str, tuple[str, dict[str, int]]] = {}
-        for path, size in self._folder.list(recursive=True).items():
+    def _chosen(self) -> tuple[list[tuple[str, list[str]]], list[str]]:
+        found: dict[str, tuple[str, list[str]]] = {}
+        for path, size in self.folder().list(recursive=True).items():
             name, _, rest = path.partition("/")
             if size is not None and rest.endswith(".parquet"):
-                found.setdefault(name, (name, {}))[1][path] = size
+                found.setdefault(name, (name, []))[1].append(path)
         return choose(found, self._params.collections)
 
-    def _described(self, name: str, files: dict[str, int]) -> SourceCollection:
-        opened = {path: self._open(path) for path in files}
+    def _described(self, name: str, paths: list[str]) -> SourceCollection:
+        files = [list(file) for file in self.look_at(paths)]  # before they are read
+        opened = {path: self._open(path) for path in paths}
         first, *others = (file.schema_arrow for file in opened.values())
         if not all(first.equals(one) for one in others):
             raise Refused([f"{name}: its files were expected to have the same columns and types"])

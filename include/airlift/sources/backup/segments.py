@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from airlift.file_identity import FileIdentity
 from airlift.sources.backup.meta import CollectionMeta, FieldLogs, SegmentMeta
+from airlift.sources.base import SourceFile
 from airlift.storage import Storage
 
 _BINLOGS = "binlogs"
@@ -17,25 +16,8 @@ _ALL_PARTITIONS = -1
 _SHOWN = 5
 _MOST_REASONS = 10
 
-
-class StoredLog(NamedTuple):
-    """A file, as it was found.
-
-    Attributes:
-        path: below the folder of backups.
-        size: bytes.
-        changed, version: what else its identity says, once that was asked for; see `FileIdentity`.
-    """
-
-    path: str
-    size: int
-    changed: int | None = None
-    version: str = ""
-
-    @property
-    def identity(self) -> FileIdentity:
-        """What it was."""
-        return FileIdentity(self.size, self.changed, self.version)
+StoredLog = SourceFile
+"""A log file; its path is one below the folder of backups."""
 
 
 class Segment(BaseModel):

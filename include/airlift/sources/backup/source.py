@@ -86,15 +86,14 @@ class BackupSource(FileSource):
     def files(self, collections: list[SourceCollection]) -> list[SourceFile]:
         """The log files."""
         return [
-            SourceFile(log.path, log.size, log.identity)
+            log
             for collection in collections
             for log in Detail.model_validate(collection.detail).files
         ]
 
     def files_of(self, chunk: Chunk) -> list[DescribedFile]:
         """The logs of its segments."""
-        logs = ReadPlan.model_validate(chunk.read).logs
-        return self.placed(SourceFile(log.path, log.size, log.identity) for log in logs)
+        return self.placed(ReadPlan.model_validate(chunk.read).logs)
 
     def described_files(self, collection: SourceCollection) -> list[DescribedFile]:
         """All logs and, unless copies are read, the metadata."""

@@ -127,7 +127,7 @@ class FaissSource(FileSource):
         """The index files, and those of ids and scalars where they lie on the same disk."""
         root = place_of(self._params.index_url.split(",")[0]).root
         return [
-            SourceFile(ref.path, ref.size, ref.identity)
+            SourceFile(ref.path, *ref.identity)
             for collection in collections
             for detail in [Detail.model_validate(collection.detail)]
             for ref in (*detail.files, *detail.beside)

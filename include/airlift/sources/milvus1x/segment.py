@@ -55,11 +55,8 @@ class SegmentFiles(BaseModel):
     @property
     def files(self) -> list[SourceFile]:
         """The files as they were found."""
-        found = zip(self.sizes, self.changed, self.versions, strict=True)
-        return [
-            SourceFile(path, identity[0], FileIdentity(*identity))
-            for path, identity in zip(self.paths, found, strict=True)
-        ]
+        found = zip(self.paths, self.sizes, self.changed, self.versions, strict=True)
+        return [SourceFile(*file) for file in found]
 
 
 def look_at_segments(

@@ -191,9 +191,8 @@ class Milvus1xSource(FileSource):
                 )
 
     def _tables(self) -> Storage:
-        return self._copy or self._original_tables()
-
-    def _original_tables(self) -> Storage:
+        if self._copy is not None:
+            return self._copy
         if self._original is None:
             self._original = self._storage(self._params.tables_url)
         return self._original
@@ -244,9 +243,7 @@ class Milvus1xSource(FileSource):
             key=lambda pair: pair[0].order,
         )
         kind = VectorKind.of(table.dim, binary)
-        # The originals, also where a copy is there already: what is recorded is their identity.
-        tables = self._original_tables()
-        files, reasons = look_at_segments(tables, [at for at, _ in placed], kind)
+        files, reasons = look_at_segments(self._tables(), [at for at, _ in placed], kind)
         if reasons:
             return [f"collection {table.name!r}: {reason}" for reason in reasons]
         segments = tuple(
