@@ -208,7 +208,7 @@ def test_a_request_that_arrives_late(
     assert not place.client.has_collection("songs")
     assert place.client.get_load_state(name)["state"].name == "NotLoad"
     with place.migration(**params) as migration:
-        with pytest.raises(AirliftError, match="are not verified; clear the task verify"):
+        with pytest.raises(AirliftError, match="is not verified; clear the task verify"):
             airlift.run.publish(migration)
         verified = migration.staging.read("verification.json", Verifications)
         assert verified and late[0] in " ".join(verified.collections[0].problems)
