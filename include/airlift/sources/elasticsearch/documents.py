@@ -70,9 +70,11 @@ def _values(source: Any, names: Names) -> list[Any]:
 
 def without(value: Any, fields: Sequence[Names]) -> Any:
     """The value less those fields, in whatever spelling they stand in it."""
+    if not fields:
+        return value
     if isinstance(value, list):
         return [without(item, fields) for item in value]
-    if not fields or not isinstance(value, dict):
+    if not isinstance(value, dict):
         return value
     kept = {}
     for key, inner in value.items():
