@@ -109,8 +109,8 @@ def discard_outdated_copies(
         collections: as they are described now.
     """
     target = migration.staging.copied_source
-    held = [path for path, size in target.list(recursive=True).items() if size is not None]
-    if not held:
+    copies = [path for path, size in target.list(recursive=True).items() if size is not None]
+    if not copies:
         return
     source = migration.source
     described = earlier.collections if earlier else ()
@@ -120,7 +120,7 @@ def discard_outdated_copies(
         return
     migration.staging.folder.delete_file(COPIED)
     target.delete_files(
-        path for path in held if path not in before or now.get(path) != before[path]
+        path for path in copies if path not in before or now.get(path) != before[path]
     )
     migration.reopen_source()  # it reads the originals again until all is copied
 

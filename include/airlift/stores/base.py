@@ -145,13 +145,13 @@ class Store:
         """What tells a file's states apart, by one request; None where there is no such file."""
         try:
             with self.filesystem.open_input_file(path) as stream:
-                size, told = stream.size(), _texts(stream.metadata())
+                size, known = stream.size(), _texts(stream.metadata())
         except FileNotFoundError:
             return None
         version = [
-            f"{name} {told[key]}" for key, name in self.version_keys.items() if told.get(key)
+            f"{name} {known[key]}" for key, name in self.version_keys.items() if known.get(key)
         ]
-        return FileIdentity(size, _nanoseconds(told.get(self.changed_key, "")), ", ".join(version))
+        return FileIdentity(size, _nanoseconds(known.get(self.changed_key, "")), ", ".join(version))
 
     def lacks(self, bucket: str) -> bool:
         """Whether there is no such bucket; a key that may not look at it could yet list it."""

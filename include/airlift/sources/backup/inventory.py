@@ -69,9 +69,9 @@ class Detail(BaseModel):
 
 def all_logs(segments: Iterable[Segment], wide: Iterable[WideDeletes]) -> list[StoredLog]:
     """The log files of segments and of deletes, each once."""
-    own = [log for one in segments for log in one.files]
+    own = [log for segment in segments for log in segment.files]
     # A later backup's deletes of a segment may be named twice: they hit older backups too.
-    return list(dict.fromkeys([*own, *(log for one in wide for log in one.logs)]))
+    return list(dict.fromkeys([*own, *(log for deletes in wide for log in deletes.logs)]))
 
 
 @dataclass
@@ -196,17 +196,17 @@ def _identify(looked: Looked, files: Storage) -> None:
     if reasons:
         raise Refused(reasons)
     looked.segments = [
-        one.model_copy(
+        segment.model_copy(
             update={
-                "logs": tuple({key: known[log] for key, log in at.items()} for at in one.logs),
-                "deltas": tuple(known[log] for log in one.deltas),
+                "logs": tuple({key: known[log] for key, log in at.items()} for at in segment.logs),
+                "deltas": tuple(known[log] for log in segment.deltas),
             }
         )
-        for one in looked.segments
+        for segment in looked.segments
     ]
     looked.wide = [
-        one.model_copy(update={"logs": tuple(known[log] for log in one.logs)})
-        for one in looked.wide
+        deletes.model_copy(update={"logs": tuple(known[log] for log in deletes.logs)})
+        for deletes in looked.wide
     ]
 
 
