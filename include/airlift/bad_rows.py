@@ -14,14 +14,18 @@ import pyarrow.compute as pc
 from airlift.datatypes import DataType
 from airlift.fixed_width import fixed_bytes
 from airlift.schema import Field
+from airlift.sparse_vectors import PAIR_BYTES, Pairs, pairs_of
 
 # Milvus' limits; see https://milvus.io/docs/limitations.md
 MAX_TEXT_BYTES = 65_535
 MAX_JSON_BYTES = 65_536
 MAX_CAPACITY = 4096
+MAX_SPARSE_INDEX = (1 << 32) - 2
 
 Marks = npt.NDArray[np.bool_]
 Check = Callable[[Field, pa.Array], Marks | None]
+Reason = str | Callable[[Field], str]
+"""Why a marked row is bad: what was expected, and what was found."""
 
 
 @cache
@@ -56,6 +60,17 @@ _FLOATS = {
 }
 
 
+def _null_inside(field: Field, column: pa.Array) -> Marks | None:
+    """Marks the vectors with a null among their numbers, in whose place would stand anything."""
+    size = column.type.list_size
+    items = column.values.slice(column.offset * size, len(column) * size)
+    if not items.null_count:
+        return None
+    valid = np.array(items.is_valid().to_pylist(), np.bool_)
+    bad: Marks = np.logical_not(valid.reshape(len(column), size).all(axis=1))
+    return bad
+
+
 def _marks(column: pa.Array) -> Marks | None:
     """A column of booleans as an array; None when none is true."""
     if not pc.any(column).as_py():
@@ -68,9 +83,17 @@ def _not_a_number(field: Field, column: pa.Array) -> Marks | None:
     return _marks(pc.invert(pc.is_finite(column)))
 
 
+def _max_length(field: Field) -> int:
+    return field.max_length or MAX_TEXT_BYTES
+
+
+def _max_capacity(field: Field) -> int:
+    return field.max_capacity or MAX_CAPACITY
+
+
 def _too_long(field: Field, column: pa.Array) -> Marks | None:
     """Marks VARCHAR values of more than max_length bytes; Milvus' import takes them silently."""
-    return _marks(pc.greater(pc.binary_length(column), field.max_length or MAX_TEXT_BYTES))
+    return _marks(pc.greater(pc.binary_length(column), _max_length(field)))
 
 
 def _json_too_long(field: Field, column: pa.Array) -> Marks | None:
@@ -78,41 +101,124 @@ def _json_too_long(field: Field, column: pa.Array) -> Marks | None:
 
 
 def _too_many(field: Field, column: pa.Array) -> Marks | None:
-    return _marks(pc.greater(pc.list_value_length(column), field.max_capacity or MAX_CAPACITY))
+    return _marks(pc.greater(pc.list_value_length(column), _max_capacity(field)))
 
 
-def _bad_item(field: Field, column: pa.Array) -> Marks | None:
-    """Marks arrays with an item that is null, not finite, or too long a text."""
-    items = column.flatten()
-    bad = items.is_null()
-    if field.element_type is DataType.VARCHAR:
-        long = pc.greater(pc.binary_length(items), field.max_length or MAX_TEXT_BYTES)
-        bad = pc.or_kleene(bad, long)
-    if field.element_type in (DataType.FLOAT, DataType.DOUBLE):
-        bad = pc.or_kleene(bad, pc.invert(pc.is_finite(items)))
-    if not pc.any(bad).as_py():
-        return None
-    rows = pc.list_parent_indices(column).filter(bad)
-    marks = np.zeros(len(column), dtype=np.bool_)
-    marks[rows.to_numpy()] = True
-    return marks
+def _items_that(are_bad: Callable[[Field, pa.Array], pa.Array]) -> Check:
+    """The check that marks the arrays with such items; `are_bad` marks the items."""
+
+    def check(field: Field, column: pa.Array) -> Marks | None:
+        bad = are_bad(field, column.flatten())
+        if not pc.any(bad).as_py():
+            return None
+        rows = pc.list_parent_indices(column).filter(bad)
+        marks = np.zeros(len(column), dtype=np.bool_)
+        marks[rows.to_numpy()] = True
+        return marks
+
+    return check
+
+
+def _long_items(field: Field, items: pa.Array) -> pa.Array:
+    return pc.greater(pc.binary_length(items), _max_length(field))
+
+
+def _items_not_finite(field: Field, items: pa.Array) -> pa.Array:
+    return pc.invert(pc.is_finite(items))
+
+
+def _broken_pairs(field: Field, column: pa.Array) -> Marks | None:
+    rest = pc.bit_wise_and(pc.binary_length(column), PAIR_BYTES - 1)
+    return _marks(pc.not_equal(rest, 0))
+
+
+def _pairs_that(are_bad: Callable[[Pairs], Marks]) -> Check:
+    """The check that marks the sparse vectors with such pairs; `are_bad` marks the pairs."""
+
+    def check(field: Field, column: pa.Array) -> Marks | None:
+        broken = _broken_pairs(field, column)
+        if broken is not None:  # that is another check's business
+            column = pc.if_else(pa.array(broken), b"", column)
+        pairs = pairs_of(column)
+        bad = are_bad(pairs)
+        if not bad.any():
+            return None
+        marks = np.zeros(len(column), dtype=np.bool_)
+        marks[np.repeat(np.arange(len(column)), pairs.counts)[bad]] = True
+        return marks
+
+    return check
+
+
+def _not_rising(pairs: Pairs) -> Marks:
+    """Marks the pairs whose index is not larger than that of the pair before, in the same row."""
+    bad = np.zeros(len(pairs.indices), dtype=np.bool_)
+    bad[1:] = pairs.indices[1:] <= pairs.indices[:-1]
+    firsts = (np.cumsum(pairs.counts) - pairs.counts)[pairs.counts > 0]
+    bad[firsts] = False
+    return bad
 
 
 _FINITE = (_not_finite, "a vector holds NaN or an infinity")
-_NUMBER = (_not_a_number, "the number is NaN or infinite")
-_CHECKS: dict[DataType, tuple[tuple[Check, str], ...]] = {
-    DataType.FLOAT_VECTOR: (_FINITE,),
+_WHOLE = (_null_inside, "a vector holds a null")
+_NUMBER = (
+    _not_a_number,
+    lambda field: f"the number is NaN or infinite (or too large for {field.type})",
+)
+_CHECKS: dict[DataType, tuple[tuple[Check, Reason], ...]] = {
+    DataType.FLOAT_VECTOR: (_WHOLE, _FINITE),
     DataType.FLOAT16_VECTOR: (_FINITE,),
     DataType.BFLOAT16_VECTOR: (_FINITE,),
+    DataType.INT8_VECTOR: (_WHOLE,),
+    DataType.SPARSE_FLOAT_VECTOR: (
+        (_broken_pairs, "a sparse vector is expected to be pairs of index and value, 8 bytes each"),
+        (
+            _pairs_that(lambda pairs: ~np.isfinite(pairs.values)),
+            "a sparse vector holds NaN or an infinity",
+        ),
+        (
+            _pairs_that(lambda pairs: pairs.values < 0),
+            "a sparse vector holds a negative value, which Milvus does not take",
+        ),
+        (
+            _pairs_that(lambda pairs: pairs.indices > MAX_SPARSE_INDEX),
+            f"a sparse vector's index is above {MAX_SPARSE_INDEX:,}, the largest that Milvus takes",
+        ),
+        (
+            _pairs_that(_not_rising),
+            "a sparse vector's indices are expected to rise; they are unsorted, or one comes twice",
+        ),
+    ),
     DataType.FLOAT: (_NUMBER,),
     DataType.DOUBLE: (_NUMBER,),
-    DataType.VARCHAR: ((_too_long, "the text is longer than max_length bytes"),),
+    DataType.VARCHAR: (
+        (
+            _too_long,
+            lambda field: f"the text is longer than max_length bytes ({_max_length(field):,})",
+        ),
+    ),
     DataType.JSON: ((_json_too_long, f"the JSON is longer than {MAX_JSON_BYTES:,} bytes"),),
     DataType.ARRAY: (
-        (_too_many, "the array has more than max_capacity items"),
-        (_bad_item, "an item of the array is null, not finite, or longer than max_length bytes"),
+        (
+            _too_many,
+            lambda field: f"the array has more than max_capacity items ({_max_capacity(field):,})",
+        ),
+        (_items_that(lambda field, items: items.is_null()), "an item of the array is null"),
     ),
 }
+_ITEM_CHECKS: dict[DataType, tuple[Check, Reason]] = {
+    **dict.fromkeys(
+        (DataType.FLOAT, DataType.DOUBLE),
+        (_items_that(_items_not_finite), "an item of the array is NaN or infinite"),
+    ),
+    DataType.VARCHAR: (
+        _items_that(_long_items),
+        lambda field: (
+            f"an item of the array is longer than max_length bytes ({_max_length(field):,})"
+        ),
+    ),
+}
+"""By the type of an array's items."""
 
 
 def _checked(field: Field, check: Check, column: pa.Array) -> Marks | None:
@@ -131,10 +237,16 @@ def _findings(field: Field, column: pa.Array) -> Iterator[tuple[Marks, str]]:
     """The marks of each thing that is wrong with a column, and its name."""
     if column.null_count and not field.nullable:
         yield column.is_null().to_numpy(zero_copy_only=False), "there is no value"
-    for check, reason in _CHECKS.get(field.type, ()):
+    elif column.null_count and field.default is not None:
+        reason = "there is no value, and Milvus would put the field's default in its place"
+        yield column.is_null().to_numpy(zero_copy_only=False), reason
+    checks = list(_CHECKS.get(field.type, ()))
+    if field.element_type in _ITEM_CHECKS:
+        checks.append(_ITEM_CHECKS[field.element_type])
+    for check, why in checks:
         found = _checked(field, check, column)
         if found is not None:
-            yield found, reason
+            yield found, why if isinstance(why, str) else why(field)
 
 
 def find_bad_rows(

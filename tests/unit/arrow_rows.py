@@ -81,7 +81,7 @@ def values_of(field: Field, rows: int, random: np.random.Generator) -> pa.Array:
         return pa.array(
             [
                 to_bytes({int(at): float(np.float32(random.random())) for at in indices})
-                for indices in random.integers(0, 1 << 32, (rows, 3))
+                for indices in random.integers(0, (1 << 32) - 1, (rows, 3))
             ],
             kind,
         )

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from airlift.bad_rows import find_bad_rows
 from airlift.datatypes import DataType
-from airlift.schema import Field
+from airlift.mapping import MappedCollection
+from airlift.schema import CollectionSchema, Field
+from airlift.transform import Transform
 from tests.unit.arrow_rows import EVERY_TYPE, batch_of, texts
 
 VECTOR = Field(name="v", type=DataType.FLOAT_VECTOR, dim=5)
@@ -61,7 +63,7 @@ def test_length_is_counted_in_bytes(values):
         assert found is None
     else:
         assert np.flatnonzero(found[0]).tolist() == long
-        assert set(found[1]) == {"field 't': the text is longer than max_length bytes"}
+        assert set(found[1]) == {"field 't': the text is longer than max_length bytes (4)"}
 
 
 def test_a_row_that_is_bad_twice_counts_once():
@@ -72,7 +74,7 @@ def test_a_row_that_is_bad_twice_counts_once():
     assert marks.tolist() == [False, True, True]
     assert reasons == [
         "field 'v': a vector holds NaN or an infinity",
-        "field 't': the text is longer than max_length bytes",
+        "field 't': the text is longer than max_length bytes (4)",
     ]
 
 
@@ -128,6 +130,302 @@ def test_items_of_arrays_are_looked_at():
 @settings(max_examples=20)
 def test_good_rows_of_every_type_pass(rows, seed):
     assert find_bad_rows(batch_of(EVERY_TYPE, rows, seed), EVERY_TYPE.fields) is None
+
+
+# --- every kind of bad value, with what is good beside it ----------------------------------------
+
+
+def pairs(*given: tuple[int, float]) -> bytes:
+    """A sparse vector's bytes, in the order given."""
+    return np.array(list(given), [("index", "<u4"), ("value", "<f4")]).tobytes()
+
+
+def halves(*values: float) -> bytes:
+    return np.array(values, "<f2").tobytes()
+
+
+def bfloats(*bits: int) -> bytes:
+    return np.array(bits, "<u2").tobytes()
+
+
+SPARSE = Field(name="f", type=DataType.SPARSE_FLOAT_VECTOR, nullable=True)
+FLOATS = Field(name="f", type=DataType.FLOAT_VECTOR, dim=3, nullable=True)
+FLOAT16S = Field(name="f", type=DataType.FLOAT16_VECTOR, dim=3, nullable=True)
+BFLOAT16S = Field(name="f", type=DataType.BFLOAT16_VECTOR, dim=3, nullable=True)
+INT8S = Field(name="f", type=DataType.INT8_VECTOR, dim=3, nullable=True)
+NAN, INF = float("nan"), float("inf")
+
+
+def array_of(element: DataType, **changes) -> Field:
+    return Field(name="f", type=DataType.ARRAY, element_type=element, nullable=True, **changes)
+
+
+LAST = (1 << 32) - 1
+KINDS = {
+    "sparse value that is no number": (
+        SPARSE,
+        "NaN or an infinity",
+        [
+            pairs((1, NAN)),
+            pairs((1, -NAN)),
+            pairs((1, INF)),
+            pairs((1, 0.5), (2, -INF)),
+            pairs((1, NAN), (2, 0.5), (3, 0.5)),
+        ],
+        [pairs((0, 0.5)), pairs((1, 3.4028235e38)), pairs((5, 1e-45)), None, b""],
+    ),
+    "negative sparse value": (
+        SPARSE,
+        "a negative value",
+        [
+            pairs((1, -0.5)),
+            pairs((1, -1e-45)),
+            pairs((1, -3.4028235e38)),
+            pairs((1, 0.5), (2, -0.5)),
+            pairs((0, -1), (2, 0.5), (3, 0.5)),
+        ],
+        [pairs((0, 0.0)), pairs((1, -0.0)), pairs((1, 0.5), (2, 0.0)), None, b""],
+    ),
+    "sparse index that is too large": (
+        SPARSE,
+        "index is above 4,294,967,294",
+        [
+            pairs((LAST, 0.5)),
+            pairs((LAST, 0.0)),
+            pairs((0, 0.5), (LAST, 0.5)),
+            pairs((LAST - 1, 0.5), (LAST, 0.5)),
+            pairs((1, 0.5), (2, 0.5), (LAST, 1e-45)),
+        ],
+        [pairs((LAST - 1, 0.5)), pairs((0, 0.5), (LAST - 1, 0.5)), pairs((1 << 31, 1)), None],
+    ),
+    "sparse indices that do not rise": (
+        SPARSE,
+        "expected to rise",
+        [
+            pairs((9, 1.5), (3, 2.5)),
+            pairs((3, 1.5), (3, 1.5)),
+            pairs((0, 1.5), (0, 2.5)),
+            pairs((1, 1.5), (5, 1.5), (4, 1.5)),
+            pairs((1, 1.5), (2, 1.5), (2, 1.5), (3, 1.5)),
+        ],
+        # Each begins below where the one before ends.
+        [pairs((7, 1), (8, 1)), pairs((1, 1), (8, 1)), b"", pairs((0, 1)), None, pairs((0, 1))],
+    ),
+    "sparse bytes that are no pairs": (
+        SPARSE,
+        "8 bytes each",
+        [b"\0", b"\0" * 4, b"\0" * 7, b"\0" * 9, b"\0" * 20],
+        [b"", b"\0" * 8, pairs((1, 1), (2, 1)), None],
+    ),
+    "float vector": (
+        FLOATS,
+        "NaN or an infinity",
+        [[NAN, 1, 1], [1, -NAN, 1], [1, 1, INF], [-INF, 1, 1], [NAN, INF, -INF]],
+        [[0, 0, 0], [-0.0, 3.4028235e38, 1e-45], None],
+    ),
+    "float16 vector": (
+        FLOAT16S,
+        "NaN or an infinity",
+        [
+            halves(NAN, 1, 1),
+            halves(1, -NAN, 1),
+            halves(1, 1, INF),
+            halves(-INF, 1, 1),
+            bfloats(0x7C01, 0, 0),  # a signalling NaN
+        ],
+        [halves(0, -0.0, 65504), halves(6e-8, -65504, 1), None],
+    ),
+    "bfloat16 vector": (
+        BFLOAT16S,
+        "NaN or an infinity",
+        [
+            bfloats(0x7FC0, 0, 0),
+            bfloats(0, 0xFFC0, 0),
+            bfloats(0, 0, 0x7F80),
+            bfloats(0xFF80, 0, 0),
+            bfloats(0x7F81, 0, 0),
+        ],
+        [bfloats(0x7F7F, 0xFF7F, 0x8000), bfloats(1, 0x7C00, 0xFC00), None],
+    ),
+    "null inside a float vector": (
+        FLOATS,
+        "a vector holds a null",
+        [[None, 1, 1], [1, None, 1], [1, 1, None], [None, None, 1], [None, None, None]],
+        [[0, 0, 0], None, [1, 2, 3]],
+    ),
+    "null inside an int8 vector": (
+        INT8S,
+        "a vector holds a null",
+        [[None, 1, 1], [1, None, 1], [1, 1, None], [None, None, 1], [None, None, None]],
+        [[0, -128, 127], None, [1, 2, 3]],
+    ),
+    "null inside an array": (
+        array_of(DataType.INT64),
+        "an item of the array is null",
+        [[None], [1, None], [None, 1], [1, None, 3], [None, None]],
+        [[], [1], None, [0, -(2**63)]],
+    ),
+    "null inside an array of texts": (
+        array_of(DataType.VARCHAR),
+        "an item of the array is null",
+        [[None], ["a", None], [None, ""], ["", None, ""], [None, None]],
+        [[], [""], None, ["null", "None"]],
+    ),
+    "null inside an array of booleans": (
+        array_of(DataType.BOOL),
+        "an item of the array is null",
+        [[None], [True, None], [None, False], [False, None, False], [None, None]],
+        [[], [False], None, [True, False]],
+    ),
+    "array of numbers that are none": (
+        array_of(DataType.FLOAT),
+        "NaN or infinite",
+        [[NAN], [1, -NAN], [INF], [0, 0, -INF], [NAN, INF]],
+        [[], [0, -0.0, 3.4028235e38], None],
+    ),
+    "array of doubles that are none": (
+        array_of(DataType.DOUBLE),
+        "NaN or infinite",
+        [[NAN], [1, -NAN], [INF], [0, 0, -INF], [NAN, INF]],
+        [[], [0, -0.0, 1.7976931348623157e308], None],
+    ),
+    "array over its capacity": (
+        array_of(DataType.INT8, max_capacity=2),
+        "more than max_capacity items (2)",
+        [[1, 2, 3], [0] * 4, [0] * 128, [0] * 4096, [1, 1, 1]],
+        [[], [1], [1, 2], None],
+    ),
+    "array over every capacity": (
+        array_of(DataType.BOOL),
+        "more than max_capacity items (4,096)",
+        [[True] * size for size in (4097, 4098, 5000, 8192, 65_536)],
+        [[True] * 4096, [], None],
+    ),
+    "text of an array that is too long": (
+        array_of(DataType.VARCHAR, max_length=4),
+        "longer than max_length bytes (4)",
+        [["aaaaa"], ["", "aaaaa"], ["漢漢"], ["aaaé"], ["😀a", "a"]],
+        [["aaaa", "漢a", "😀", "éé"], [], [""], None],
+    ),
+    "text of an array that is longer than any": (
+        array_of(DataType.VARCHAR),
+        "longer than max_length bytes (65,535)",
+        [["a" * 65_536], ["", "a" * 70_000], ["漢" * 21_846], ["é" * 32_768], ["😀" * 16_384]],
+        [["a" * 65_535, "漢" * 21_845], [], None],
+    ),
+    "text that is too long": (
+        TEXT.model_copy(update={"name": "f"}),
+        "longer than max_length bytes (4)",
+        ["aaaaa", "漢漢", "aaaé", "😀a", "\0" * 5],
+        ["aaaa", "漢a", "😀", "éé", "", None],
+    ),
+    "JSON that is too long": (
+        Field(name="f", type=DataType.JSON, nullable=True),
+        "longer than 65,536 bytes",
+        [f'"{text}"' for text in ("a" * 65_535, "漢" * 21_845, "é" * 32_768, "a" * 70_000)]
+        + ["[" + "1," * 32_768 + "1]"],
+        ['"' + "a" * 65_534 + '"', "null", "{}", None],
+    ),
+    "number that is none": (
+        Field(name="f", type=DataType.FLOAT, nullable=True),
+        "NaN or infinite (or too large for FLOAT)",
+        [NAN, -NAN, INF, -INF, 1e39],
+        [0.0, -0.0, 3.4028235e38, 1e-45, None],
+    ),
+    "double that is none": (
+        Field(name="f", type=DataType.DOUBLE, nullable=True),
+        "NaN or infinite",
+        [NAN, -NAN, INF, -INF, 2e308],
+        [0.0, -0.0, 1.7976931348623157e308, 5e-324, None],
+    ),
+    "null for which the server puts a default": (
+        Field(name="f", type=DataType.INT64, nullable=True, default=9),
+        "would put the field's default in its place",
+        [None] * 5,
+        [0, 9, -1],
+    ),
+    "null in a field that has none": (
+        Field(name="f", type=DataType.VARCHAR, default="x"),
+        "there is no value",
+        [None] * 5,
+        ["", "x"],
+    ),
+}
+
+
+def column_of(field: Field, values: list) -> pa.Array:
+    kind = field.arrow.type
+    if field.type is DataType.FLOAT:  # Arrow refuses 1e39, a cast does not
+        return pa.array(values, pa.float64()).cast(kind)
+    return pa.array(values, kind)
+
+
+@pytest.mark.parametrize(("field", "reason", "bad", "good"), KINDS.values(), ids=KINDS)
+def test_every_kind_of_bad_row_is_found_wherever_it_stands(field, reason, bad, good):
+    assert len(bad) >= 5
+    for order in (bad + good, good + bad, [*good, *bad, *good]):
+        column = column_of(field, [*good, *order])  # with an offset, as batches may have
+        batch = pa.record_batch({"f": column}).slice(len(good))
+        marks, reasons = find_bad_rows(batch, (field,))
+        first = 0 if order[: len(bad)] == bad else len(good)
+        assert np.flatnonzero(marks).tolist() == list(range(first, first + len(bad)))
+        assert all(reason in said and said.startswith("field 'f': ") for said in reasons)
+    for value in bad:
+        assert find_bad_rows(pa.record_batch({"f": column_of(field, [value])}), (field,))
+    assert find_bad_rows(pa.record_batch({"f": column_of(field, good)}), (field,)) is None
+
+
+sparse_vectors = st.lists(
+    st.tuples(st.integers(0, 3) | st.just(LAST), st.sampled_from([0.0, 0.5, -0.5, NAN, INF])),
+    max_size=4,
+)
+
+
+@given(st.lists(st.none() | sparse_vectors, max_size=12), st.integers(0, 12))
+def test_sparse_vectors_are_judged_as_milvus_does(rows, start):
+    """By the rules of milvus `ValidateSparseFloatRows`, row by row."""
+
+    def is_bad(row: list[tuple[int, float]] | None) -> bool:
+        indices = [index for index, _ in row or []]
+        return indices != sorted(set(indices)) or any(
+            index == LAST or not np.isfinite(value) or value < 0 for index, value in row or []
+        )
+
+    column = pa.array([None if row is None else pairs(*row) for row in rows], pa.binary())
+    found = find_bad_rows(pa.record_batch({"f": column}).slice(start), (SPARSE,))
+    marks = [False] * max(len(rows) - start, 0) if found is None else found[0].tolist()
+    assert marks == [is_bad(row) for row in rows[start:]]
+
+
+TOO_LARGE = [1e39, -1e39, 3.4028236e38, -3.5e38, 1.7976931348623157e308]
+
+
+@pytest.mark.parametrize("value", TOO_LARGE)
+@pytest.mark.parametrize("form", ["column", "retyped", "array", "vector"])
+def test_a_number_that_becomes_infinite_in_the_target_s_type_is_a_bad_row(form, value):
+    key = Field(name="id", type=DataType.INT64, primary_key=True)
+    field, before, given = {
+        "column": (Field(name="f", type=DataType.FLOAT), DataType.FLOAT, pa.float64()),
+        "retyped": (Field(name="f", type=DataType.FLOAT), DataType.DOUBLE, pa.float64()),
+        "array": (array_of(DataType.FLOAT), DataType.ARRAY, pa.list_(pa.float64())),
+        "vector": (FLOATS, DataType.FLOAT_VECTOR, pa.list_(pa.float64(), 3)),
+    }[form]
+    mapped = MappedCollection(
+        source="c",
+        target=CollectionSchema(name="c", fields=(key, field)),
+        fields={"id": "id", "f": "f"},
+        types={"id": DataType.INT64, "f": before},
+        partitions={"": ""},
+    )
+    wrap = {"array": lambda one: [one], "vector": lambda one: [0, one, 0]}.get(form, float)
+    numbers = [1.0, value, 3.4028235e38, 3.40282350e38]
+    batch = pa.record_batch(
+        {"id": pa.array(range(4)), "f": pa.array([wrap(one) for one in numbers], given)}
+    )
+    converted, unfit = Transform(mapped).apply(batch)
+    assert not unfit
+    marks, [reason] = find_bad_rows(converted, mapped.target.fields)
+    assert marks.tolist() == [False, True, False, False] and "infinit" in reason
 
 
 def test_batches_of_many_sizes_cost_no_memory_each():
