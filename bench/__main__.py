@@ -15,6 +15,7 @@ from typing import Any
 from bench.backup import backup
 from bench.child import Measured, case, measure
 from bench.data import FAISS, ROWS, cache, faiss_index, source, warm
+from bench.json_files import json_files
 from bench.milvus_reading import milvus_job, milvus_reading
 from bench.records import records
 from bench.search import elasticsearch
@@ -224,6 +225,7 @@ CASES: dict[str, Callable[[argparse.Namespace, Path], None]] = {
     "backup": lambda chosen, work: backup(chosen.rounds, work, _say),
     "milvus-reading": lambda chosen, work: milvus_reading(chosen.rounds, work, _say),
     "fingerprint": lambda _chosen, _work: fingerprint(),
+    "json": lambda chosen, work: json_files(_make("1M"), chosen.rounds, work, _say),
     "records": lambda _, work: records(work, _say),
     "milvus-job": lambda _, work: milvus_job(work, _say),
 }

@@ -36,6 +36,13 @@ def fixed_bytes(column: pa.Array) -> npt.NDArray[np.uint8] | None:
     return raw.reshape(rows, -1)
 
 
+def bool_array(column: pa.Array) -> npt.NDArray[np.bool_]:
+    """A column of booleans as an array; what stands for a null is undefined."""
+    values = fixed_bytes(column)
+    assert values is not None  # noqa: S101 - a boolean has a fixed width
+    return values.reshape(-1).view(np.bool_)
+
+
 def int64_array(values: npt.NDArray[np.int64]) -> pa.Array:
     """Numbers as an Arrow array over the same memory."""
     return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values)])

@@ -14,6 +14,7 @@ from airlift.names import collisions, is_valid, with_database
 from airlift.params import MigrationParams
 from airlift.schema import CollectionSchema, Field, SourceCollection
 from airlift.user_transforms import loaded, version_of
+from airlift.value_rules import ValueRule
 
 _SHARD_ROWS = 100_000_000
 _MOST_SHARDS = 16  # proxy.maxShardNum, unless the server says otherwise
@@ -37,6 +38,9 @@ class MappedCollection(BaseModel):
         transform: the user's function that the source's rows go through first; see
             `airlift.user_transforms`.
         partitions: source partition -> target partition ("" is the default one), those chosen.
+        value_rules: target field name -> the rules for its values that this target, or the chunk
+            files, bring with them; a row that breaks one is a bad row.
+        null_for_empty: target fields whose empty lists become null, as `allow_lossy` allows.
         notes: changes that the user should know of, e.g. a name that was changed.
     """
 
@@ -54,6 +58,8 @@ class MappedCollection(BaseModel):
     defaults: dict[str, Any] = {}
     transform: str = ""
     partitions: dict[str, str]
+    value_rules: dict[str, tuple[ValueRule, ...]] = {}
+    null_for_empty: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property

@@ -32,6 +32,7 @@ class FileFormat(StrEnum):
     AUTO = "auto"
     NUMPY = "numpy"
     PARQUET = "parquet"
+    JSON = "json"
 
 
 class Verify(StrEnum):
@@ -187,7 +188,8 @@ class MigrationParams(BaseModel):
     file_format: FileFormat = param(
         MOVING,
         FileFormat.AUTO,
-        "`auto`: numpy where every field has a fixed width, else Parquet.",
+        "`auto`: numpy where every field has a fixed width; JSON where a nullable ARRAY goes by "
+        "bulk insert, as Milvus makes null of an empty list in a Parquet file; else Parquet.",
     )
     chunk_mb: int = param(
         MOVING,

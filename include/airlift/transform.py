@@ -19,6 +19,7 @@ from airlift.mapping_params import KEY_PREFIX, is_key
 from airlift.retyping import RETYPES
 from airlift.schema import DYNAMIC_FIELD, Field
 from airlift.user_transforms import UserTransform
+from airlift.value_rules import broken_rules, null_for_empty
 
 Unfit = dict[int, str]
 """Rows that can't be taken, and why."""
@@ -114,6 +115,10 @@ class Transform:
         columns |= {name: pa.repeat(one, batch.num_rows) for name, one in self._constants.items()}
         if DYNAMIC_FIELD in self._own_names:
             columns[DYNAMIC_FIELD] = self._dynamic(rows)
+        for name, rules in self._mapped.value_rules.items():
+            for row, rule in broken_rules(columns[name], rules).items():
+                rows.tell(row, f"field {name!r}: {rule.reason}")
+        columns |= {name: null_for_empty(columns[name]) for name in self._mapped.null_for_empty}
         arrays = [columns[name] for name in self.schema.names]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema), rows.unfit
 

@@ -71,11 +71,12 @@ class Route:
         return "-".join([self.sample, self.server, *given, *alias])
 
 
-_TELLING = ("write_mode", "if_exists", "backup_way")
+_TELLING = ("write_mode", "if_exists", "backup_way", "file_format")
 
 ROUTES = [
     Route("milvus1x", "milvus", {"write_mode": "bulk_insert"}),
     Route("milvus1x", "milvus_on_s3", {"write_mode": "bulk_insert", "cutover_alias": True}),
+    Route("milvus1x", "milvus_on_s3", {"write_mode": "bulk_insert", "file_format": "json"}),
     Route("milvus1x", "lite", {"write_mode": "insert", "chunk_mb": 1}),
     Route("milvus1x", "lite", {"write_mode": "upsert", "chunk_mb": 1, "cutover_alias": True}),
     Route("milvus1x", "milvus", {"write_mode": "insert", "if_exists": "append"}, there=True),

@@ -9,6 +9,7 @@ from airlift.milvus.capabilities import WAYS_OF_MODE, Capabilities, capabilities
 from airlift.milvus.client import ServerVersion
 from airlift.params import WriteMode
 from airlift.targets.ways import IMPORT_WAYS, WRITE_WAYS
+from airlift.value_rules import ValueRule
 
 
 def capabilities(text: str) -> Capabilities | None:
@@ -64,6 +65,54 @@ def test_binary_vectors_get_an_index_that_does_not_crash_2_3():
     assert old.autoindex(DataType.BINARY_VECTOR).index_type == "BIN_IVF_FLAT"
     assert new.autoindex(DataType.BINARY_VECTOR).index_type == "AUTOINDEX"
     assert old.autoindex(DataType.FLOAT_VECTOR).index_type == "AUTOINDEX"
+
+
+@pytest.mark.parametrize(
+    ("text", "nullable", "nullable_vectors", "int8_vectors", "minhash"),
+    [
+        ("v2.4.15", False, False, False, False),
+        ("2.5.27", True, False, False, False),  # recorded: "vector type not support null"
+        ("2.6.0", True, False, True, False),
+        ("2.6.17", True, False, True, False),
+        ("v2.6.18", True, True, True, False),
+        ("2.6.20", True, True, True, False),  # recorded: a nullable vector and an int8 one taken
+        ("2.6.24", True, True, True, False),
+        ("3.0.0", True, True, True, True),
+        ("milvus_lite-3.2.2", True, False, False, False),
+    ],
+)
+def test_what_came_with_which_version(text, nullable, nullable_vectors, int8_vectors, minhash):
+    can = capabilities(text)
+    assert (can.nullable, can.nullable_vectors) == (nullable, nullable_vectors)
+    assert (DataType.INT8_VECTOR in can.data_types) == int8_vectors
+    # 2.6 has an index of that name, the function came with 3.0.
+    assert ("MINHASH" in can.functions) == minhash
+
+
+EMPTY, ZERO = ValueRule.NO_EMPTY_SPARSE, ValueRule.NO_ZERO_WEIGHT
+
+
+@pytest.mark.parametrize(
+    ("text", "way", "rules"),
+    [
+        ("2.4.0", "insert", {EMPTY}),
+        ("2.4.11", "rest_import", {EMPTY}),
+        ("2.4.12", "insert", set()),
+        ("2.4.12", "rest_import", {EMPTY}),
+        ("2.5.6", "rest_import", {EMPTY}),
+        ("2.5.6", "upsert", set()),
+        ("2.5.7", "rest_import", set()),
+        ("2.5.27", "rest_import", set()),
+        ("2.6.20", "rest_import", set()),
+        ("3.0.2", "insert", set()),
+        ("milvus_lite-3.2.2", "insert", {EMPTY, ZERO}),
+        ("milvus_lite-3.2.2", "upsert", {EMPTY, ZERO}),
+    ],
+)
+def test_who_takes_which_sparse_vectors(text, way, rules):
+    limits = capabilities(text).value_limits
+    assert {one.type for one in limits} <= {DataType.SPARSE_FLOAT_VECTOR}
+    assert {one.rule for one in limits if not one.ways or way in one.ways} == rules
 
 
 def test_every_way_that_is_named_exists():

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -33,6 +34,8 @@ SCHEMAS = {
     "numpy": ("numpy", FIXED_WIDTH),
     "parquet": ("parquet", EVERY_TYPE),
     "parquet with nulls": ("parquet", EVERY_NULLABLE_TYPE),
+    "json": ("json", EVERY_TYPE),
+    "json with nulls": ("json", EVERY_NULLABLE_TYPE),
 }
 
 
@@ -50,8 +53,8 @@ def write(folder: Storage, name: str, schema: CollectionSchema, batches: list[pa
 
 
 def test_the_formats_by_preference():
-    assert [one.name for one in CHOICES] == ["numpy", "parquet"]
-    assert FORMATS["numpy"].needs_row_count and not FORMATS["parquet"].needs_row_count
+    assert [one.name for one in CHOICES] == ["numpy", "parquet", "json"]
+    assert [one.name for one in CHOICES if one.needs_row_count] == ["numpy"]
 
 
 @pytest.mark.parametrize(("name", "schema"), SCHEMAS.values(), ids=SCHEMAS)
@@ -169,6 +172,7 @@ def test_numpy_takes_fixed_widths_only():
     key = Field(name="id", type=DataType.INT64, primary_key=True)
     assert FORMATS["numpy"].unfit(CollectionSchema(name="c", fields=(key, nullable)))
     assert FORMATS["parquet"].unfit(EVERY_TYPE) is None
+    assert FORMATS["json"].unfit(EVERY_TYPE) is None
 
 
 def test_a_primary_key_that_the_target_makes_is_not_written(folder):
@@ -180,6 +184,8 @@ def test_a_primary_key_that_the_target_makes_is_not_written(folder):
     assert set(folder.list("numpy")) == {"numpy/n.npy"}
     with folder.open_input("parquet/data.parquet") as stream:
         assert pq.read_schema(stream).names == ["n"]
+    rows = orjson.loads(folder.read_bytes("json/data.json"))["rows"]
+    assert [list(row) for row in rows] == [["n"]] * 3
 
 
 def test_parquet_has_plain_lists_without_coding(folder):
@@ -213,7 +219,8 @@ def test_parquet_row_groups_stay_of_a_size(folder):
     assert len(sizes) == 3 and max(sizes) < 40 << 20
 
 
-def test_nullable_values_keep_their_nulls_in_parquet(folder):
+@pytest.mark.parametrize("name", ["parquet", "json"])
+def test_nullable_values_keep_their_nulls(folder, name):
     key = Field(name="id", type=DataType.INT64, primary_key=True)
     fields = [
         Field(name=kind.value, type=kind, nullable=True, max_length=9)
@@ -223,5 +230,5 @@ def test_nullable_values_keep_their_nulls_in_parquet(folder):
     schema = CollectionSchema(name="c", fields=(key, *fields))
     columns = [pa.array([1, 2]), *(pa.array([None, None], field.arrow.type) for field in fields)]
     batch = pa.RecordBatch.from_arrays(columns, schema=schema.arrow)
-    write(folder, "parquet", schema, [batch])
-    assert list(FORMATS["parquet"].read(folder, schema, 10)) == [batch]
+    write(folder, name, schema, [batch])
+    assert list(FORMATS[name].read(folder, schema, 10)) == [batch]

@@ -102,7 +102,7 @@ def test_unknown_keys_are_refused(given):
         {"migration_id": "a\n"},
         {"verify": "none"},
         {"write_mode": "append"},
-        {"file_format": "json"},
+        {"file_format": "csv"},
         {"if_exists": "drop"},
         {"on_mismatch": "ignore"},
         {"on_bad_row": "drop"},

@@ -2,7 +2,7 @@
 
 import pytest
 
-from airlift.assessment.rates import IMPORT_RATES, LOAD
+from airlift.assessment.rates import IMPORT_RATES, LOAD, import_rate
 from airlift.assessment.sizing import FORMULAS, UNKNOWN, Vectors, memory_bytes, storage_bytes
 from airlift.milvus.capabilities import WAYS_OF_MODE
 from airlift.targets.ways import IMPORT_WAYS, WRITE_WAYS
@@ -75,3 +75,13 @@ def test_small_chunks_take_the_least_time_each():
     assert bulk.seconds([1000.0] * 5) == 10
     assert bulk.seconds([52e6 * 10]) == pytest.approx(10)
     assert LOAD.seconds([]) == 0
+
+
+@pytest.mark.parametrize("way", ["grpc_bulk_insert", "rest_import"])
+def test_json_files_are_imported_more_slowly(way):
+    plain, json = import_rate(way, "parquet"), import_rate(way, "json")
+    assert plain == import_rate(way, "numpy") == IMPORT_RATES[way]
+    assert json.seconds([52e6 * 10]) == pytest.approx(50) and "5 times as long" in json.origin
+    assert json.seconds([1000.0]) == plain.seconds([1000.0])
+    # Rows that are sent in requests are only read from them.
+    assert import_rate("insert", "json") == IMPORT_RATES["insert"]

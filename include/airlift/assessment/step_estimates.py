@@ -8,11 +8,11 @@ from airlift.assessment.assessment import CollectionAssessment, StepEstimate
 from airlift.assessment.rates import (
     GRAPH_INDEX,
     GRAPH_INDEXES,
-    IMPORT_RATES,
     LOAD,
     MEASURED_FACTOR,
     READ_BACK,
     STATED_FACTOR,
+    import_rate,
 )
 from airlift.params import MigrationParams, Verify
 from airlift.plan import Plan
@@ -33,9 +33,14 @@ def _steps(
         one.target: [chunk.rows * one.row_bytes for chunk in plan.collection(one.target).chunks]
         for one in collections
     }
-    for way in dict.fromkeys(one.way for one in collections):
-        rate = IMPORT_RATES[way]
-        moved = [size for one in collections if one.way == way for size in sizes[one.target]]
+    rates = [(one.way, import_rate(one.way, one.file_format)) for one in collections]
+    for way, rate in dict.fromkeys(rates):
+        moved = [
+            size
+            for one, its in zip(collections, rates, strict=True)
+            if its == (way, rate)
+            for size in sizes[one.target]
+        ]
         yield _stated("bulk_insert", rate.seconds(moved), f"{way}: {rate.origin}")
     if params.wait_for_index:
         graphs = [

@@ -11,6 +11,9 @@ from airlift.chunk import ChunkFile
 from airlift.schema import CollectionSchema
 from airlift.storage import Storage
 
+MAX_FILE_BYTES = 16 << 30
+"""Milvus imports no larger file; see `dataNode.import.maxImportFileSizeInGB`."""
+
 
 class ChunkWriter(Protocol):
     """Writes one chunk's rows into its folder.
@@ -45,6 +48,16 @@ class ChunkFormat(Protocol):
     @staticmethod
     def unfit(schema: CollectionSchema) -> str | None:
         """Why the format can't hold such rows; None when it can."""
+        ...
+
+    @staticmethod
+    def empty_becomes_null(schema: CollectionSchema) -> list[str]:
+        """The fields whose empty lists become null when a target imports such files."""
+        ...
+
+    @staticmethod
+    def max_chunk_bytes(schema: CollectionSchema) -> int:
+        """Bytes of rows that a chunk may have, so that no file is larger than Milvus imports."""
         ...
 
     @staticmethod

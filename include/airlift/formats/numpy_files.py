@@ -17,6 +17,7 @@ from airlift.chunk import ChunkFile
 from airlift.datatypes import TYPES
 from airlift.errors import AirliftError
 from airlift.fixed_width import fixed_bytes
+from airlift.formats.base import MAX_FILE_BYTES
 from airlift.formats.write_behind import WriteBehind
 from airlift.schema import CollectionSchema, Field
 from airlift.storage import Storage
@@ -95,6 +96,16 @@ class NumpyFormat:
         if unfit:
             return f"numpy files hold numbers and plain vectors in every row, {unfit} are not"
         return None
+
+    @staticmethod
+    def empty_becomes_null(schema: CollectionSchema) -> list[str]:
+        """None: it holds no lists."""
+        return []
+
+    @staticmethod
+    def max_chunk_bytes(schema: CollectionSchema) -> int:
+        """A file holds less than the rows do."""
+        return MAX_FILE_BYTES
 
     @staticmethod
     def files(schema: CollectionSchema) -> list[str]:

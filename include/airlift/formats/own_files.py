@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from airlift.chunk import ChunkFile
 from airlift.errors import AirliftError
+from airlift.formats.base import MAX_FILE_BYTES
 from airlift.schema import CollectionSchema
 from airlift.storage import Storage
 
@@ -35,6 +36,16 @@ class OwnFilesFormat:
     def unfit(schema: CollectionSchema) -> str | None:
         """None: it is chosen where it fits only."""
         return None
+
+    @staticmethod
+    def empty_becomes_null(schema: CollectionSchema) -> list[str]:
+        """None: they are the server's own."""
+        return []
+
+    @staticmethod
+    def max_chunk_bytes(schema: CollectionSchema) -> int:
+        """The files are as large as they are."""
+        return MAX_FILE_BYTES
 
     @staticmethod
     def files(schema: CollectionSchema) -> list[str]:

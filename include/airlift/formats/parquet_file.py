@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from airlift.chunk import ChunkFile
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError
+from airlift.formats.base import MAX_FILE_BYTES
 from airlift.schema import CollectionSchema, Field
 from airlift.sparse_vectors import from_json, to_json
 from airlift.storage import Storage
@@ -129,6 +130,20 @@ class ParquetFormat:
     def unfit(schema: CollectionSchema) -> str | None:
         """Parquet holds every field."""
         return None
+
+    @staticmethod
+    def empty_becomes_null(schema: CollectionSchema) -> list[str]:
+        """Nullable ARRAY fields: Milvus 2.5.27 and 2.6.20 do so, by what they were recorded to."""
+        return [
+            field.name
+            for field in schema.written
+            if field.type is DataType.ARRAY and field.nullable
+        ]
+
+    @staticmethod
+    def max_chunk_bytes(schema: CollectionSchema) -> int:
+        """A file is about as large as its rows."""
+        return MAX_FILE_BYTES
 
     @staticmethod
     def files(schema: CollectionSchema) -> list[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from airlift.datatypes import TYPES, DataType
 from airlift.milvus.client import ServerVersion
 from airlift.params import IndexParams, WriteMode
+from airlift.value_rules import ValueRule
 
 _TYPES_2_6 = frozenset(DataType)
 _TYPES_2_4 = _TYPES_2_6 - {DataType.INT8_VECTOR}
@@ -29,6 +30,19 @@ _SCALAR_INDEXES_2_6 = _SCALAR_INDEXES_2_5 | {"NGRAM"}
 _METRICS = frozenset(metric for facts in TYPES.values() for metric in facts.metric_types)
 _METRICS_2_2 = _METRICS - {"COSINE"}
 _ANALYZER = frozenset({"enable_analyzer", "analyzer_params", "enable_match"})
+
+
+@dataclass(frozen=True)
+class ValueLimit:
+    """Values of a type that a target does not take, or does not keep as they are.
+
+    Attributes:
+        ways: the ways in that it holds for; empty for all.
+    """
+
+    type: DataType
+    rule: ValueRule
+    ways: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,9 @@ class Capabilities:
         counts: whether it has `count(*)`; where not, the keys that it gives are counted.
         counts_without_expression: whether `count(*)` needs none, and heeds partition names then.
         ordered_pages: whether a query with a limit gives the smallest primary keys.
+        value_limits: the values that it does not take or keep.
+        rounded_items: chunk file formats (`airlift.formats`), and the types of ARRAY items whose
+            values its import of such files rounds.
         default_index: the index for vector types that AUTOINDEX does not do well there.
     """
 
@@ -82,6 +99,8 @@ class Capabilities:
     counts: bool = True
     counts_without_expression: bool = True
     ordered_pages: bool = True
+    value_limits: tuple[ValueLimit, ...] = ()
+    rounded_items: frozenset[tuple[str, DataType]] = frozenset()
     default_index: tuple[tuple[DataType, IndexParams], ...] = ()
 
     def autoindex(self, data_type: DataType) -> IndexParams:
@@ -101,6 +120,8 @@ _BINARY_INDEX = (
 
 _SPARSE_INDEX = ((DataType.SPARSE_FLOAT_VECTOR, IndexParams(index_type="SPARSE_INVERTED_INDEX")),)
 
+_NO_EMPTY_SPARSE = ValueLimit(DataType.SPARSE_FLOAT_VECTOR, ValueRule.NO_EMPTY_SPARSE)
+
 _LITE = Capabilities(
     ("insert", "upsert"),
     _TYPES_LITE,
@@ -114,6 +135,11 @@ _LITE = Capabilities(
     clustering_keys=False,
     counts_without_expression=False,
     ordered_pages=False,
+    # It leaves zeros out, and then refuses a vector of which nothing is left (3.2.2).
+    value_limits=(
+        _NO_EMPTY_SPARSE,
+        ValueLimit(DataType.SPARSE_FLOAT_VECTOR, ValueRule.NO_ZERO_WEIGHT),
+    ),
     default_index=_SPARSE_INDEX,
 )
 _REST_WAYS = ("rest_import", "insert", "upsert")
@@ -124,10 +150,16 @@ _2_4 = Capabilities(
     field_params=frozenset({"mmap_enabled"}),
     own_files_way="rest_backup_import",
     access_way="calls",
+    value_limits=(_NO_EMPTY_SPARSE,),
 )
 _2_4_10 = replace(_2_4, access_way="restore")
+# https://github.com/milvus-io/milvus/pull/36061; its import did not follow before 2.5.7, see
+# https://github.com/milvus-io/milvus/issues/40584 (March 2025).
+_2_4_12 = replace(
+    _2_4_10, value_limits=(replace(_NO_EMPTY_SPARSE, ways=frozenset({"rest_import"})),)
+)
 _2_5 = replace(
-    _2_4_10,
+    _2_4_12,
     privilege_groups=True,
     nullable=True,
     defaults=True,
@@ -135,20 +167,25 @@ _2_5 = replace(
     scalar_indexes=_SCALAR_INDEXES_2_5,
     field_params=_ANALYZER | {"mmap_enabled"},
 )
+_2_5_7 = replace(_2_5, value_limits=())
 _2_6 = replace(
-    _2_5,
+    _2_5_7,
     data_types=_TYPES_2_6,
-    functions=frozenset({"BM25", "TEXTEMBEDDING", "MINHASH"}),
+    functions=frozenset({"BM25", "TEXTEMBEDDING"}),
     scalar_indexes=_SCALAR_INDEXES_2_6,
     field_params=_ANALYZER | {"mmap_enabled", "multi_analyzer_params", "warmup"},
 )
-_3_0 = replace(_2_6, nullable_vectors=True)
+_2_6_18 = replace(_2_6, nullable_vectors=True)
+_3_0 = replace(_2_6_18, functions=_2_6.functions | {"MINHASH"})
 # Its reference has no import of logs and no RestoreRBAC; users are made in its console.
 _ZILLIZ = replace(_3_0, own_files_way="", access_way="", privilege_groups=False)
 _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
     ((3, 0), _3_0),
+    ((2, 6, 18), _2_6_18),
     ((2, 6), _2_6),
+    ((2, 5, 7), _2_5_7),
     ((2, 5), _2_5),
+    ((2, 4, 12), _2_4_12),
     ((2, 4, 10), _2_4_10),
     ((2, 4), _2_4),
     (
@@ -163,6 +200,8 @@ _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
             # 2.3.5 takes another field for the key, so filters miss the rows; see
             # https://github.com/milvus-io/milvus/pull/30772 (February 2024).
             upserts_partition_keys=False,
+            # 2.3.5 parses them as float32, and fails where one is too large for that.
+            rounded_items=frozenset({("json", DataType.DOUBLE)}),
             default_index=_BINARY_INDEX,
         ),
     ),

@@ -18,15 +18,16 @@ from airlift.empty_collections import (
 from airlift.errors import AirliftError, Refused
 from airlift.fingerprint import FingerprintKey
 from airlift.fitting import fit_collections
-from airlift.formats import CHOICES, FORMATS, OWN_FILES
+from airlift.formats import FORMATS, OWN_FILES
 from airlift.mapping import MappedCollection, map_collections
 from airlift.migration import Migration, log
 from airlift.milvus.errors import Unavailable
-from airlift.params import FileFormat, OnBadRow, Verify, WriteMode
+from airlift.params import Verify, WriteMode
 from airlift.plan import CollectionPlan, Plan, group_chunks
-from airlift.schema import CollectionSchema, SourceCollection
+from airlift.schema import SourceCollection
 from airlift.steps.access import plan_access
 from airlift.steps.choose_way import check_target_reads_staging, choose_way
+from airlift.steps.chunk_format import as_it_is_there, choose_format, with_value_rules
 from airlift.steps.existing import appends_to, existing_reasons, settle_created
 from airlift.steps.own_files import imports_own_files
 from airlift.targets.ways import IMPORT_WAYS
@@ -128,11 +129,18 @@ def _plan_collection(
     params = migration.params
     way = choose_way(migration, collection)
     appends = appends_to(migration, collection, mapped)
-    file_format = _choose_format(migration, mapped.target, appends and way != "upsert")
+    can = migration.capabilities
+    leaves_out = appends and way != "upsert"
+    schema = mapped.target
+    if appends and (target := migration.target(mapped)).exists(schema.name):
+        schema = as_it_is_there(schema, target.describe(schema.name))
+    file_format, format_notes = choose_format(params, can, schema, way, leaves_out)
     if collection.imports_own_files:
-        file_format = OWN_FILES.name
+        file_format, format_notes = OWN_FILES.name, []
+    mapped = with_value_rules(mapped, schema, way, file_format, can, params)
     known_before = set(collection.notes)
-    cut = migration.source.cut(collection, params.chunk_mb << 20)
+    most_bytes = FORMATS[file_format].max_chunk_bytes(mapped.target)
+    cut = migration.source.cut(collection, min(params.chunk_mb << 20, most_bytes))
     if collection.repeated_keys:
         _refuse_repeated_keys(migration, mapped)
     # Not by what is told of it, which may be worded otherwise another time.
@@ -159,6 +167,7 @@ def _plan_collection(
         fingerprint_key=fingerprint_key,
         notes=(
             *mapped.notes,
+            *format_notes,
             *(note for note in collection.notes if note not in known_before),
             *_index_notes(params.index == "source", mapped),
             *([news] if news else []),
@@ -208,31 +217,6 @@ def _refuse_repeated_keys(migration: Migration, mapped: MappedCollection) -> Non
         reasons.append(f"{what}, but write_mode upsert keeps one row an id; use auto or insert")
     if reasons:
         raise Refused(reasons)
-
-
-def _choose_format(migration: Migration, schema: CollectionSchema, leaves_out: bool) -> str:
-    """The chunk files' format. Raises Refused when the asked one can't hold the rows.
-
-    Args:
-        leaves_out: whether rows may stay out that the target holds already.
-    """
-    params = migration.params
-    if params.file_format is not FileFormat.AUTO:
-        asked = FORMATS[params.file_format.value]
-        unfit = asked.unfit(schema)
-        if leaves_out and asked.needs_row_count:
-            unfit = (
-                "its format needs the number of rows beforehand, and those that are there stay out"
-            )
-        if unfit:
-            raise Refused([f"collection {schema.name!r}: {unfit}; use file_format auto"])
-        return params.file_format.value
-    rows_may_go = params.on_bad_row is OnBadRow.SET_ASIDE or leaves_out
-    return next(
-        one.name
-        for one in CHOICES
-        if not one.unfit(schema) and not (rows_may_go and one.needs_row_count)
-    )
 
 
 def _unfit_for_target(

@@ -1,0 +1,147 @@
+"""Chooses the format of a collection's chunk files, and says what they can't carry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airlift.errors import Refused
+from airlift.formats import CHOICES, FORMATS
+from airlift.formats.base import ChunkFormat
+from airlift.mapping import MappedCollection
+from airlift.milvus.capabilities import Capabilities
+from airlift.params import FileFormat, MigrationParams, OnBadRow
+from airlift.schema import CollectionSchema
+from airlift.targets.ways import IMPORT_WAYS
+from airlift.value_rules import ValueRule
+
+
+def as_it_is_there(schema: CollectionSchema, described: dict[str, Any]) -> CollectionSchema:
+    """The fields as a collection that is there already has them, where that matters to values.
+
+    Args:
+        described: as pymilvus describes the collection.
+    """
+    there = {field["name"]: field for field in described["fields"]}
+    fields = []
+    for field in schema.fields:
+        told = there.get(field.name, {})
+        default = field.default if field.default is not None else told.get("default_value")
+        nullable = field.nullable or bool(told.get("nullable"))
+        fields.append(field.model_copy(update={"nullable": nullable, "default": default}))
+    return schema.model_copy(update={"fields": tuple(fields)})
+
+
+def choose_format(
+    params: MigrationParams,
+    can: Capabilities,
+    schema: CollectionSchema,
+    way: str,
+    leaves_out: bool,
+) -> tuple[str, list[str]]:
+    """The chunk files' format.
+
+    Args:
+        can: what the target can do.
+        schema: of the target collection, as it will be or is there.
+        way: how the rows get into the target: files that it does not import lose nothing.
+        leaves_out: whether rows may stay out that the target holds already.
+
+    Returns:
+        A key of `airlift.formats.FORMATS`, and what the user should know of the choice.
+
+    Raises:
+        Refused: the asked one can't hold the rows.
+    """
+    rows_may_go = params.on_bad_row is OnBadRow.SET_ASIDE or leaves_out
+    if params.file_format is not FileFormat.AUTO:
+        asked = FORMATS[params.file_format.value]
+        unfit = _unfit(asked, can, schema, way)
+        if leaves_out and asked.needs_row_count:
+            unfit = (
+                "its format needs the number of rows beforehand, and those that are there stay out"
+            )
+        if unfit:
+            raise Refused([f"collection {schema.name!r}: {unfit}; use file_format auto"])
+        return params.file_format.value, []
+    fit = [
+        one
+        for one in CHOICES
+        if not _unfit(one, can, schema, way) and not (rows_may_go and one.needs_row_count)
+    ]
+    exact = [one for one in fit if way not in IMPORT_WAYS or not one.empty_becomes_null(schema)]
+    if not exact:
+        lost = fit[0].empty_becomes_null(schema)
+        raise Refused(
+            [
+                f"collection {schema.name!r}: no format of chunk files carries every value of "
+                f"{lost} into the target; use write_mode insert"
+            ]
+        )
+    notes = []
+    if exact[0] is not fit[0]:
+        notes.append(
+            f"collection {schema.name!r}: the chunk files are {exact[0].name}, as Milvus' import "
+            f"of {fit[0].name} files makes null of an empty list in "
+            f"{fit[0].empty_becomes_null(schema)}; they are larger, and imported more slowly: "
+            f"where no list is empty, file_format {fit[0].name} is faster"
+        )
+    return exact[0].name, notes
+
+
+def _unfit(
+    one: type[ChunkFormat], can: Capabilities, schema: CollectionSchema, way: str
+) -> str | None:
+    """Why a format can't hold such rows, or the target would not read them as they are."""
+    rounded = [
+        field.name
+        for field in schema.written
+        if (one.name, field.element_type) in can.rounded_items
+    ]
+    if way in IMPORT_WAYS and rounded:
+        return f"the target's import of {one.name} files rounds the items of {rounded}"
+    return one.unfit(schema)
+
+
+def with_value_rules(
+    mapped: MappedCollection,
+    schema: CollectionSchema,
+    way: str,
+    file_format: str,
+    can: Capabilities,
+    params: MigrationParams,
+) -> MappedCollection:
+    """The collection with the rules for values that its files or its target can't carry.
+
+    Args:
+        schema: of the target collection, as it will be or is there.
+    """
+    rules: dict[str, tuple[ValueRule, ...]] = {}
+    for field, there in zip(mapped.target.fields, schema.fields, strict=True):
+        if field.nullable and field.default is None and there.default is not None:
+            rules[field.name] = (ValueRule.NO_NULL,)
+    for limit in can.value_limits:
+        if not limit.ways or way in limit.ways:
+            for field in schema.written:
+                if field.type is limit.type:
+                    rules[field.name] = (*rules.get(field.name, ()), limit.rule)
+    what = f"collection {mapped.source!r}"
+    notes = []
+    lost = FORMATS[file_format].empty_becomes_null(schema) if way in IMPORT_WAYS else []
+    if lost and params.allow_lossy:
+        notes.append(
+            f"{what}: an empty list in {lost} arrives as null, which Milvus' import of Parquet "
+            "files makes of it (allow_lossy); file_format auto or json keeps it"
+        )
+    elif lost:
+        rules |= {name: (*rules.get(name, ()), ValueRule.NO_EMPTY_LIST) for name in lost}
+        notes.append(
+            f"{what}: a row with an empty list in {lost} is a bad row, as Milvus' import of "
+            "Parquet files makes null of it; file_format auto or json keeps it"
+        )
+    return mapped.model_copy(
+        update={
+            "value_rules": rules,
+            "null_for_empty": tuple(lost) if params.allow_lossy else (),
+            "notes": (*mapped.notes, *notes),
+        }
+    )
