@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
@@ -56,18 +57,20 @@ class Read:
             self.rows[name] = sorted(rows, key=lambda row: row[key])
 
 
+def _single(value: Any) -> bytes:
+    return np.asarray(value, np.float32).tobytes()
+
+
 def plain(batch: pa.RecordBatch, schema: CollectionSchema) -> list[dict[str, Any]]:
     """Rows with numbers of single precision as their bytes, and JSON as what it says."""
     columns = {}
     for field in schema.written:
         column = batch.column(field.name)
         values = column.to_pylist()
-        if field.type in (DataType.FLOAT, DataType.FLOAT_VECTOR):
-            width = 4 * (field.dim or 1)
-            flat = column.flatten() if field.dim else column
-            if not column.null_count:
-                raw = flat.to_numpy(zero_copy_only=False).tobytes()
-                values = [raw[at : at + width] for at in range(0, len(raw), width)]
+        if field.type is DataType.FLOAT or (
+            field.type is DataType.FLOAT_VECTOR and not column.null_count
+        ):
+            values = [value if value is None else _single(value) for value in values]
         elif field.type is DataType.JSON:
             values = [None if text is None else orjson.loads(text) for text in values]
         columns[field.name] = values

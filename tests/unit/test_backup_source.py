@@ -13,7 +13,7 @@ from airlift.datatypes import DataType
 from airlift.errors import AirliftError, Refused
 from airlift.schema import DYNAMIC_FIELD
 from airlift.sources.backup.meta import PARTS
-from tests.real_backups import COLLECTIONS, truth, unpack
+from tests.real_backups import COLLECTIONS, LOGS_OF_2_5, truth, unpack
 from tests.unit.backup_reading import Read, source_of
 
 
@@ -44,6 +44,63 @@ EVERY = [(backup, name) for backup, names in COLLECTIONS.items() for name in nam
 @pytest.mark.parametrize(("backup", "name"), EVERY)
 def test_every_row_is_as_milvus_returned_it(read, backup, name):
     assert read[backup].rows[name] == expected(read[backup], backup, name)
+
+
+# --- logs that Milvus 2.5.27 wrote ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def read_2_5(tmp_path_factory: pytest.TempPathFactory) -> Read:
+    return Read(source_of(unpack("real_2_5", tmp_path_factory.mktemp("logs"))))
+
+
+@pytest.mark.parametrize("name", LOGS_OF_2_5["real_2_5"])
+def test_every_row_of_2_5_is_as_it_was_sent(read_2_5, name):
+    assert read_2_5.rows[name] == expected(read_2_5, "real_2_5", name)
+
+
+def test_what_2_5_kept_of_empty_lists_and_nulls(read_2_5):
+    """Its import of Parquet makes null of an empty list in a nullable ARRAY; an insert keeps it."""
+    assert [row["a"] for row in read_2_5.rows["t_nullable_values"]] == [[1], None, None]
+    inserted = [row["a"] for row in read_2_5.rows["real_rows"]]
+    assert (inserted.count([]), inserted.count(None)) == (70, 118)
+    # A null where the field has a default became that default, also in a nullable field.
+    names = [(row["name"], row["n"]) for row in read_2_5.rows["t_default_null"]]
+    assert names == [("a", 7), ("dflt", 1), ("b", 7)]
+    filled = [row["dfltn"] for row in read_2_5.rows["real_rows"]]
+    assert filled.count("none") == 94 and None not in filled
+
+
+def test_what_the_logs_of_2_5_describe(read_2_5):
+    assert set(read_2_5.collections) == {
+        *LOGS_OF_2_5["real_2_5"],
+        "p_auto_id_parquet",
+        "t_default_null",
+        "t_nullable_values",
+    }
+    rows = read_2_5.collections["real_rows"]
+    assert (rows.rows, rows.deleted, rows.live) == (590, 120, 470)
+    assert {row["partition"] for row in read_2_5.rows["real_rows"]} == {"_default", "p1"}
+    fields = {field.name: field for field in rows.collection_schema.fields}
+    kinds = {name: field.type for name, field in fields.items() if field.is_vector}
+    assert kinds == {
+        "vec": DataType.FLOAT_VECTOR,
+        "sp": DataType.SPARSE_FLOAT_VECTOR,
+        "f16": DataType.FLOAT16_VECTOR,
+        "bf16": DataType.BFLOAT16_VECTOR,
+    }
+    assert {name for name, field in fields.items() if field.nullable} == {
+        *("b", "i8", "i16", "i32", "i64", "f", "d", "t", "j", "a", "at", "dfltn")
+    }
+    assert (fields["dflt"].default, fields["dfltn"].default) == (42, "none")
+    made = read_2_5.rows["p_auto_id_parquet"]
+    assert len({row["key"] for row in made}) == len(made) == 30
+
+
+def test_small_chunks_of_2_5_give_the_same_rows(tmp_path, read_2_5):
+    small = Read(source_of(unpack("real_2_5", tmp_path)), 1 << 12)
+    assert small.rows == read_2_5.rows
+    assert len(small.chunks["real_rows"]) > len(read_2_5.chunks["real_rows"])
 
 
 def test_what_the_backups_describe(read):
