@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from airlift.datatypes import TYPES, DataType
+from airlift.datatypes import DataType
 from airlift.longest_values import measured
 from airlift.migration import Migration
 from airlift.plan import CollectionPlan
@@ -70,17 +70,12 @@ def _indexes(migration: Migration, schema: CollectionSchema) -> list[CreatedInde
         CreatedIndex(
             field=field.name,
             index_type=index.index_type,
-            metric_type=metric_of(field),
+            metric_type=field.metric,
             params=index.params,
         )
         for field, index in found
         if index
     ]
-
-
-def metric_of(field: Field) -> str:
-    """The metric that a vector field is searched by; "" for a scalar field."""
-    return (field.metric_type or TYPES[field.type].metric_types[0]) if field.is_vector else ""
 
 
 def type_text(field: Field) -> str:

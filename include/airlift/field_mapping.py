@@ -206,6 +206,11 @@ class FieldMapper:
         kind = edit.type or one.type
         if kind is not one.type:
             self._check_retype(one, kind)
+            if one.default is not None and edit.default is None:
+                self._notes.append(
+                    f"{self._what}, field {one.name!r}: with another type its default value "
+                    f"{one.default!r} is left out; default in mapping gives it one"
+                )
             update = {"type": kind, "default": None, "max_length": 0, "index": None, "params": {}}
             if kind is DataType.VARCHAR:
                 update["max_length"] = edit.max_length or TEXT_BYTES.get(one.type, 0)

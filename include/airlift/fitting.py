@@ -105,7 +105,13 @@ class _Fitting:
                 f"collection {self._mapped.source!r}: rows have values that need the dynamic "
                 f"field, which {self._target} has not; leave them out with mapping exclude"
             )
-        return needed or (self._mapped.target.dynamic_field and self._can.dynamic_field)
+        wanted = bool(self._mapped.target.dynamic_field)
+        if wanted and not needed and not self._can.dynamic_field:
+            self._notes.append(
+                f"collection {self._mapped.source!r}: {self._target} has no dynamic field: later "
+                "rows may have no other values than those of its fields"
+            )
+        return needed or (wanted and self._can.dynamic_field)
 
     def _fit_functions(self) -> None:
         for one in self._mapped.target.functions:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from airlift.collection_settings import mapped_settings
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError, Refused
 from airlift.field_mapping import FieldMapper, target_name
@@ -15,9 +16,6 @@ from airlift.params import MigrationParams
 from airlift.schema import CollectionSchema, Field, SourceCollection
 from airlift.user_transforms import loaded, version_of
 from airlift.value_rules import ValueRule
-
-_SHARD_ROWS = 100_000_000
-_MOST_SHARDS = 16  # proxy.maxShardNum, unless the server says otherwise
 
 
 class MappedCollection(BaseModel):
@@ -131,6 +129,15 @@ def _map_one(
     partitions = _map_partitions(
         collection, mapping, partition_key, params.allow_lossy, reasons, notes
     )
+    settings = mapped_settings(
+        collection,
+        mapping,
+        made.sources,
+        partition_key,
+        bool(made.into_dynamic),
+        reasons,
+        notes,
+    )
     if mapping.transform:
         _check_transform(schema.name, mapping.transform, reasons, notes)
     if mapping.dynamic_field is False and any(field.is_dynamic for field in made.fields):
@@ -150,10 +157,8 @@ def _map_one(
             "fields": tuple(made.fields),
             "functions": made.functions,
             "partitions": tuple(name for name in partitions.values() if name),
-            "dynamic_field": mapping.dynamic_field is not False or bool(made.into_dynamic),
-            "shards": mapping.shards or _shards(collection),
             "aliases": schema.aliases if mapping.aliases is None else mapping.aliases,
-            "consistency_level": mapping.consistency_level or schema.consistency_level,
+            **settings,
         }
     )
     read = {*made.sources, *made.into_dynamic}
@@ -181,12 +186,6 @@ def _check_transform(collection: str, name: str, reasons: list[str], notes: list
         notes.append(f"{what}: the rows go through the transform {name!r} of {version_of(name)}")
     except AirliftError as error:
         reasons.append(f"{what}: {error}")
-
-
-def _shards(collection: SourceCollection) -> int:
-    """As many as at the source; one for each 100 million rows at least, which Milvus advises."""
-    needed = min(-(-collection.live // _SHARD_ROWS), _MOST_SHARDS)
-    return max(collection.collection_schema.shards, needed)
 
 
 def _map_partitions(

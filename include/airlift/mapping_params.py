@@ -75,6 +75,7 @@ class CollectionMapping(BaseModel):
     dynamic_field: bool | None = None
     shards: int | None = Field(default=None, ge=1, le=64)
     partitions: tuple[str, ...] | None = None
+    num_partitions: int | None = Field(default=None, ge=1, le=4096)
     consistency_level: str | None = Field(
         default=None, pattern="^(Strong|Session|Bounded|Eventually)$"
     )

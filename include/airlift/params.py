@@ -159,9 +159,9 @@ class MigrationParams(BaseModel):
         "Per source collection: `target` name, `database`, `fields` (rename, retype, `default`, "
         "`partition_key`, constants, keys of the dynamic field), `include` / `exclude`, `auto_id`, "
         "`keep_key_as`, `dynamic_field`, `shards`, `partitions`, `consistency_level`, "
-        "`metric_type`, `aliases`, `filter`, `transform`; see docs/mapping.md. Such as "
-        '{"songs": {"target": "songs_v2", "fields": [{"source": "vector", "target": "embedding"}, '
-        '{"source": "year", "type": "INT16", "default": -1}]}}.',
+        "`metric_type`, `num_partitions`, `aliases`, `filter`, `transform`; see docs/mapping.md. "
+        'Such as {"songs": {"target": "songs_v2", "fields": [{"source": "vector", "target": '
+        '"embedding"}, {"source": "year", "type": "INT16", "default": -1}]}}.',
         json_schema_extra={"examples": [_MAPPING_EXAMPLE]},
     )
 

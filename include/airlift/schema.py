@@ -64,6 +64,11 @@ class Field(BaseModel):
         return TYPES[self.type].is_vector
 
     @property
+    def metric(self) -> str:
+        """The metric that a vector field is searched by; "" for a scalar field."""
+        return (self.metric_type or TYPES[self.type].metric_types[0]) if self.is_vector else ""
+
+    @property
     def is_dynamic(self) -> bool:
         """Whether it is the dynamic field, which Milvus makes by itself."""
         return self.name == DYNAMIC_FIELD
@@ -114,7 +119,11 @@ class CollectionSchema(BaseModel):
         database: that database; "" where the source has one, and for a target.
         fields: with the dynamic field (`$meta`) as the last one where rows have values in it.
         functions: make the fields with `is_function_output`.
-        dynamic_field: whether the collection takes values without a field of their own.
+        num_partitions: into how many partitions the server spreads the rows by the partition key; 0
+            where there is no such key, or the server's own default will do.
+        dynamic_field: whether the collection takes values without a field of their own; None for a
+            source that knows no such thing.
+        makes_keys: of a source: whether its server makes the primary keys itself (autoID).
         properties: as Milvus spells them, such as `collection.ttl.seconds`.
         aliases: other names that the collection is found by.
     """
@@ -126,7 +135,9 @@ class CollectionSchema(BaseModel):
     fields: tuple[Field, ...]
     functions: tuple[Function, ...] = ()
     partitions: tuple[str, ...] = ()
-    dynamic_field: bool = False
+    num_partitions: int = 0
+    dynamic_field: bool | None = None
+    makes_keys: bool = False
     shards: int = 1
     consistency_level: str = "Bounded"
     description: str = ""

@@ -113,6 +113,23 @@ class PublishedAlias(BaseModel):
     before: str = ""
 
 
+class TargetNotes(BaseModel):
+    """`target_notes.json`: what the target is known to make otherwise than asked.
+
+    Attributes:
+        schemas, indexes: notes by collection, as the plan calls it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    schemas: dict[str, tuple[str, ...]] = {}
+    indexes: dict[str, tuple[str, ...]] = {}
+
+    def of(self, collection: str) -> tuple[str, ...]:
+        """The notes of a collection."""
+        return (*self.schemas.get(collection, ()), *self.indexes.get(collection, ()))
+
+
 class Published(BaseModel):
     """`published.json`: written before the aliases are moved."""
 

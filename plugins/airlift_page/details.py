@@ -94,7 +94,8 @@ def _from_staging(staged: StagedMigration, run: Run, tasks: Sequence[TaskState])
     moving = [one for one in tasks if one.task in (READ, IMPORT)]
     begun = min((one.started for one in moving if one.started), default=started)
     ended = max((one.ended or now for one in moving if one.started), default=now)
-    notes = [f"{one.name}: {note}" for one in plan for note in one.notes]
+    made = staged.target_notes
+    notes = [f"{one.name}: {note}" for one in plan for note in (*one.notes, *made.of(one.name))]
     return {
         "collections": [asdict(one) for one in _most_interesting(collections)],
         "collections_more": max(len(collections) - _COLLECTIONS, 0),

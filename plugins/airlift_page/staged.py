@@ -19,6 +19,7 @@ from airlift.plan import Plan
 from airlift.progress import FOLDER, TaskProgress
 from airlift.staging import SourceChanges
 from airlift.storage import FileStat, Storage, open_storage
+from airlift.target_changes import TargetNotes
 from airlift.verification import Verifications
 from airlift_page.progress import PlannedChunk, PlannedCollection
 
@@ -114,6 +115,12 @@ class StagedMigration:
         return found.told if found else ()
 
     @property
+    def target_notes(self) -> TargetNotes:
+        """What the target is known to have made otherwise than asked."""
+        found: TargetNotes | None = self._value("target_notes.json")
+        return found or TargetNotes()
+
+    @property
     def tasks(self) -> list[TaskProgress]:
         """What the tasks have written."""
         return [
@@ -145,6 +152,7 @@ _READ_AS: dict[str, Callable[[bytes], Any]] = {
     "plan.json": _planned,
     "verification.json": Verifications.model_validate_json,
     "changes.json": SourceChanges.model_validate_json,
+    "target_notes.json": TargetNotes.model_validate_json,
 }
 
 

@@ -75,6 +75,8 @@ class Capabilities:
         value_limits: the values that it does not take or keep.
         rounded_items: chunk file formats (`airlift.formats`), and the types of ARRAY items whose
             values its import of such files rounds.
+        unkept: what it does not keep as it was asked to (see `airlift.schema_facts`): what it has
+            instead is noted; all else that differs is refused.
         default_index: the index for vector types that AUTOINDEX does not do well there.
     """
 
@@ -101,6 +103,7 @@ class Capabilities:
     ordered_pages: bool = True
     value_limits: tuple[ValueLimit, ...] = ()
     rounded_items: frozenset[tuple[str, DataType]] = frozenset()
+    unkept: frozenset[str] = frozenset()
     default_index: tuple[tuple[DataType, IndexParams], ...] = ()
 
     def autoindex(self, data_type: DataType) -> IndexParams:
@@ -140,6 +143,13 @@ _LITE = Capabilities(
         _NO_EMPTY_SPARSE,
         ValueLimit(DataType.SPARSE_FLOAT_VECTOR, ValueRule.NO_ZERO_WEIGHT),
     ),
+    # One process without shards, always strongly consistent (3.2.2).
+    unkept=frozenset(
+        (
+            *("shards", "consistency_level", "description", "num_partitions"),
+            *("item_max_length", "index_params"),
+        )
+    ),
     default_index=_SPARSE_INDEX,
 )
 _REST_WAYS = ("rest_import", "insert", "upsert")
@@ -178,7 +188,16 @@ _2_6 = replace(
 _2_6_18 = replace(_2_6, nullable_vectors=True)
 _3_0 = replace(_2_6_18, functions=_2_6.functions | {"MINHASH"})
 # Its reference has no import of logs and no RestoreRBAC; users are made in its console.
-_ZILLIZ = replace(_3_0, own_files_way="", access_way="", privilege_groups=False)
+# It decides on shards and partitions by itself, and has an index of its own (AUTOINDEX).
+_ZILLIZ = replace(
+    _3_0,
+    own_files_way="",
+    access_way="",
+    privilege_groups=False,
+    unkept=frozenset(
+        ("shards", "consistency_level", "num_partitions", "index_type", "index_params")
+    ),
+)
 _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
     ((3, 0), _3_0),
     ((2, 6, 18), _2_6_18),

@@ -14,7 +14,6 @@ from tenacity import (
 )
 
 from airlift.connections import MilvusConnection
-from airlift.datatypes import TYPES
 from airlift.errors import AirliftError
 from airlift.milvus import loading
 from airlift.milvus.client import ServerVersion, close, connect, explaining, server_version
@@ -116,7 +115,7 @@ class MilvusDatabase:
         if not self.exists(schema.name):
             made = self.client.create_schema(
                 auto_id=schema.primary_key.auto_id,
-                enable_dynamic_field=schema.dynamic_field,
+                enable_dynamic_field=bool(schema.dynamic_field),
                 description=schema.description,
             )
             for field in schema.fields:
@@ -132,6 +131,7 @@ class MilvusDatabase:
                 schema=made,
                 num_shards=schema.shards,
                 consistency_level=schema.consistency_level,
+                num_partitions=schema.num_partitions or None,
                 properties=schema.properties | ({MARK: mark} if mark else {}) or None,
             )
         held = set(self.partitions(schema.name))
@@ -160,12 +160,12 @@ class MilvusDatabase:
         # 2.3.5's list_aliases looks in the default database only, and 2.2 has none.
         return list(self.describe(name).get("aliases") or ())
 
-    def indexes(self, name: str) -> dict[str, dict[str, Any]]:
-        """What the server tells of each index, by field."""
+    def indexes(self, name: str) -> list[dict[str, Any]]:
+        """What the server tells of each index; a JSON field may have several."""
         names = self.call(f"list the indexes of {name!r}", self.client.list_indexes, name)
         action = f"look at the indexes of {name!r}"
         told = [self.call(action, self.client.describe_index, name, index) for index in names]
-        return {one["field_name"]: dict(one) for one in told if one}
+        return [dict(one) for one in told if one]
 
     def drop(self, name: str) -> None:
         """Drops a collection and its rows."""
@@ -185,9 +185,7 @@ class MilvusDatabase:
         if self.call(f"look at indexes of {name!r}", self.client.list_indexes, name, field.name):
             return
         params = self.client.prepare_index_params()
-        metric = {}
-        if field.is_vector:
-            metric = {"metric_type": field.metric_type or TYPES[field.type].metric_types[0]}
+        metric = {"metric_type": field.metric} if field.is_vector else {}
         params.add_index(field.name, index_type=index.index_type, params=index.params, **metric)
         action = f"index the field {field.name!r} of {name!r}"
         self.call(action, self.client.create_index, name, params, sync=False)

@@ -100,9 +100,16 @@ class CollectionReport(BaseModel):
 
 
 def report_collection(
-    migration: Migration, plan: CollectionPlan, verification: Verification | None
+    migration: Migration,
+    plan: CollectionPlan,
+    verification: Verification | None,
+    target_notes: Iterable[str] = (),
 ) -> tuple[CollectionReport, list[Work]]:
-    """Puts together what staging holds of a collection, and when its chunks were moved."""
+    """Puts together what staging holds of a collection, and when its chunks were moved.
+
+    Args:
+        target_notes: what the target is known to have made otherwise than asked.
+    """
     manifests = list(migration.staging.manifests(plan.chunk_refs))
     imports = list(migration.staging.current_imports(plan.chunk_refs))
     written = [manifest for manifest in manifests if manifest]
@@ -117,7 +124,7 @@ def report_collection(
         partitions=list(plan.mapped.target.partitions),
         partition_names=plan.mapped.partitions,
         created=_created(migration, plan, written),
-        notes=list(plan.notes),
+        notes=[*plan.notes, *target_notes],
         warnings=_warnings(plan, counts.set_aside),
         way=plan.way,
         file_format=plan.file_format,

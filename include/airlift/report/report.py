@@ -21,6 +21,7 @@ from airlift.report.collection import CollectionReport, report_collection
 from airlift.report.failures import StepFailure, read_failures
 from airlift.report.throughput import Throughput, Work, one_after_another, throughput
 from airlift.staging import Meta, SetBack, SourceChanges
+from airlift.target_changes import TargetNotes
 from airlift.timing import StepTime, read_steps
 from airlift.verification import Verifications
 from airlift.versions import Versions, installed_software
@@ -28,6 +29,7 @@ from airlift.versions import Versions, installed_software
 T = TypeVar("T")
 
 _BEFORE_PLAN = {"check", "export_meta", "copy_source"}
+_BEFORE_CREATE = {*_BEFORE_PLAN, "plan", "convert"}
 _AFTER_VERIFY = {"verify", "publish"}
 
 
@@ -102,8 +104,16 @@ def build_report(migration: Migration, state: str) -> Report:
     steps = read_steps(migration)
     changes = staging.read("changes.json", SourceChanges)
     versions = staging.read("versions.json", Versions) or Versions(software=installed_software())
+    # Of a dry run, or of a run that failed earlier, they would be an earlier run's.
+    is_made = state != "planned" and not failed & _BEFORE_CREATE
+    target_notes = staging.read("target_notes.json", TargetNotes) if is_made else None
     found = [
-        report_collection(migration, one, by_name.get(one.name))
+        report_collection(
+            migration,
+            one,
+            by_name.get(one.name),
+            target_notes.of(one.name) if target_notes else (),
+        )
         for one in (plan.collections if plan else ())
     ]
     set_back = staging.read("set_back.json", SetBack)

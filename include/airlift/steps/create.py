@@ -20,6 +20,7 @@ from airlift.staging import SourceChanges
 from airlift.steps.existing import own_id, settle_created
 from airlift.steps.index import begin_load
 from airlift.steps.pending_chunks import earlier_jobs
+from airlift.steps.schema_check import check_collections
 from airlift.steps.unique_keys import refuse_repeated_keys
 from airlift.target_changes import BegunCollection, Created, CreatedCollection
 from airlift.targets.running_imports import wait_for_imports
@@ -33,6 +34,7 @@ def create(migration: Migration) -> dict[str, Any]:
 
     Raises:
         AirliftError: chunks are not converted, or too many rows were set aside.
+        Refused: the target has not made a collection as it was asked to.
     """
     plan = migration.staging.plan()
     schemas = {one.name: _converted_schema(migration, one) for one in plan.collections}
@@ -64,6 +66,7 @@ def create(migration: Migration) -> dict[str, Any]:
         # A run that was killed between the two may have left partitions out.
         migration.target(collection.mapped).create(schemas[collection.name])
     migration.staging.write("created.json", created)
+    check_collections(migration, schemas)
     return {
         "made": [one.name for one in created.collections if one.made],
         "found": [one.name for one in created.collections if not one.made],

@@ -10,6 +10,7 @@ from airlift.params import IndexParams
 from airlift.plan import CollectionPlan
 from airlift.progress import TaskProgress, write_progress
 from airlift.schema import Field
+from airlift.steps.schema_check import check_indexes
 from airlift.targets.ways import IMPORT_WAYS
 
 
@@ -40,11 +41,16 @@ def build_indexes(migration: Migration) -> dict[str, Any]:
 
     Returns:
         Collection and field -> index type.
+
+    Raises:
+        Refused: a collection that this migration made has another index than the one asked for.
     """
     built = {}
-    for collection, field, index in _wanted(migration):
+    wanted = list(_wanted(migration))
+    for collection, field, index in wanted:
         migration.target(collection.mapped).create_index(collection.target_name, field, index)
         built[f"{collection.name}.{field.name}"] = index.index_type
+    check_indexes(migration, wanted)
     return built
 
 

@@ -32,7 +32,7 @@ def publish(migration: Migration) -> dict[str, Any]:
     aliases = {}
     for collection in staging.plan().collections:
         for one in _record_aliases(migration, collection):
-            migration.target(one).point_alias(one.alias, one.collection)
+            _point(migration, one)
             aliases[one.alias] = collection.name
             log.info("the alias %s points to %s", one.alias, collection.name)
     restore_access(migration)
@@ -43,6 +43,17 @@ def publish(migration: Migration) -> dict[str, Any]:
         "aliases": aliases,
         "report": address,
     }
+
+
+def _point(migration: Migration, alias: PublishedAlias) -> None:
+    """Lets an alias point to its collection. Raises AirliftError where it does not, afterwards."""
+    target = migration.target(alias)
+    target.point_alias(alias.alias, alias.collection)
+    if (found := target.found_by(alias.alias)) != alias.collection:
+        raise AirliftError(
+            f"the alias {alias.alias!r} finds {found!r} on the target, expected "
+            f"{alias.collection!r}: somebody has moved it meanwhile; clear the task publish"
+        )
 
 
 def _record_aliases(migration: Migration, collection: CollectionPlan) -> list[PublishedAlias]:

@@ -20,6 +20,7 @@ from milvus_lite.engine.collection import Collection
 from milvus_lite.engine.operation import InsertOp
 from milvus_lite.search.bitmap import build_valid_mask
 
+from .definitions import Definitions
 from .schema import Field, Schema, of_lite
 
 BATCH = 65_536
@@ -93,10 +94,12 @@ class Engine:
         self._declared: dict[int, dict[str, Field]] = {}
         self.dropped: dict[tuple[str, str], int] = {}
         """The identity of the collection that last had a name, while no other has it."""
+        self.definitions = Definitions()
 
     def inherit(self, old: Engine) -> None:
         """After a restart: the same collections, with the same identities and copies."""
         self._ids, self._next_id, self._ledgers = old._ids, old._next_id, old._ledgers
+        self.definitions = old.definitions
         self._declared, self.dropped = old._declared, old.dropped
 
     def declare(self, database: str, name: str, fields: Iterable[Field]) -> None:
@@ -139,6 +142,7 @@ class Engine:
             uid = self._ids.pop((database, name), 0)
             self._ledgers.pop(uid, None)
             self._declared.pop(uid, None)
+            self.definitions.forget(uid)
             if uid:
                 self.dropped[database, name] = uid
 

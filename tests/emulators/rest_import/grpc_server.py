@@ -74,6 +74,8 @@ class Servicer(AccessCalls, MilvusServicer):
                 database = self._database_name(request, context)
                 arrays = [field for field in fields if field.type == "Array"]
                 self.engine.declare(database, request.collection_name, arrays)
+                identity = self.engine.identity(database, request.collection_name)
+                self.engine.definitions.keep(identity, request)
             return response
 
     def DescribeCollection(self, request, context):
@@ -81,7 +83,19 @@ class Servicer(AccessCalls, MilvusServicer):
         response = super().DescribeCollection(request, context)
         if _succeeded(response):
             database = request.db_name or "default"
-            response.collectionID = self.engine.identity(database, response.collection_name)
+            identity = self.engine.identity(database, response.collection_name)
+            response.collectionID = identity
+            self.engine.definitions.complete(identity, response, self.version)
+        return response
+
+    def ShowPartitions(self, request, context):
+        response = super().ShowPartitions(request, context)
+        if _succeeded(response) and "_default" in response.partition_names:
+            database = self._database_name(request, context)
+            identity = self.engine.identity(database, request.collection_name)
+            if self.engine.definitions.is_keyed(identity):
+                at = list(response.partition_names).index("_default")
+                del response.partition_names[at], response.inMemory_percentages[at]
         return response
 
     def GetLoadingProgress(self, request, context):

@@ -10,9 +10,12 @@ from typing import Any
 
 from airlift.datatypes import TYPES, DataType
 from airlift.milvus.descriptions import (
+    DEFAULT_PARTITION,
     consistency_name,
     is_consistency_level,
     own_properties,
+    partitions_by_key,
+    property_notes,
 )
 from airlift.milvus.scalar_slots import SCALAR_SLOTS
 from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field, Function
@@ -20,7 +23,7 @@ from airlift.sources.backup.meta import CollectionMeta, FieldMeta, IndexMeta
 from airlift.sources.backup.unknown_keys import in_collection
 from airlift.sources.backup.validation import refuse_collection
 
-_DEFAULT_PARTITION = "_default"
+_NOT_LOADED = "NotLoad"
 _LIMITS = ("dim", "max_length", "max_capacity")
 # The numbers of Milvus' schema.proto.
 _TYPES = {
@@ -110,27 +113,30 @@ class Description:
     def _collection(self, fields: tuple[Field, ...]) -> CollectionSchema:
         meta = self._meta
         told = {one.key: one.value for one in (*meta.schema_meta.properties, *meta.properties)}
-        properties = own_properties(told)
-        if properties:
-            self.notes.append(f"the properties {properties} come along")
+        self.notes += property_notes(told)
         if not is_consistency_level(meta.consistency_level):
             self.notes.append(
                 f"the consistency level {meta.consistency_level}, which no collection is made "
                 "with, becomes Bounded; choose another with mapping consistency_level"
             )
+        if meta.load_state == _NOT_LOADED:
+            self.notes.append("it was not loaded; the target's is loaded unless load is off")
         by_key = any(field.partition_key for field in fields)
-        names = {one.partition_name for one in meta.partition_backups} - {_DEFAULT_PARTITION}
+        names = {one.partition_name for one in meta.partition_backups} - {DEFAULT_PARTITION}
         return CollectionSchema(
             name=self._name,
             database=self._database,
             fields=fields,
             functions=tuple(self._functions()),
             partitions=() if by_key else tuple(sorted(names)),
+            num_partitions=partitions_by_key(names) if by_key else 0,
+            makes_keys=meta.schema_meta.auto_id
+            or any(one.auto_id for one in meta.schema_meta.fields),
             dynamic_field=meta.schema_meta.enable_dynamic_field,
             shards=max(meta.shards_num, 1),
             consistency_level=consistency_name(meta.consistency_level),
             description=meta.schema_meta.description,
-            properties=properties,
+            properties=own_properties(told),
             aliases=tuple(sorted(meta.aliases)),
         )
 
@@ -173,9 +179,10 @@ class Description:
             self._refuse(f"the field {one.name!r} has {sizes['dim']} dimensions")
             return None
         index = self._indexes.get(one.name)
-        if one.is_primary_key and (one.auto_id or self._meta.schema_meta.auto_id):
+        if index and "mmap.enabled" in index.params:
             self.notes.append(
-                "the source made its ids (auto id): they are kept; mapping auto_id makes new ones"
+                f"the field {one.name!r}: that its index is read from disk (mmap) does not come "
+                "along; set it on the target with alter_index_properties"
             )
         return Field(
             name=one.name,

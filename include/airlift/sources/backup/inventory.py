@@ -64,7 +64,7 @@ class Detail(BaseModel):
         """A reader of the collection's keys."""
         key = schema.primary_key
         declared = set(self.ids.values())
-        return KeyReader(storage, key, self.ids[key.name], declared, schema.dynamic_field)
+        return KeyReader(storage, key, self.ids[key.name], declared, bool(schema.dynamic_field))
 
 
 def all_logs(segments: Iterable[Segment], wide: Iterable[WideDeletes]) -> list[StoredLog]:

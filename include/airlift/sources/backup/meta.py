@@ -221,7 +221,7 @@ class CollectionMeta(Message):
 
     harmless: ClassVar[frozenset[str]] = frozenset(
         (
-            *("id", "start_time", "end_time", "progress", "size", "has_index", "load_state"),
+            *("id", "start_time", "end_time", "progress", "size", "has_index"),
             *("backup_timestamp", "backup_physical_timestamp", "channel_checkpoints", "db_id"),
             *("created_timestamp", "virtual_channel_names", "physical_channel_names"),
         )
@@ -233,6 +233,7 @@ class CollectionMeta(Message):
     schema_meta: SchemaMeta = Field(alias="schema")
     shards_num: int = 1
     consistency_level: int = 0
+    load_state: str = ""
     partition_backups: tuple[PartitionMeta, ...] = ()
     l0_segments: tuple[SegmentMeta, ...] = ()
     index_infos: tuple[IndexMeta, ...] = ()

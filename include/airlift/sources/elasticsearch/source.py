@@ -292,7 +292,7 @@ class ElasticsearchSource(StillSource):
             fields.append(Field(name=DYNAMIC_FIELD, type=DataType.JSON))
         vectors = [column.name for column in layout.columns if column.is_vector]
         schema = CollectionSchema(
-            name=found.name, fields=tuple(fields), dynamic_field=layout.dynamic
+            name=found.name, fields=tuple(fields), dynamic_field=layout.dynamic or None
         )
         row_bytes = max(_row_bytes(layout, measured), 1)
         page = max(_PAGE_BYTES // max(measured.sample_bytes, 1), 1)

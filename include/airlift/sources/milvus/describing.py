@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from airlift.datatypes import TYPES, DataType
 from airlift.milvus.database import MilvusDatabase
-from airlift.milvus.descriptions import consistency_name, own_properties
+from airlift.milvus.descriptions import (
+    DEFAULT_PARTITION,
+    consistency_name,
+    own_properties,
+    partitions_by_key,
+    property_notes,
+)
 from airlift.names import with_database
 from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field, Function
 
+# What `describe_collection` says of collections of other kinds.
+_OTHER_KINDS = {
+    "external_source": "is an external collection",
+    "enable_namespace": "spreads its rows over namespaces",
+}
 _LIMITS = ("dim", "max_length", "max_capacity")
 
 
@@ -27,37 +39,66 @@ def described(
     """
     told = database.describe(name)
     notes: list[str] = []
-    reasons: list[str] = []
-    indexes = database.indexes(name)
+    reasons = [
+        f"it {what}, which is not known here" for key, what in _OTHER_KINDS.items() if told.get(key)
+    ]
+    held = database.indexes(name)
+    indexes = {index["field_name"]: index for index in held}
     fields = []
     for field in told["fields"]:
         kind = field["type"].name
         if kind not in DataType.__members__:
             reasons.append(f"the field {field['name']!r} is of the type {kind}, not known here")
             continue
+        element = field.get("element_type")
+        if kind == "ARRAY" and element and element.name not in DataType.__members__:
+            reasons.append(
+                f"the field {field['name']!r} is an array of {element.name}, not known here"
+            )
+            continue
         fields.append(_field(field, indexes))
+        if field.get("nullable") and field.get("default_value") is not None:
+            notes.append(
+                f"the field {field['name']!r}: its default value is left out, since nulls would "
+                "become it"
+            )
+    notes += _index_notes(held)
     if told.get("enable_dynamic_field"):
         fields.append(Field(name=DYNAMIC_FIELD, type=DataType.JSON))
-    partitions = [one for one in database.partitions(name) if one != "_default"]
+    partitions = database.partitions(name)
+    by_key = 0
     if any(field.partition_key for field in fields):
+        by_key = partitions_by_key(partitions, int(told.get("num_partitions") or 0))
         partitions = []
-    properties = own_properties(told.get("properties") or {})
-    if properties:
-        notes.append(f"the properties {properties} come along")
+    notes += property_notes(told.get("properties") or {})
     schema = CollectionSchema(
         name=with_database(prefix, name),
         database=prefix,
         fields=tuple(fields),
         functions=tuple(_function(one) for one in told.get("functions") or ()),
-        partitions=tuple(sorted(partitions)),
+        partitions=tuple(sorted(one for one in partitions if one != DEFAULT_PARTITION)),
+        num_partitions=by_key,
+        makes_keys=any(field.get("auto_id") for field in told["fields"]),
         dynamic_field=bool(told.get("enable_dynamic_field")),
         shards=int(told.get("num_shards") or 1),
         consistency_level=consistency_name(told.get("consistency_level", 2)),
         description=str(told.get("description") or ""),
-        properties=properties,
+        properties=own_properties(told.get("properties") or {}),
         aliases=tuple(sorted(database.aliases(name))),
     )
     return schema, notes, [f"collection {schema.name!r}: {reason}" for reason in reasons]
+
+
+def _index_notes(indexes: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Of several indexes on a field, such as those on paths of a JSON, one comes along."""
+    counts = Counter(index["field_name"] for index in indexes)
+    several = [field for field, count in counts.items() if count > 1]
+    if not several:
+        return []
+    return [
+        f"the fields {sorted(several)} have several indexes each, such as those on paths of a "
+        "JSON: with index source one of them comes along; make the others on the target"
+    ]
 
 
 def _field(told: Mapping[str, Any], indexes: Mapping[str, Mapping[str, Any]]) -> Field:
