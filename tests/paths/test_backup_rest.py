@@ -76,7 +76,7 @@ def test_the_target_imports_the_logs_from_its_own_bucket(tmp_path, s3_server: S3
         RestImportServer(tmp_path / "server", storage=storage) as server,
         place_on(server, tmp_path / "backups", "s3://milvus-backups/staging", s3_server) as place,
     ):
-        address = backup(tmp_path / "backups", None, small("songs", partitions=["rock"]))
+        address = backup(tmp_path / "backups", None, small("songs"))
         for path in Path(address).rglob("*"):
             if path.is_file():
                 name = f"milvus-backups/backup/one/{path.relative_to(address)}"
