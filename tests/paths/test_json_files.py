@@ -269,12 +269,12 @@ ARRAYS = (NUMBERS, WORDS, FLAGS)
 EMPTY = {n for n, row in enumerate(LISTS) if [] in row.values()}
 
 
-@pytest.fixture
-def rest(tmp_path: Path) -> Iterator[Place]:
-    """The emulator of a newer server's import jobs (no such server can run here)."""
+@pytest.fixture(params=["2.5.27", "2.6.20"])
+def rest(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """The emulator of a newer server's import jobs, as recorded (none can run here)."""
     staging = tmp_path / "server" / "bucket" / "staging"
     with (
-        RestImportServer(tmp_path / "server", version="2.6.20") as server,
+        RestImportServer(tmp_path / "server", version=request.param) as server,
         place_on(server, tmp_path / "none", str(staging)) as place,
     ):
         yield place
