@@ -312,9 +312,9 @@ def test_a_collection_that_is_not_as_planned_is_refused(events, name):
     with events.database("copies") as copies, ready_to_create(events) as migration:
         migration.server.create_database("copies")
         # As a killed attempt leaves it: the collection was asked for, and may be there.
-        created, mark = Created(databases=("copies",)).begin("copies.events", "copies")
+        created, begun = Created(databases=("copies",)).begin("copies.events", "copies")
         migration.staging.write("created.json", created)
-        made_otherwise(copies, mark, change)
+        made_otherwise(copies, begun.mark, change)
         if not told:
             assert create(migration)["made"] == ["copies.events"]
             return
@@ -333,9 +333,9 @@ def test_a_collection_that_is_not_as_planned_is_refused(events, name):
 
 def test_a_lite_refuses_what_it_does_keep(to_lite):
     with ready_to_create(to_lite) as migration:
-        created, mark = Created().begin("events", "")
+        created, begun = Created().begin("events", "")
         migration.staging.write("created.json", created)
-        made_otherwise(to_lite.client, mark, lambda f, s: f["vector"].update(dim=8))
+        made_otherwise(to_lite.client, begun.mark, lambda f, s: f["vector"].update(dim=8))
         with pytest.raises(Refused, match="field 'vector': dim: planned 4, found 8") as refused:
             create(migration)
         assert len(refused.value.reasons) == 1
