@@ -82,7 +82,7 @@ class Servicer(AccessCalls, MilvusServicer):
         """A collection that is dropped and made anew has another id, which Lite leaves out."""
         response = super().DescribeCollection(request, context)
         if _succeeded(response):
-            database = request.db_name or "default"
+            database = self._database_name(request, context)
             identity = self.engine.identity(database, response.collection_name)
             response.collectionID = identity
             self.engine.definitions.complete(identity, response, self.version)
