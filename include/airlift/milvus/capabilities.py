@@ -188,14 +188,17 @@ _2_6 = replace(
 _2_6_18 = replace(_2_6, nullable_vectors=True)
 _3_0 = replace(_2_6_18, functions=_2_6.functions | {"MINHASH"})
 # Its reference has no import of logs and no RestoreRBAC; users are made in its console.
-# It decides on shards and partitions by itself, and has an index of its own (AUTOINDEX).
+# It decides on shards, partitions and storage by itself, and has an index of its own (AUTOINDEX).
 _ZILLIZ = replace(
     _3_0,
     own_files_way="",
     access_way="",
     privilege_groups=False,
     unkept=frozenset(
-        ("shards", "consistency_level", "num_partitions", "index_type", "index_params")
+        (
+            *("shards", "consistency_level", "num_partitions", "properties", "params"),
+            *("index_type", "index_params"),
+        )
     ),
 )
 _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
