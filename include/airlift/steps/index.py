@@ -29,10 +29,15 @@ def definition(migration: Migration, field: Field) -> IndexParams | None:
 
 
 def begin_load(migration: Migration, collection: CollectionPlan) -> None:
-    """Has a collection loaded; vector fields without an index get one: none loads without."""
+    """Has a collection loaded; vector fields without an index get one: none loads without.
+
+    An insert that goes on after a kill loads before the step `index`, and an index that is there
+    stays: so it is the one that is asked for, if any is.
+    """
     target, schema = migration.target(collection.mapped), collection.mapped.target
     for field in schema.vectors:
-        target.create_index(schema.name, field, migration.capabilities.autoindex(field.type))
+        index = definition(migration, field) or migration.capabilities.autoindex(field.type)
+        target.create_index(schema.name, field, index)
     target.load(schema.name, refresh=collection.way in IMPORT_WAYS)
 
 
