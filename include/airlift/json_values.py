@@ -72,10 +72,13 @@ def literal(field: Field, value: Any) -> Any:
     A number for a FLOAT is the nearest that it holds.
 
     Raises:
-        ValueError: it is not of the field's type, or out of its range.
+        ValueError: it is not of the field's type, out of its range, or no value that JSON holds.
     """
     if field.type is DataType.JSON:
-        return canonical(value)
+        try:
+            return canonical(value)
+        except ValueError as error:
+            raise ValueError(f"{value!r:.40} is no JSON value: {error}") from error
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if field.type is DataType.FLOAT and is_number:
         value = _float32(value)

@@ -20,7 +20,8 @@ import pyarrow.compute as pc
 
 from airlift.datatypes import DataType
 from airlift.fixed_width import fixed_bytes
-from airlift.json_text import canonical_or_null
+from airlift.json_exact import is_json
+from airlift.json_text import canonical_column
 from airlift.schema import Field
 
 Convert = Callable[[pa.Array, Field], pa.Array]
@@ -102,7 +103,14 @@ def _truth(column: pa.Array, field: Field) -> pa.Array:
 
 
 def _json_text(column: pa.Array, field: Field) -> pa.Array:
-    return canonical_or_null(column)
+    """Canonical texts; JSON that has no such form stays as it was written."""
+    texts, reasons = canonical_column(column)
+    lost = [row for row in reasons if not is_json(texts[row].as_py())]
+    if not lost:
+        return texts
+    fits = np.ones(len(texts), np.bool_)
+    fits[lost] = False
+    return _only(pa.array(fits.tolist(), pa.bool_()), texts)
 
 
 def _flat(column: pa.Array, kind: Any) -> npt.NDArray[Any]:

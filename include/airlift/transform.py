@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError
-from airlift.json_text import canonical, canonical_or_null
+from airlift.json_text import canonical, canonical_column
 from airlift.json_values import column_of
 from airlift.mapping import MappedCollection
 from airlift.mapping_params import KEY_PREFIX, is_key
@@ -25,6 +25,7 @@ Unfit = dict[int, str]
 """Rows that can't be taken, and why."""
 
 _SHOWN = 80
+_NO_VALUES = "{}"
 
 
 class _Rows:
@@ -43,18 +44,24 @@ class _Rows:
         """The dynamic values of each row; keys that become fields are taken out of it."""
         if DYNAMIC_FIELD not in self.batch.schema.names:
             return [{} for _ in range(self.batch.num_rows)]
-        texts = self.batch.column(DYNAMIC_FIELD).to_pylist()
-        return [self._object(row, text) for row, text in enumerate(texts)]
+        texts = self.json(DYNAMIC_FIELD, self.batch.column(DYNAMIC_FIELD)).to_pylist()
+        return [
+            {} if row in self.unfit else self._object(row, text) for row, text in enumerate(texts)
+        ]
 
     def _object(self, row: int, text: str | None) -> dict[str, Any]:
-        try:
-            found = orjson.loads(text) if text else {}
-        except orjson.JSONDecodeError:
-            found = None
+        found = orjson.loads(text) if text else {}
         if isinstance(found, dict):
             return found
         self.tell(row, f"field {DYNAMIC_FIELD!r}: {_shown(text)} is no JSON object")
         return {}
+
+    def json(self, source: str, given: pa.Array) -> pa.Array:
+        """A column of JSON in canonical form; says which values JSON can't hold exactly."""
+        texts, reasons = canonical_column(given)
+        for row, reason in reasons.items():
+            self.tell(row, f"field {source!r}: the value {_shown(texts[row].as_py())} {reason}")
+        return texts
 
     def take(self, key: str) -> list[Any]:
         """Takes a key out of every row's dynamic values; None where a row has none."""
@@ -143,6 +150,8 @@ class Transform:
         return make
 
     def _converted(self, source: str, field: Field) -> Callable[[_Rows], pa.Array]:
+        if field.type is DataType.JSON and self._mapped.types[source] is DataType.JSON:
+            return lambda rows: rows.json(source, rows.batch.column(source))
         convert = self._converter(source, field)
 
         def make(rows: _Rows) -> pa.Array:
@@ -158,8 +167,6 @@ class Transform:
         before = self._mapped.types[source]
         if before is not field.type:
             return RETYPES[before, field.type].convert
-        if field.type is DataType.JSON:
-            return lambda column, _: canonical_or_null(column)
         kind = field.arrow.type
         return lambda column, _: self._as(source, column, kind)
 
@@ -192,7 +199,7 @@ class Transform:
             )
         for source, field, column in added:
             for at, value in enumerate(column):
-                if value is None:
+                if value is None or (field.type is DataType.JSON and at in rows.unfit):
                     continue
                 if _is_no_json(value):
                     rows.tell(
@@ -200,10 +207,19 @@ class Transform:
                         f"field {source!r}: it goes into the dynamic field, which is JSON and "
                         f"can't hold {_shown(value)}",
                     )
+                    continue
                 values[at][field.name] = (
                     orjson.loads(value) if field.type is DataType.JSON else value
                 )
-        return pa.array([canonical(row) for row in values], pa.string())
+        return pa.array([_dynamic_text(rows, *row) for row in enumerate(values)], pa.string())
+
+
+def _dynamic_text(rows: _Rows, at: int, values: dict[str, Any]) -> str:
+    try:
+        return canonical(values)
+    except ValueError as error:  # a value of JSON is one level deeper here
+        rows.tell(at, f"field {DYNAMIC_FIELD!r}: {error}")
+        return _NO_VALUES
 
 
 def _is_no_json(value: Any) -> bool:

@@ -94,3 +94,34 @@ def test_a_missing_field_is_named():
 def test_nothing_comes_back_as_nothing():
     found = to_batch(to_fields_data(batch_of(EVERY_TYPE, 0), EVERY_TYPE.fields), EVERY_TYPE.fields)
     assert found.equals(pa.RecordBatch.from_pylist([], schema=EVERY_TYPE.arrow))
+
+
+JSON_ROWS = {
+    b'{"b": 1, "a": 2.0}': '{"a":2.0,"b":1}',
+    b'{"a":NaN}': '{"a":NaN}',
+    b'{"a": 1, "a": 2}': '{"a": 1, "a": 2}',
+    b'{"a": 12345678901234567890123}': '{"a": 12345678901234567890123}',
+    b"{": "{",
+    b"": "",
+    b'"\xff"': 'not UTF-8, "\\xff"',
+}
+"""What a server may send, and what it is then: canonical, or unlike whatever is canonical."""
+
+
+@pytest.mark.parametrize("canonical", [True, False])
+def test_json_of_any_kind_comes_without_loss(canonical):
+    field = Field(name="json", type=DataType.JSON)
+    data = schema_pb2.FieldData(field_name="json")
+    data.scalars.json_data.data.extend(JSON_ROWS)
+    found = to_batch([data], (field,), canonical).column(0).to_pylist()
+    stored = ['{"b": 1, "a": 2.0}', *list(JSON_ROWS.values())[1:]]
+    assert found == (list(JSON_ROWS.values()) if canonical else stored)
+
+
+def test_a_dynamic_field_without_values_may_come_as_nothing():
+    data = schema_pb2.FieldData(field_name="$meta", is_dynamic=True)
+    data.scalars.json_data.data.extend([b"", b"{}"])
+    assert to_batch([data], (Field(name="$meta", type=DataType.JSON),)).column(0).to_pylist() == [
+        "{}",
+        "{}",
+    ]

@@ -257,7 +257,8 @@ def test_json_lines_of_mixed_values(tmp_path: Path) -> None:
     for line, told in [
         (b"[1]", "s.jsonl:1: expected an object"),
         (b'{"n": 1', "s.jsonl:1 is no JSON"),
-        (b'{"n": 9223372036854775808}', "s.jsonl:1: the number 9223372036854775808"),
+        (b'{"n": 01}', "s.jsonl:1 is no JSON"),
+        (b'{"\\ud800": 1}', "s.jsonl:1: the key '\\ud800' is no valid Unicode"),
     ]:
         (tmp_path / "s.jsonl").write_bytes(line + b"\n")
         assert told in refusal(tmp_path, scalars_url=f"{tmp_path}/s.jsonl")

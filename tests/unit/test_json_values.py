@@ -73,6 +73,11 @@ def test_what_the_user_writes_is_held_as_the_field_does(kind, value, held):
         (DataType.DOUBLE, float("nan")),
         (DataType.BOOL, 1),
         (DataType.VARCHAR, 1),
+        (DataType.JSON, float("nan")),
+        (DataType.JSON, {"a": [None, float("-inf")]}),
+        (DataType.JSON, 2**64),
+        (DataType.JSON, {"a": -(2**63) - 1}),
+        (DataType.JSON, "\ud83d"),
     ],
 )
 def test_what_the_user_writes_wrong_is_told(kind, value):

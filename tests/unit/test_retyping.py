@@ -25,6 +25,8 @@ EDGES = sorted(
         if -(2**63) <= edge + off < 2**63
     }
 )
+# JSON, but none that a parser of doubles keeps: as a text it stays as it is.
+NO_CANONICAL = ['{"b":1, "a":2,"b":1}', "123456789012345678901", "[0.12345678901234567890]"]
 ODD_FLOATS = [0.0, -0.0, 0.5, 1e300, -1e-300, float("nan"), float("inf"), 2.0**63, -(2.0**63)]
 
 
@@ -35,7 +37,8 @@ def values_of(kind: DataType) -> st.SearchStrategy[Any]:
         odd = ["", "-0", "007", "+1", " 1", "1 ", "1\n", "٣", "1e3", "true", "True", str(2**63)]
         return st.sampled_from(odd) | st.sampled_from(EDGES).map(str) | st.text(max_size=4)
     if kind is DataType.JSON:
-        return st.sampled_from(["null", '{"b" : 1, "a":[]}', "3", '"x"', "{", ""])
+        plain = st.sampled_from(["null", '{"b" : 1, "a":[]}', "3", '"x"', "{", "", "[NaN]"])
+        return plain | st.sampled_from(NO_CANONICAL)
     if kind is DataType.FLOAT:
         return st.floats(width=32) | st.sampled_from([0.5, 3.0, -128.0, 2.0**63])
     if kind is DataType.DOUBLE:
@@ -51,6 +54,8 @@ def expected(value: Any, before: DataType, after: DataType) -> Any:
     if before is DataType.JSON:
         import orjson
 
+        if value in NO_CANONICAL:
+            return value
         try:
             return canonical(orjson.loads(value))
         except orjson.JSONDecodeError:

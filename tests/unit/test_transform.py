@@ -99,6 +99,7 @@ def test_an_integer_that_a_double_holds_is_the_same_number():
 
 # --- what the target has not -----------------------------------------------------------------
 
+NO_KEY = "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"
 MILVUS_2_3 = capabilities_of(ServerVersion.parse("v2.3.5"))
 LITE = capabilities_of(ServerVersion.parse("milvus_lite-3.2.2"))
 
@@ -250,7 +251,7 @@ def test_json_is_brought_into_one_form():
     assert made.column("json").to_pylist() == ['{"a":"ä","b":[1,2.0]}', "null"]
     broken = batch.set_column(1, schema.arrow.field(1), pa.array(["{}", "{"]))
     _, unfit = Transform(fitted(schema, MILVUS_2_3)).apply(broken)
-    assert unfit == {1: "field 'json': the value '{' does not fit JSON"}
+    assert unfit == {1: f"field 'json': the value '{{' is no JSON ({NO_KEY})"}
 
 
 # --- what the mapping makes anew ---------------------------------------------------------------
@@ -306,7 +307,7 @@ def test_keys_become_fields_and_leave_the_dynamic_field():
     assert unfit == {
         3: "field '$meta.a': the value 1.0 does not fit INT8",
         4: "field '$meta': '[1]' is no JSON object",
-        5: "field '$meta': '{' is no JSON object",
+        5: f"field '$meta': the value '{{' is no JSON ({NO_KEY})",
     }
 
 

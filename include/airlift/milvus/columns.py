@@ -17,7 +17,7 @@ from pymilvus.grpc_gen import schema_pb2
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError
 from airlift.fixed_width import fixed_bytes
-from airlift.json_text import canonical_column
+from airlift.json_text import canonical_column, stored_texts
 from airlift.milvus.scalar_slots import SCALAR_SLOTS
 from airlift.schema import Field
 
@@ -48,8 +48,8 @@ def _texts_to_arrow(values: Any, field: Field) -> pa.Array:
 
 
 def _json_to_arrow(values: Any, field: Field) -> pa.Array:
-    # What stands for a null may be no JSON at all.
-    return canonical_column(pa.array([value or b"null" for value in values], pa.binary()))
+    nothing = b"{}" if field.is_dynamic else b""
+    return stored_texts(pa.array([value or nothing for value in values], pa.binary()))
 
 
 def _arrays_to_arrow(values: Any, field: Field) -> pa.Array:
@@ -172,12 +172,14 @@ def _with_nulls(column: pa.Array, valid: npt.NDArray[np.bool_]) -> pa.Array:
     return column.take(pa.array(places, mask=~valid))
 
 
-def to_batch(fields_data: Any, fields: tuple[Field, ...]) -> pa.RecordBatch:
+def to_batch(fields_data: Any, fields: tuple[Field, ...], canonical: bool = True) -> pa.RecordBatch:
     """A record batch of a query answer's columns.
 
     Args:
         fields_data: the answer's repeated FieldData; other fields in it are left out.
         fields: the fields wanted, in the order wanted.
+        canonical: bring JSON into canonical form, where it has one (see `json_text`); else the
+            texts are what the server has, JSON or not.
 
     Raises:
         AirliftError: a field is missing from the answer.
@@ -191,6 +193,9 @@ def to_batch(fields_data: Any, fields: tuple[Field, ...]) -> pa.RecordBatch:
         column = wire.to_arrow(wire.get(data), field)
         if field.nullable and len(data.valid_data):
             column = _with_nulls(column, np.array(data.valid_data, dtype=np.bool_))
+        if canonical and field.type is DataType.JSON:
+            # What has no canonical form stays, and so differs from whatever it is compared with.
+            column, _ = canonical_column(column)
         columns.append(column)
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema([f.arrow for f in fields]))
 

@@ -155,6 +155,7 @@ class MilvusRows:
         partition: str | None = None,
         keys: KeyRange = EVERY_KEY,
         strong: bool = False,
+        canonical: bool = True,
     ) -> Iterator[pa.RecordBatch]:
         """Rows in the order of the primary key, page by page (`key > last`, never an offset).
 
@@ -162,6 +163,7 @@ class MilvusRows:
 
         Args:
             strong: as of `by_key`.
+            canonical: as of `columns.to_batch`.
         """
         consistency = _STRONG if strong else _EVENTUALLY
         wanted = fields if key in fields else (key, *fields)
@@ -175,7 +177,9 @@ class MilvusRows:
         while True:
             expression = keys.expression(key, last)
             try:
-                page = self._query(name, wanted, expression, limit, partition, consistency)
+                page = self._query(
+                    name, wanted, expression, limit, partition, consistency, canonical
+                )
             except TooLarge:
                 if limit == 1 or not ordered:
                     raise
@@ -215,6 +219,7 @@ class MilvusRows:
         limit: int,
         partition: str | None = None,
         consistency: int = _EVENTUALLY,
+        canonical: bool = True,
     ) -> pa.RecordBatch:
         client = self._database.client
         request = milvus_pb2.QueryRequest(
@@ -236,7 +241,7 @@ class MilvusRows:
             return answer
 
         answer = self._database.repeating(f"read rows of {name!r}", ask)
-        return to_batch(answer.fields_data, fields)
+        return to_batch(answer.fields_data, fields, canonical)
 
 
 def _page_rows(fields: tuple[Field, ...]) -> int:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from airlift.datatypes import DataType
-from airlift.json_text import canonical_column
+from airlift.json_text import stored_texts
 from airlift.milvus.scalar_slots import SCALAR_SLOTS
 from airlift.schema import Field
 
@@ -67,7 +67,7 @@ def _text(field: Field, stored: pa.Array) -> pa.Array:
 def _json(field: Field, stored: pa.Array) -> pa.Array:
     if not (pa.types.is_binary(stored.type) or pa.types.is_string(stored.type)):
         raise _unlike(field, stored)
-    column = canonical_column(stored)
+    column = stored_texts(stored)
     return column.fill_null(_NO_VALUES) if field.is_dynamic else column
 
 

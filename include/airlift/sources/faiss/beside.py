@@ -116,16 +116,21 @@ class Beside:
             return keys[:0]
         return keys[self._scalars.places(keys) < 0]
 
-    def columns(self, numbers: Ids, keys: Ids) -> list[pa.Array]:
-        """The scalar fields of rows. Raises AirliftError when one has none and must."""
+    def columns(self, numbers: Ids, keys: Ids) -> tuple[list[pa.Array], pa.Array]:
+        """The scalar fields of rows, and why a row is a bad one; null for the good.
+
+        Raises:
+            AirliftError: a row has no scalar fields and must.
+        """
         if self._scalars is None:
-            return []
+            return [], pa.nulls(len(keys), pa.string())
         places = self._scalars.places(keys) if self.joins else numbers
         if self.missing_fails and len(places):
             lost = np.flatnonzero(places < 0)
             if len(lost):
                 raise AirliftError(f"{self._scalars.address} has no row for the id {keys[lost[0]]}")
-        return self._scalars.take(places)
+        *columns, reasons = self._scalars.take(places)
+        return columns, reasons
 
     def close(self) -> None:
         """Removes temporary files."""

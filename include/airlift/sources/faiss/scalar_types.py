@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 
 from airlift.datatypes import TYPES, DataType
 from airlift.errors import AirliftError
-from airlift.json_text import canonical
+from airlift.json_exact import RepeatedKeys
+from airlift.json_text import lossless_text
 from airlift.schema import Field
 
 _SAME: dict[Any, DataType] = {
@@ -74,7 +75,7 @@ def _converted(values: pa.Array, field: Field) -> pa.Array:
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if field.type is DataType.JSON:
-        texts = [None if one is None else canonical(one) for one in values.to_pylist()]
+        texts = [None if value is None else lossless_text(value) for value in _nested(values)]
         return pa.array(texts, pa.string())
     if pa.types.is_date(values.type) or pa.types.is_timestamp(values.type):
         zone = getattr(values.type, "tz", None)
@@ -84,3 +85,29 @@ def _converted(values: pa.Array, field: Field) -> pa.Array:
             raise ValueError("a list holds null, which an ARRAY of Milvus can't")
         return values.cast(pa.list_(TYPES[field.element_type].arrow(0)))
     return values.cast(TYPES[field.type].arrow(0))
+
+
+def _nested(values: pa.Array) -> list[Any]:
+    """Structs, lists and maps as Python values; maps as dicts, with nothing lost."""
+    try:
+        found: list[Any] = values.to_pylist(maps_as_pydicts="strict")
+    except (KeyError, ValueError):
+        # A map has a key twice, a struct a name, or a text is not UTF-8.
+        return [_nested_value(value) for value in values]
+    return found
+
+
+def _nested_value(value: pa.Scalar) -> Any:
+    if not value.is_valid:
+        return None
+    if isinstance(value, pa.MapScalar):
+        keys, items = (map(_nested_value, value.values.field(at)) for at in range(2))
+        return RepeatedKeys(zip(keys, items, strict=True))
+    if isinstance(value, pa.StructScalar):
+        return RepeatedKeys((name, _nested_value(value[at])) for at, name in enumerate(value))
+    if isinstance(value, pa.ListScalar):
+        return [_nested_value(item) for item in value.values]
+    if pa.types.is_string(value.type) or pa.types.is_large_string(value.type):
+        # What is not UTF-8 becomes halves of surrogate pairs, which JSON does not take either.
+        return value.as_buffer().to_pybytes().decode(errors="surrogateescape")
+    return value.as_py()

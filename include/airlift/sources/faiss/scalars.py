@@ -71,12 +71,18 @@ class Scalars:
                 )
             fields = [field_of(column) for column in schema if column.name != id_column]
             arrow = pa.schema([field.arrow.with_nullable(True) for field in fields])
+            # The last column tells of a bad row why it is one.
+            arrow = arrow.append(pa.field("reason", pa.string()))
             with pa.OSFile(str(target), "wb") as file, pa.ipc.new_file(file, arrow) as writer:
-                for block in blocks():
+                for block, bad in blocks():
+                    reasons = pa.nulls(block.num_rows, pa.string())
+                    if bad:  # `pa.array` imports pandas
+                        reasons = pa.array(map(bad.get, range(block.num_rows)), pa.string())
                     columns = [_column(block, field) for field in fields]
                     for field, column in zip(fields, columns, strict=True):
-                        nulls[field.name] = nulls.get(field.name, 0) + column.null_count
-                    rows = pa.RecordBatch.from_arrays(columns, schema=arrow)
+                        good = column.filter(reasons.is_null()) if bad else column
+                        nulls[field.name] = nulls.get(field.name, 0) + good.null_count
+                    rows = pa.RecordBatch.from_arrays([*columns, reasons], schema=arrow)
                     writer.write_batch(rows)
                     if id_column:
                         ids.append(_id_values(block.column(id_column), id_column))
@@ -108,7 +114,10 @@ class Scalars:
         return places
 
     def take(self, places: NDArray[np.int64]) -> list[pa.Array]:
-        """The columns at any places, in that order; nulls where a place is -1."""
+        """The columns at any places, in that order, and the reasons of bad rows.
+
+        All are null where a place is -1.
+        """
         order = np.argsort(places, kind="stable")
         ordered = places[order]
         parts: list[pa.RecordBatch] = []

@@ -15,7 +15,7 @@ from airlift.connections import Connections
 from airlift.errors import AirliftError, Refused
 from airlift.fixed_width import int64_array
 from airlift.schema import CollectionSchema, SourceCollection
-from airlift.sources.base import BATCH_BYTES, FILE_BATCH_BYTES, FileSource, SourceFile
+from airlift.sources.base import BATCH_BYTES, FILE_BATCH_BYTES, BadRows, FileSource, SourceFile
 from airlift.sources.faiss.beside import Beside
 from airlift.sources.faiss.columns import must_be_unit_length, vector_column
 from airlift.sources.faiss.describing import (
@@ -186,7 +186,7 @@ class FaissSource(FileSource):
             )
         return chunks
 
-    def rows(self, chunk: Chunk) -> Iterator[pa.RecordBatch]:
+    def rows(self, chunk: Chunk) -> Iterator[pa.RecordBatch | BadRows]:
         """Yields batches of the id, the vector and the scalar fields.
 
         Raises:
@@ -205,7 +205,9 @@ class FaissSource(FileSource):
             self._beside.close()
             self._beside = None
 
-    def _batches(self, name: str, plan: ReadPlan, beside: Beside) -> Iterator[pa.RecordBatch]:
+    def _batches(
+        self, name: str, plan: ReadPlan, beside: Beside
+    ) -> Iterator[pa.RecordBatch | BadRows]:
         fields, schema = plan.fields.fields, plan.fields.arrow
         block = max(BATCH_BYTES // max(plan.fields.row_bytes, 1), 1)
         cosine = self._wants_cosine(name)
@@ -216,8 +218,9 @@ class FaissSource(FileSource):
                 if cosine:
                     must_be_unit_length(rows.vectors, file.layout, ids, f"collection {name!r}")
                 vectors = vector_column(rows.vectors, file.layout, fields[1])
-                columns = [int64_array(ids), vectors, *beside.columns(rows.numbers, ids)]
-                yield pa.RecordBatch.from_arrays(columns, schema=schema)
+                scalars, reasons = beside.columns(rows.numbers, ids)
+                columns = [int64_array(ids), vectors, *scalars]
+                yield from _parted(pa.RecordBatch.from_arrays(columns, schema=schema), reasons)
 
     def _look_at_first_rows(
         self, collection: SourceCollection, detail: Detail, files: Sequence[IndexFile]
@@ -275,6 +278,18 @@ class FaissSource(FileSource):
         if rows is not None:
             self._beside.must_have(rows)
         return self._beside
+
+
+def _parted(batch: pa.RecordBatch, reasons: pa.Array) -> Iterator[pa.RecordBatch | BadRows]:
+    """The good rows of a batch, and the bad ones, which have a reason."""
+    if reasons.null_count == len(reasons):
+        yield batch
+        return
+    yield batch.filter(reasons.is_null())
+    # A bad row lacks the value that is bad, also where the field must have one.
+    nullable = pa.schema([field.with_nullable(True) for field in batch.schema])
+    bad = pa.RecordBatch.from_arrays(batch.columns, schema=nullable).filter(reasons.is_valid())
+    yield BadRows(bad, bad.column(0).to_pylist(), reasons.drop_null().to_pylist())
 
 
 def _cut(detail: Detail, chunk_rows: int) -> Iterator[list[Part]]:

@@ -149,7 +149,10 @@ class MilvusSource(WithoutAccess):
         rows, key = self._rows(schema), schema.primary_key
         for span in plan.spans:
             keys = span.keys(plan.condition)
-            pages = rows.scan(schema.plain_name, schema.written, key, span.partition, keys)
+            # JSON as it is: whether it can be carried is decided for the fields that are.
+            pages = rows.scan(
+                schema.plain_name, schema.written, key, span.partition, keys, canonical=False
+            )
             yield from one_ahead(pages)
 
     def changes(self, collection: SourceCollection) -> list[str]:
