@@ -48,7 +48,9 @@ class MilvusApi(CollectionCalls):
     def create(self, body: Body, headers: Headers) -> Any:
         _text(body, "ImportReq", "collectionName")
         _typed(body.get("files") or [], "ImportReq.files", "[]string", _is_group)
-        _typed(list((body.get("options") or {}).values()), "ImportReq.options", "string", _is_text)
+        options = body.get("options") or {}
+        _typed([options], "ImportReq.options", "map[string]string", lambda v: isinstance(v, dict))
+        _typed(list(options.values()), "ImportReq.options", "string", _is_text)
         _require(body, "ImportReq", CollectionName="collectionName", Files="files")
         job = self._submit(body, headers, body["files"], self.storage)
         return C.ok({"jobId": job.job_id})
@@ -66,15 +68,21 @@ class MilvusApi(CollectionCalls):
         jobs = list(self.runner.jobs)
         name = body.get("collectionName")
         if name:
-            dropped = self.engine.dropped.get((database, name))
-            if dropped:
-                raise C.RestError(
-                    C.COLLECTION_NOT_FOUND, f"collection not found[collection={dropped}]"
-                )
-            self.find_collection(database, name)
+            self._find_or_dropped(database, name)
             uid = self.engine.identity(database, name)
             jobs = [job for job in jobs if job.collection_id == uid]
         return C.ok(C.list_milvus(jobs))
+
+    def _find_or_dropped(self, database: str, name: str) -> None:
+        """Raises with the number of a collection that had the name, where it is dropped."""
+        try:
+            self.find_collection(database, name)
+        except C.RestError:
+            dropped = self.engine.dropped.get((database, name))
+            if not dropped:
+                raise
+            said = f"collection not found[collection={dropped}]"
+            raise C.RestError(C.COLLECTION_NOT_FOUND, said) from None
 
     def _job(self, job_id: str) -> Job:
         job = self.runner.get(job_id)
