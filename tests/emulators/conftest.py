@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +33,14 @@ def recorded_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[
 @pytest.fixture
 def ask(recorded_servers: dict[str, Asked], version: str) -> Asked:
     return recorded_servers[version]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RestImportServer]:
+    with RestImportServer(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Path:
+    return tmp_path / "bucket"

@@ -18,16 +18,10 @@ from samples.milvus_backups import (
     vectors,
     write_backup,
 )
+from tests.emulators.rest_client import Rest
 from tests.emulators.rest_import import RestImportServer
-from tests.emulators.test_rest_import import Rest
 
 BACKUP = {"options": {"backup": "true"}, "partitionName": "_default"}
-
-
-@pytest.fixture
-def server(tmp_path):
-    with RestImportServer(tmp_path) as server:
-        yield server
 
 
 def make(server: RestImportServer) -> MilvusClient:
