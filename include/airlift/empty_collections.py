@@ -15,7 +15,7 @@ ALLOW = (
     "mend what chooses the rows, leave the collection out by `collections`, or allow it with "
     "allow_empty"
 )
-NO_ROW_AT_ALL = "not a single row is moved: no collection has one"
+NO_ROW_AT_ALL = "not a single row is moved, of any collection"
 
 
 def warning_of(collection: SourceCollection, planned: int) -> str:

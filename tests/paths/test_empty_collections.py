@@ -143,7 +143,7 @@ def test_no_row_at_all_is_refused_or_done_with_a_warning(target, tmp_path, name,
     assert one["rows_counted"] == 0 and count(place.client, "songs", key=_key(place)) == 0
     assert warning in caplog.text and NO_ROW_AT_ALL in caplog.text
     html = (tmp_path / "staging" / place.migration_id / "report.html").read_text()
-    assert "No row was moved: there was none to move" in html and "Every row arrived" not in html
+    assert "No row was moved" in html and "Every row arrived" not in html
 
 
 def _key(place: Place) -> str:

@@ -357,6 +357,66 @@ def test_a_level_of_consistency_that_milvus_does_not_keep(tmp_path):
     assert any("consistency level 4" in note for note in songs.notes)
 
 
+NOTED: list[tuple[Callable[[Meta], Any], str]] = [
+    (lambda meta: collection(meta).update(load_state="NotLoad"), "it was not loaded"),
+    (
+        lambda meta: collection(meta).update(
+            index_infos=[{"field_name": "v", "params": {"mmap.enabled": "true"}}]
+        ),
+        "the field 'v': that its index is read from disk (mmap) does not come along",
+    ),
+    (
+        lambda meta: collection(meta).update(
+            properties=[{"key": "partitionkey.isolation", "value": "true"}]
+        ),
+        "{'partitionkey.isolation': 'true'} are left out",
+    ),
+    (
+        lambda meta: collection(meta)["schema"].update(
+            properties=[{"key": "collection.ttl.seconds", "value": "60"}]
+        ),
+        "{'collection.ttl.seconds': '60'} come along",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "told"), NOTED, ids=[told for _, told in NOTED])
+def test_what_does_not_come_along_is_noted(tmp_path, change, told):
+    before = [note for one in source_of(sample(tmp_path / "a")).describe() for note in one.notes]
+    folder = edit(sample(tmp_path / "b"), change)
+    after = [note for one in source_of(folder).describe() for note in one.notes]
+    assert [told in note for note in after if note not in before] == [True]
+
+
+@pytest.mark.parametrize(
+    ("backup", "name", "partitions", "makes_keys"),
+    [
+        ("mixed", "articles", 0, False),
+        ("types", "default.codes", 0, False),
+        ("types", "archive.readings", 4, True),
+        ("types", "archive.blank", 0, False),
+    ],
+)
+def test_partitions_of_a_key_and_keys_that_the_source_made(
+    real, backup, name, partitions, makes_keys
+):
+    # All are described, as databases come into the name where there are several.
+    found = {one.name: one for one in source_of(real / backup).describe()}
+    schema = found[name].collection_schema
+    assert (schema.num_partitions, schema.makes_keys) == (partitions, makes_keys)
+
+
+@pytest.mark.parametrize("field_says", [True, False])
+def test_either_place_tells_that_the_source_made_the_keys(tmp_path, field_says):
+    def change(meta: Meta) -> None:
+        schema = collection(meta)["schema"]
+        (schema["fields"][0] if field_says else schema)["autoID"] = True
+
+    found = source_of(edit(sample(tmp_path), change)).describe()
+    songs = next(one for one in found if one.name == "songs")
+    assert songs.collection_schema.makes_keys
+
+
 def test_the_properties_of_a_database_are_told(tmp_path):
     databases = [
         {"db_name": "default", "properties": [{"key": "database.replica.number", "value": "2"}]},

@@ -258,7 +258,7 @@ def make_verdict(report: Report, views: list[CollectionView]) -> Verdict:
     if unchecked:
         return Verdict("warn", "!", f"Not verified: {unchecked:,} of {len(views):,} collections")
     if report.warnings:
-        return Verdict("warn", "!", "No row was moved: there was none to move")
+        return Verdict("warn", "!", "No row was moved")
     aside = sum(view.report.rows_set_aside for view in views)
     if aside:
         return Verdict("warn", "!", f"Every row arrived but {aside:,} that were set aside")
