@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import date, time
@@ -26,6 +27,8 @@ _LOWEST, _HIGHEST = -(1 << 63), (1 << 64) - 1
 _MAX_DIGITS = 4000  # Python refuses to make an int of more than 4,300
 _SHOWN = 40
 _TOO_DEEP = "nested too deep to be shown"
+_DEEPER = f"is nested deeper than {MAX_DEPTH} levels"
+_MOST_LEVELS = 3000  # orjson reads 1,024, and there Python would stop at some 900
 _NOT_UTF8 = "not UTF-8, "
 
 
@@ -74,9 +77,18 @@ def exact_value(text: str) -> Any:
         InexactNumber or RepeatedKeys.
 
     Raises:
-        ValueError: it is no JSON, or is nested too deep for Python.
+        ValueError: it is no JSON, or is nested deeper than some thousand levels.
     """
-    return _decoded(_KEEPING, text)
+    try:
+        return _KEEPING.decode(text)
+    except RecursionError:
+        pass
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, _MOST_LEVELS))
+    try:
+        return _decoded(_KEEPING, text)
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def reason_against(text: str) -> str | None:
@@ -86,6 +98,8 @@ def reason_against(text: str) -> str | None:
     """
     if text.startswith(_NOT_UTF8):
         return "is not UTF-8"
+    if text == _TOO_DEEP:
+        return _DEEPER
     try:
         value = _decoded(_REFUSING, text)
     except _CannotHold as found:
@@ -93,7 +107,7 @@ def reason_against(text: str) -> str | None:
     except ValueError as error:
         return f"is no JSON ({error})"
     if _depth_exceeds(value, MAX_DEPTH):
-        return f"is nested deeper than {MAX_DEPTH} levels"
+        return _DEEPER
     return "has half of a surrogate pair, which is no text" if _has_half_pair(value) else None
 
 
@@ -171,7 +185,7 @@ def _decoded(decoder: json.JSONDecoder, text: str) -> Any:
     try:
         return decoder.decode(text)
     except RecursionError:
-        raise _CannotHold(f"is nested deeper than {MAX_DEPTH} levels") from None
+        raise _CannotHold(_DEEPER) from None
 
 
 def _whole(text: str) -> int | InexactNumber:

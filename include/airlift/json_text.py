@@ -138,8 +138,15 @@ def stored_texts(column: pa.Array) -> pa.Array:
 
 def may_be_rounded(text: bytes) -> bool:
     """Whether orjson would round a number of a JSON text; now and then also when it would not."""
-    [matches] = pc.match_substring_regex(pa.array([text], pa.binary()), _SUSPICIOUS)
-    return bool(matches.as_py()) and _has_rounded(text)
+    return _is_suspicious(text) and _has_rounded(text)
+
+
+def _is_suspicious(text: Any) -> bool:
+    """Whether a text (bytes, or what is like them) has what orjson may change silently."""
+    # `pa.array` would do, but it imports pandas.
+    ends = pa.py_buffer(np.array([0, len(text)], np.int32))
+    whole = pa.Array.from_buffers(pa.binary(), 1, [None, ends, pa.py_buffer(text)])
+    return bool(pc.match_substring_regex(whole, _SUSPICIOUS)[0].as_py())
 
 
 def _has_rounded(text: bytes) -> bool:
@@ -198,11 +205,8 @@ def _suspicious_rows(raws: pa.Array) -> list[bool] | None:
     data, bounds = _data(raws)
     begins = data[bounds[:-1][np.diff(bounds) > 0]]
     # All values at once is faster, but does not see where one begins.
-    if not np.isin(begins, _NUMBER_BEGINS).any():
-        ends = pa.py_buffer(np.array([0, len(data)], np.int32))
-        whole = pa.Array.from_buffers(pa.binary(), 1, [None, ends, pa.py_buffer(data)])
-        if not pc.match_substring_regex(whole, _SUSPICIOUS)[0].as_py():
-            return None
+    if not np.isin(begins, _NUMBER_BEGINS).any() and not _is_suspicious(data):
+        return None
     rows: list[bool] = pc.match_substring_regex(raws, _SUSPICIOUS).to_pylist()
     return rows if True in rows else None
 

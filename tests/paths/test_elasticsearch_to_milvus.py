@@ -5,12 +5,14 @@ Every test reads the rows back from the target itself and compares them with the
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from airlift.errors import AirliftError, Refused
@@ -432,3 +434,58 @@ def test_nine(elasticsearch_9, place):
         theirs = np.array([list(row[name]) for row in found.values()])
         assert np.abs(ours - theirs).max() <= (0 if name == "near" else 1e-6)
         assert place.client.describe_index(name, name)["metric_type"] == metrics[name]
+
+
+UNFIT_JSON = [
+    ("123456789012345678901234567890", "whole number 123456789012345678901234567890"),
+    ("[-9223372036854775809]", "whole number -9223372036854775809"),
+    ("0.1234567890123456789", "number 0.1234567890123456789"),
+    ("[[1e400]]", "number 1e400"),
+    ("1e-400", "number 1e-400"),
+    ('"\\ud83d"', "half of a surrogate pair"),
+    ("[" * 300 + "]" * 300, "nested deeper"),
+]
+"""What the server keeps, in an object that it does not look into, and JSON in Milvus can't hold."""
+
+
+def test_json_that_milvus_cannot_hold_is_a_bad_row(elasticsearch_8, lite):
+    """In a field that the mapping has, and in one that it does not list."""
+    name = "odd-json"
+    make_index(
+        elasticsearch_8,
+        name,
+        {"v": vector_field(elasticsearch_8, DIM), "off": {"type": "object", "enabled": False}},
+        mappings={"dynamic": False},
+    )
+    good = '{"n":18446744073709551615,"f":[1.0,1,-0.0,5e-324],"t":"\\ud83d\\ude00 1e400"}'
+    texts = {"good": (good, good)}
+    for place, (text, _) in enumerate(UNFIT_JSON):
+        texts[f"off{place}"] = (f'{{"a":{text}}}', "{}")
+        texts[f"new{place}"] = ("{}", f'{{"a":{text}}}')
+    [vector] = vectors(1, DIM)
+    for key, (off, new) in texts.items():
+        body = f'{{"v":{vector},"off":{off},"new":{new}}}'.encode()
+        headers = {"content-type": "application/json"}
+        elasticsearch_8.request("PUT", f"/{name}/_doc/{key}", content=body, headers=headers)
+    elasticsearch_8.request("POST", f"/{name}/_refresh")
+    on(lite, elasticsearch_8, name)
+    bad = len(texts) - 1
+    lite.run(on_bad_row="set_aside", max_bad_rows=bad, verify="full")
+    [row] = rows_of(lite, "odd_json").values()
+    assert (row["_id"], row["off"], row["new"]) == ("good", json.loads(good), json.loads(good))
+    assert [type(number) for number in row["off"]["f"]] == [float, int, float, float]
+    with lite.migration() as migration:
+        folder = migration.staging.folder.folder("odd_json/bad_rows")
+        rows: list[Any] = []
+        for path in folder.list():
+            with folder.open_input(path) as stream:
+                rows += pq.read_table(stream).to_pylist()
+    reasons = {row["_id"]: row["reason"] for row in rows}
+    assert len(reasons) == bad
+    for place, (_, reason) in enumerate(UNFIT_JSON):
+        assert reasons[f"off{place}"].startswith("field 'off': the value")
+        assert reasons[f"new{place}"].startswith("field '$meta': the value")
+        assert reason in reasons[f"off{place}"] and reason in reasons[f"new{place}"]
+    left = {name: {"exclude": ["off", "$meta"]}}
+    [collection] = lite.run(mapping=left, migration_id="left", if_exists="replace")["collections"]
+    assert collection["rows_counted"] == len(texts)

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airlift.datatypes import DataType
+from airlift.json_text import canonical_column
 from airlift.sources.base import BadRows
 from airlift.sources.elasticsearch import dates
 from airlift.sources.elasticsearch.arrays import array_of
@@ -108,7 +109,8 @@ def test_whatever_a_document_holds_is_taken_or_told(kind: DataType, values: list
     if kind is DataType.JSON:
         for key, text in zip(*(c.to_pylist() for c in batch.columns), strict=True):
             wanted = values[int(key)]
-            assert wanted is None if text is None else orjson.loads(text) == wanted
+            # Not orjson: what JSON can not hold comes as a text too, with nothing lost.
+            assert wanted is None if text is None else json.loads(text) == wanted
 
 
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=4, max_size=4))
@@ -143,22 +145,70 @@ def test_vectors_from_plain_lists(value: Any, told: str | None) -> None:
     assert (told in bad[1]) if told else not bad
 
 
-def test_a_number_of_more_than_64_bits_is_not_rounded() -> None:
-    long = 123456789012345678901234567890
-    layout = Layout(
-        columns=(
-            Column(name="_id", type=DataType.VARCHAR, is_key=True, nullable=False),
-            column(DataType.VARCHAR),
-        ),
-        known=("f",),
-        dynamic=False,
-    )
+NUMBERS = [
+    "123456789012345678901234567890",
+    "-9223372036854775809",
+    "0.1234567890123456789",
+    "-3.14159265358979323846",
+    "1e400",
+    "1e-400",
+    "9007199254740993.0",
+    "1" * 5000,
+]
+"""Numbers that orjson rounds, or refuses."""
 
-    hit = {"_index": "i", "_id": "1", "_source": {"f": long}, "sort": [0]}
-    answer = json.dumps({"hits": {"hits": [hit]}}).encode()
-    batch, bad = RowMaker(layout).rows(page_of(answer, "test"))
+
+def rows_of_page(documents: list[str], *columns: Column) -> tuple[pa.RecordBatch, BadRows | None]:
+    """The rows that the documents of a page become, which come as texts."""
+    layout = Layout(
+        columns=(Column(name="_id", type=DataType.VARCHAR, is_key=True, nullable=False), *columns),
+        known=tuple(one.name for one in columns),
+        dynamic=True,
+    )
+    hits = [
+        f'{{"_index":"i","_id":"{row}","_source":{text},"sort":[{row}]}}'
+        for row, text in enumerate(documents)
+    ]
+    answer = f'{{"hits":{{"hits":[{",".join(hits)}]}}}}'
+    return RowMaker(layout).rows(page_of(answer.encode(), "test"))
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_no_number_is_rounded_on_its_way_out_of_a_page(number: str) -> None:
+    """As text it is what it was written as, and as JSON too."""
+    documents = [f'{{"t":{number},"j":{{"a":[1.5,{number}]}},"x":{number}}}', '{"t":0.1}']
+    kinds = ((DataType.VARCHAR, "t"), (DataType.JSON, "j"))
+    columns = [Column(name=name, path=(name,), type=kind) for kind, name in kinds]
+    batch, bad = rows_of_page(documents, *columns)
     assert bad is None
-    assert batch.column(1).to_pylist() == [str(long)]
+    assert batch.to_pylist() == [
+        {"_id": "0", "t": number, "j": f'{{"a":[1.5,{number}]}}', "$meta": f'{{"x":{number}}}'},
+        {"_id": "1", "t": "0.1", "j": None, "$meta": "{}"},
+    ]
+
+
+@pytest.mark.parametrize("levels", [300, 900, 1000])
+@pytest.mark.parametrize("beside", ["1", NUMBERS[0]])
+def test_deep_documents_do_not_stop_a_page(levels: int, beside: str) -> None:
+    deep = "[" * levels + "]" * levels
+    documents = [f'{{"j":{{"a":{deep}}},"x":{beside}}}', f'{{"x":{{"y":{deep}}}}}', '{"j":{}}']
+    batch, bad = rows_of_page(documents, Column(name="j", path=("j",), type=DataType.JSON))
+    assert bad is None and batch.num_rows == 3
+    texts, reasons = canonical_column(batch.column("j"))
+    assert list(reasons) == [0] and "nested deeper" in reasons[0]
+    assert texts.to_pylist()[1:] == [None, "{}"]
+    assert list(canonical_column(batch.column("$meta"))[1].items())[-1] == (1, reasons[0])
+
+
+def test_half_of_a_pair_is_a_bad_text_and_json_that_is_none() -> None:
+    documents = ['{"t":"\\ud83d"}', '{"j":["\\ude00"]}', '{"x":"\\ud83d\\ude00"}']
+    kinds = ((DataType.VARCHAR, "t"), (DataType.JSON, "j"))
+    columns = [Column(name=name, path=(name,), type=kind) for kind, name in kinds]
+    batch, bad = rows_of_page(documents, *columns)
+    assert bad is not None and bad.keys == ["0"] and "half of a pair" in bad.reasons[0]
+    assert bad.rows.column("_source").to_pylist() == ['{"t":"\\ud83d"}']
+    assert batch.column("j").to_pylist() == ['["\\ude00"]', None]
+    assert batch.column("$meta").to_pylist() == ["{}", '{"x":"😀"}']
 
 
 @given(st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31)), st.integers(-1439, 1439))

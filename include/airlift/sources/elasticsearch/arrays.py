@@ -31,12 +31,11 @@ _CLEAN: dict[DataType, set[type]] = {
 _NUMBERS = {float, int}
 
 
-def array_of(column: Column, raw: Sequence[Any], exact: bool = False) -> tuple[pa.Array, Reasons]:
+def array_of(column: Column, raw: Sequence[Any]) -> tuple[pa.Array, Reasons]:
     """A column of the page's rows.
 
     Args:
         raw: the values in the documents; None where there is none.
-        exact: as `values.reader` takes it.
 
     Returns:
         The array, null where a value is missing or bad; and why, by row, for the bad ones (a
@@ -54,7 +53,7 @@ def array_of(column: Column, raw: Sequence[Any], exact: bool = False) -> tuple[p
         else:
             if column.type is not DataType.FLOAT or np.isfinite(_floats(found)).all():
                 return found, {} if column.nullable else missing(raw)
-    read, reasons = reader(column, exact), {}
+    read, reasons = reader(column), {}
     values: list[Any] = []
     for row, value in enumerate(raw):
         try:

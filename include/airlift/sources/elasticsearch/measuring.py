@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from airlift.json_text import lossless_text
 from airlift.sources.elasticsearch.choosing import Found
 from airlift.sources.elasticsearch.columns import Column
 from airlift.sources.elasticsearch.documents import Documents, find
@@ -56,7 +57,7 @@ class Measured:
         """Bytes of an average document of the sample, as JSON."""
         if not self.sample:
             return 0
-        return sum(len(orjson.dumps(one, default=str)) for one in self.sample) // len(self.sample)
+        return sum(len(lossless_text(one)) for one in self.sample) // len(self.sample)
 
     def values(self, column: Column) -> list[Any]:
         """The sample's values of a field, those that are there."""

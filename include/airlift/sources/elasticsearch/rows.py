@@ -10,6 +10,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from airlift.errors import AirliftError
+from airlift.json_text import lossless_text
 from airlift.schema import DYNAMIC_FIELD
 from airlift.sources.base import BadRows
 from airlift.sources.elasticsearch.arrays import array_of, cut_array, missing
@@ -19,7 +20,6 @@ from airlift.sources.elasticsearch.lists import arrow_list, mask_array
 from airlift.sources.elasticsearch.outside_source import fetched
 from airlift.sources.elasticsearch.pages import Page, source_of
 from airlift.sources.elasticsearch.params import DOCUMENT_ID, OnMissingVector, OtherFields
-from airlift.sources.elasticsearch.values import BadValue, Rounded, json_text, shown
 from airlift.sources.elasticsearch.vectors import VectorCutter, can_cut
 
 Hit = Mapping[str, Any]
@@ -96,24 +96,19 @@ class RowMaker:
         Raises:
             AirliftError: a vector is missing, and the params say to fail.
         """
-        try:
-            batch, bad = self._rows(page)
-            if page.texts and (batch is None or bad is not None):
-                # Not all vectors are plain ones, or bad rows are to be shown with theirs.
-                batch, bad = self._rows(page.whole())
-        except Rounded:
-            batch, bad = self._rows(page.whole(exact=True), exact=True)
+        batch, bad = self._rows(page)
+        if page.texts and (batch is None or bad is not None):
+            # Not all vectors are plain ones, or bad rows are to be shown with theirs.
+            batch, bad = self._rows(page.whole())
         assert batch is not None  # noqa: S101 - only what is cut can be in vain
         return batch, bad
 
-    def _rows(
-        self, page: Page, exact: bool = False
-    ) -> tuple[pa.RecordBatch | None, BadRows | None]:
+    def _rows(self, page: Page) -> tuple[pa.RecordBatch | None, BadRows | None]:
         """As `rows`; no batch when cutting the page was in vain."""
         hits = page.hits
         sources = [self._documents.normal(source_of(hit), hit["_index"]) for hit in hits]
         reasons: dict[int, str] = {}
-        others = self._others(sources, reasons, exact)
+        others = self._others(sources, reasons)
         cut = dict(zip(self._cut_columns, page.texts, strict=False))
         arrays = []
         keys: list[Any] = []
@@ -131,7 +126,7 @@ class RowMaker:
                 array = cut_array(self._cut_columns[place], raw, cut[place])
                 bad = {} if column.nullable else missing(raw)
             else:
-                array, bad = array_of(column, raw, exact)
+                array, bad = array_of(column, raw)
             if array is None:
                 return None, None
             arrays.append(array)
@@ -149,7 +144,7 @@ class RowMaker:
         )
         return batch, _bad_rows(hits, keys, reasons)
 
-    def _others(self, sources: list[Any], reasons: dict[int, str], exact: bool) -> list[str]:
+    def _others(self, sources: list[Any], reasons: dict[int, str]) -> list[str]:
         """The dynamic field's texts."""
         texts = ["{}"] * len(sources)
         for row, source in enumerate(sources):
@@ -171,10 +166,7 @@ class RowMaker:
                     "other_fields"
                 )
                 continue
-            try:
-                texts[row] = json_text(others, exact)
-            except BadValue as bad:
-                reasons[row] = f"fields {shown(list(others))}: {bad}"
+            texts[row] = lossless_text(others)
         return texts
 
     def _lack_vectors(self, column: Column, hits: Sequence[Hit], raw: Sequence[Any]) -> None:
@@ -223,16 +215,9 @@ def _bad_rows(hits: Sequence[Hit], keys: Sequence[Any], reasons: Mapping[int, st
     columns = [
         [str(hits[row]["_index"]) for row in at],
         [str(hits[row]["_id"]) for row in at],
-        [_source_text(hits[row].get("_source")) for row in at],
+        [lossless_text(hits[row].get("_source")) for row in at],
     ]
     rows = pa.RecordBatch.from_arrays(
         [arrow_list(column, pa.string()) for column in columns], schema=_BAD
     )
     return BadRows(rows, [keys[row] for row in at], [reasons[row] for row in at])
-
-
-def _source_text(source: Any) -> str:
-    import json
-
-    # Not orjson: it refuses long numbers and halves of Unicode pairs, which may be what is wrong.
-    return json.dumps(source)

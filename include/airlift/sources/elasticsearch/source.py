@@ -15,6 +15,7 @@ from airlift.chunk import Chunk, chunk_id
 from airlift.connections import Connections
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError, Refused
+from airlift.json_text import lossless_text
 from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field, SourceCollection
 from airlift.sources.base import BATCH_BYTES, BadRows, SourceFile, StillSource
 from airlift.sources.elasticsearch.choosing import Found, choose
@@ -354,5 +355,5 @@ def _row_bytes(layout: Layout, measured: Measured) -> int:
             size += width
             values = measured.values(column)
             if values:
-                beside -= sum(len(orjson.dumps(one)) for one in values) // len(measured.sample)
+                beside -= sum(len(lossless_text(one)) for one in values) // len(measured.sample)
     return size + max(beside, 0)

@@ -15,7 +15,8 @@ from typing import Any
 import orjson
 
 from airlift.datatypes import DataType
-from airlift.json_text import canonical
+from airlift.json_exact import InexactNumber
+from airlift.json_text import lossless_text
 from airlift.sources.elasticsearch import dates
 from airlift.sources.elasticsearch.columns import Column
 from airlift.sources.elasticsearch.documents import without
@@ -26,9 +27,6 @@ _WHOLE = re.compile(r"([+-]?\d{1,40})(?:\.0*)?")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _SHOWN = 60
 
-# How numbers that need more than 63 bits look in JSON that was written anew.
-_LARGE = re.compile(r"\d[eE]\+?(1[89]|[2-9]\d|\d{3})")
-
 Read = Callable[[Any], Any]
 
 
@@ -36,44 +34,31 @@ class BadValue(Exception):
     """A value breaks its rule; the message says how."""
 
 
-class Rounded(Exception):
-    """A number was too long for the parser, which rounded it; only a slower one keeps it."""
-
-
 def shown(value: Any) -> str:
     """A value for a message, not too long."""
-    try:
-        text = orjson.dumps(value).decode()
-    except (TypeError, ValueError):
-        text = repr(value)
+    text = lossless_text(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def reader(column: Column, exact: bool = False) -> Read:
+def reader(column: Column) -> Read:
     """What turns a column's value in a document into that of the Arrow column (None stays None).
 
-    It raises BadValue for what can't be turned without changing its meaning, and Rounded.
-
-    Args:
-        exact: the documents were parsed exactly, so that no number was rounded.
+    It raises BadValue for what can't be turned without changing its meaning. JSON is not judged:
+    a value that JSON can't hold becomes a text that tells so.
     """
     if column.type is DataType.JSON:
-        return lambda value: (
-            None if value is None else json_text(without(value, column.without), exact)
-        )
+        return lambda value: None if value is None else _json_text(value, column)
     if column.type is DataType.SPARSE_FLOAT_VECTOR:
         return sparse
-    one = _scalar(column, exact)
+    one = _scalar(column)
     if column.type is DataType.ARRAY:
         return lambda value: _many(value, one)
     return lambda value: _single(value, one)
 
 
-def _scalar(column: Column, exact: bool) -> Read:
+def _scalar(column: Column) -> Read:
     if column.formats:
         return _date(column.formats)
-    if column.scalar is DataType.VARCHAR and not exact:
-        return _text_of_what_may_be_rounded
     return _SCALARS[column.scalar]
 
 
@@ -112,15 +97,11 @@ def text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
+    if isinstance(value, InexactNumber):
+        return value.text
     if isinstance(value, float):
         return orjson.dumps(value).decode()
     raise BadValue(f"expected text, found {shown(value)}")
-
-
-def _text_of_what_may_be_rounded(value: Any) -> str:
-    if isinstance(value, float) and abs(value) >= 2**63:
-        raise Rounded
-    return text(value)
 
 
 def _integer(bits: int) -> Read:
@@ -194,15 +175,13 @@ def _date(formats: str) -> Read:
     return millis
 
 
-def json_text(value: Any, exact: bool) -> str:
-    """Any value as JSON text."""
+def _json_text(value: Any, column: Column) -> str:
+    if not column.without:
+        return lossless_text(value)
     try:
-        made = canonical(value)
-    except (TypeError, ValueError) as error:
-        raise BadValue(f"can't be carried as JSON: {error}") from error
-    if not exact and _LARGE.search(made):
-        raise Rounded
-    return made
+        return lossless_text(without(value, column.without))
+    except RecursionError as error:
+        raise BadValue("is nested too deep") from error
 
 
 def sparse(value: Any) -> bytes | None:
