@@ -112,3 +112,11 @@ def test_imported_chunks_of_a_plan_that_is_gone_are_refused(place):
     plan_file(place).unlink()
     with pytest.raises(AirliftError, match=r"whose fingerprint key is gone.*new migration_id"):
         reads(place)
+
+
+@pytest.mark.parametrize("chunks", [[], [[]]], ids=["no chunk", "an empty chunk"])
+def test_a_collection_without_rows_is_verified_and_published(place, chunks):
+    with migration_of(place, ArrowSource(SCHEMA, chunks), verify="full") as one:
+        run(one)
+        report = orjson.loads(one.staging.folder.read_bytes("report.json"))
+    assert report["state"] == "done" and report["collections"][0]["rows_counted"] == 0

@@ -145,7 +145,7 @@ def report_collection(
         bytes=sum(one.bytes for one in (written or plan.chunks)),
         convert_seconds=sum(one.seconds for one in written),
         fingerprint_seconds=sum(one.fingerprint_seconds for one in written),
-        fingerprint=fingerprint_of(written),
+        fingerprint=str(converted_fingerprint(written) or "") if written else "",
         jobs_adopted=sum(record.adopted for record in records.values() if record.done),
         verification=verification,
     )
@@ -179,11 +179,15 @@ def _created(
         return None
 
 
-def fingerprint_of(manifests: Iterable[Manifest | None]) -> str:
-    """The fingerprint of all converted rows; "" where there are none, or one can't be read."""
-    prints = [Fingerprint.parse(manifest.fingerprint) for manifest in manifests if manifest]
-    known = [fingerprint for fingerprint in prints if fingerprint]
-    return str(Fingerprint().combined(*known)) if known and len(known) == len(prints) else ""
+def converted_fingerprint(manifests: Iterable[Manifest | None]) -> Fingerprint | None:
+    """The fingerprint of all converted rows; None where that of a chunk can't be read."""
+    total = Fingerprint()
+    for manifest in manifests:
+        own = Fingerprint.parse(manifest.fingerprint) if manifest else Fingerprint()
+        if own is None:
+            return None
+        total = total.combined(own)
+    return total
 
 
 def _bad_rows(migration: Migration, plan: CollectionPlan) -> dict[str, int]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from airlift.errors import AirliftError, Mismatch, Refused
 from airlift.migration import Migration
 from airlift.plan import CollectionPlan
-from airlift.report.collection import fingerprint_of
+from airlift.report.collection import converted_fingerprint
 from airlift.row_counts import partition_counts, row_counts
 from airlift.staging import Staging
 from airlift.steps.unrecorded_jobs import unrecorded_jobs
@@ -59,8 +59,8 @@ def _changes_since(
             yield f"partition {name or '_default'}: the numbers of rows are others"
     known = row_counts(collection, verification.partitions, verification.counted)
     yield from known.problems()
-    found = fingerprint_of(manifests)
-    if verification.fingerprint_source not in ("", found):
+    found = converted_fingerprint(manifests)
+    if verification.fingerprint_source not in ("", str(found)):
         yield f"the fingerprint of the converted rows is {found or 'damaged'}"
 
 
