@@ -16,7 +16,7 @@ collide. For a million rows that is 2**-80, for ten billion 2**-53. It supposes 
 keyed BLAKE2b-128 behave as random functions. It is no defence against somebody who reads the key in
 the plan and makes rows to fit.
 
-The products are kept apart for 1,024 buckets of the primary key's hash, so that it can be told in
+The products are kept apart for 1,024 buckets of the primary key's hash, so that it can be said in
 how many of them rows differ.
 """
 

@@ -81,3 +81,29 @@ class ChunkFormat(Protocol):
     ) -> Iterator[pa.RecordBatch]:
         """Reads a written chunk back."""
         ...
+
+
+class OneFileFormat:
+    """What formats have in common that put all fields of a chunk into one file, row by row.
+
+    Attributes:
+        file_name: of a chunk's file.
+    """
+
+    needs_row_count: ClassVar[bool] = False
+    file_name: ClassVar[str]
+
+    @staticmethod
+    def unfit(schema: CollectionSchema) -> str | None:
+        """None: every field fits."""
+        return None
+
+    @classmethod
+    def files(cls, schema: CollectionSchema) -> list[str]:
+        """One for all fields."""
+        return [cls.file_name]
+
+    @staticmethod
+    def size(schema: CollectionSchema, rows: int) -> None:
+        """None: only the rows show how large the file is."""
+        return None

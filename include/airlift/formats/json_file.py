@@ -32,7 +32,7 @@ from airlift.chunk import ChunkFile
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError
 from airlift.fixed_width import bool_array, fixed_bytes
-from airlift.formats.base import MAX_FILE_BYTES
+from airlift.formats.base import MAX_FILE_BYTES, OneFileFormat
 from airlift.formats.write_behind import WriteBehind
 from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field
 from airlift.sparse_vectors import Pairs, column_of, pairs_of
@@ -187,16 +187,11 @@ class JsonWriter:
         self._writer.abandon()
 
 
-class JsonFormat:
+class JsonFormat(OneFileFormat):
     """See the module."""
 
     name: ClassVar[str] = "json"
-    needs_row_count: ClassVar[bool] = False
-
-    @staticmethod
-    def unfit(schema: CollectionSchema) -> str | None:
-        """JSON holds every field."""
-        return None
+    file_name: ClassVar[str] = _NAME
 
     @staticmethod
     def empty_becomes_null(schema: CollectionSchema) -> list[str]:
@@ -208,16 +203,6 @@ class JsonFormat:
         """Bytes of rows, so that the text stays within a file's limit."""
         names = sum(len(field.name) + len('"":,') for field in schema.written)
         return MAX_FILE_BYTES * schema.row_bytes // (_GROWTH * schema.row_bytes + names)
-
-    @staticmethod
-    def files(schema: CollectionSchema) -> list[str]:
-        """One for all fields."""
-        return [_NAME]
-
-    @staticmethod
-    def size(schema: CollectionSchema, rows: int) -> None:
-        """Only the rows tell."""
-        return None
 
     @staticmethod
     def writer(folder: Storage, schema: CollectionSchema, rows: int) -> JsonWriter:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from airlift.chunk import ChunkFile
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError
-from airlift.formats.base import MAX_FILE_BYTES
+from airlift.formats.base import MAX_FILE_BYTES, OneFileFormat
 from airlift.schema import CollectionSchema, Field
 from airlift.sparse_vectors import from_json, to_json
 from airlift.storage import Storage
@@ -120,16 +120,11 @@ class ParquetWriter:
         self._output.abandon()
 
 
-class ParquetFormat:
+class ParquetFormat(OneFileFormat):
     """See the module."""
 
     name: ClassVar[str] = "parquet"
-    needs_row_count: ClassVar[bool] = False
-
-    @staticmethod
-    def unfit(schema: CollectionSchema) -> str | None:
-        """Parquet holds every field."""
-        return None
+    file_name: ClassVar[str] = _NAME
 
     @staticmethod
     def empty_becomes_null(schema: CollectionSchema) -> list[str]:
@@ -144,16 +139,6 @@ class ParquetFormat:
     def max_chunk_bytes(schema: CollectionSchema) -> int:
         """A file is about as large as its rows."""
         return MAX_FILE_BYTES
-
-    @staticmethod
-    def files(schema: CollectionSchema) -> list[str]:
-        """One for all fields."""
-        return [_NAME]
-
-    @staticmethod
-    def size(schema: CollectionSchema, rows: int) -> None:
-        """Only the rows tell."""
-        return None
 
     @staticmethod
     def writer(folder: Storage, schema: CollectionSchema, rows: int) -> ParquetWriter:
