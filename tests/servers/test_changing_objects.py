@@ -34,7 +34,9 @@ def _others(data: bytes) -> bytes:
 
 CHANGES: dict[str, Change] = {
     "other bytes": lambda folder, path, data: folder.write_bytes(path, _others(data)),
-    "its last byte": lambda folder, path, data: folder.write_bytes(path, data[:-1] + b"?"),
+    "its last byte": lambda folder, path, data: folder.write_bytes(
+        path, data[:-1] + bytes([data[-1] ^ 1])
+    ),
     "longer": lambda folder, path, data: folder.write_bytes(path, data + b"more"),
     "cut in half": lambda folder, path, data: folder.write_bytes(path, data[: len(data) // 2]),
     "emptied": lambda folder, path, data: folder.write_bytes(path, b""),
