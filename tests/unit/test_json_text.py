@@ -312,9 +312,22 @@ def strip_keys(value: Any) -> Any:
     return [strip_keys(item) for item in value] if isinstance(value, list) else value
 
 
-def test_ordinary_pages_are_not_read_twice():
-    ordinary = json.dumps({"v": [0.1 + n / 7 for n in range(50)], "id": "1" * 30, "n": 2**63 - 1})
-    assert not may_be_rounded(ordinary.encode())
+ORDINARY = {
+    "full precision": [0.1 + n / 7 for n in range(50)],
+    "small and large": [1.2345678901234567e-05, 1.5e-99, 1.2345678901234567e22, -2.5e-17],
+    "digits as text": "1" * 30,
+    "hexadecimal": ["a12345678e90123456b", "420179821e842306", "12e4567890123456", "0e123"],
+    "dates": "2024-01-01T00:00:00.000000000000Z",
+    "whole": [2**63 - 1, -(2**63), 2**64 - 1, 1700000000000000000],
+}
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_ordinary_pages_are_not_read_twice(name):
+    """Whatever is long in them: the exact reading takes several times as long."""
+    for separators in ((",", ":"), (", ", ": ")):
+        page = json.dumps({"hits": [{"x": ORDINARY[name], "n": 0.1 / 3}]}, separators=separators)
+        assert not may_be_rounded(page.encode())
 
 
 # --- Python values ------------------------------------------------------------------------------
