@@ -55,6 +55,7 @@ class Parts:
 
     Attributes:
         failures: what pytest's summaries say of each test that failed.
+        seconds: how long each part took.
     """
 
     def __init__(self, arguments: list[str]) -> None:
@@ -63,6 +64,7 @@ class Parts:
         self._running: set[subprocess.Popen[str]] = set()
         self._stopped = False
         self.failures: list[str] = []
+        self.seconds: dict[str, float] = {}
 
     def run(self, part: str) -> int | None:
         """Runs a part to its end; returns its exit code, or None where it was not begun."""
@@ -81,6 +83,7 @@ class Parts:
                 env={**os.environ, "COLUMNS": "200"},
             )
             self._running.add(process)
+            began = time.monotonic()
         # Line by line, as parts would be mixed up otherwise.
         for line in process.stdout or ():
             print(f"{part:8} | {line}", end="", flush=True)
@@ -88,6 +91,7 @@ class Parts:
                 self.failures.append(line.strip())
         with self._lock:
             self._running.discard(process)
+            self.seconds[part] = time.monotonic() - began
         return process.wait()
 
     def stop(self) -> None:
@@ -115,7 +119,7 @@ def main(arguments: list[str]) -> int:
         pool.shutdown()
     for part, code in codes.items():
         said = {0: "passed", NO_TESTS: "has none of the tests"}.get(code or 0)
-        print(f"part {part}: {said or f'FAILED (exit {code})'}")
+        print(f"part {part}: {said or f'FAILED (exit {code})'}, {parts.seconds.get(part, 0):.0f} s")
     # Last, where who sees only the end of the output finds it.
     for failure in parts.failures:
         print(failure[:600])

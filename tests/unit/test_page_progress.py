@@ -1,7 +1,6 @@
 """What the migration page makes of the plan, of the tasks' progress and of their states."""
 
 import json
-import time
 
 import pytest
 
@@ -198,22 +197,19 @@ def test_no_time_left_is_told_before_there_is_a_speed():
     assert speed(progress, NOW)["seconds_left"] is None
 
 
-def test_ten_thousand_chunks_are_a_small_answer_and_little_work():
+def test_ten_thousand_chunks_are_a_small_answer():
     plan = [planned(f"collection_{at}", chunks=100) for at in range(100)]
     tasks = [
         written("convert", *(chunk(at, collection=one.name) for at in range(100)), index=place)
         for place, one in enumerate(plan)
     ]
-    began = time.process_time()
     progress = Progress(plan, tasks, [task("convert", "running", at) for at in range(100)])
     strip = progress.strip()
     answer = [strip, plot(progress, NOW - 60, NOW), [vars(one) for one in progress.collections()]]
-    seconds = time.process_time() - began  # 0.03 where this was written
     assert len(strip["cells"]) <= 300
     assert strip["counts"][ChunkState.READ] == strip["total"] == 10_000
     assert sum(map(sum, strip["cells"])) == 10_000
     assert len(json.dumps(answer)) < 100_000
-    assert seconds < 1
 
 
 def test_steps_in_their_order_with_the_states_of_their_tasks():
