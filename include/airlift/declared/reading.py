@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from airlift.sources.registry import params_class, sources
 
 if TYPE_CHECKING:
     from airlift.params import MigrationParams
+
+log = logging.getLogger("airlift")
 
 ENDINGS = (".yaml", ".yml")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
@@ -103,6 +106,13 @@ def read_folder(
                 good.append(_read(file, names))
             except NotDeclared as error:
                 broken[file.name] = error.reasons
+            except Exception as error:
+                # Whatever a file makes a library raise, the other files keep their DAGs.
+                log.exception("%s can't be read", file)
+                broken[file.name] = [
+                    f"line 1: it can't be read: {type(error).__name__}; the log of the DAG "
+                    "processor has more"
+                ]
     while circle := _circle(good):
         told = " -> ".join(one.dag_id for one in (*circle, circle[0]))
         for one in circle:

@@ -22,7 +22,12 @@ Place = tuple[str | int, ...]
 """Where a value stands: keys of mappings and positions in lists, from the document's root."""
 
 MAX_BYTES = 256 << 10
+# JSON is made of a document later, by a library that goes 254 levels deep.
+_MAX_DEPTH = 100
+# More than any whole number that is taken has, in any notation; Python reads at most 4,300.
+_MAX_DIGITS = 80
 _TAG = "tag:yaml.org,2002:"
+_TOO_DEEP = f"lists or mappings are nested too deeply: at most {_MAX_DEPTH} levels are read"
 
 
 class YamlError(Exception):
@@ -84,7 +89,7 @@ def read_yaml(text: bytes) -> Document:
         line = text.decode("utf-8-sig")[: error.position].count("\n") + 1
         raise YamlError("a control character stands in the file", line) from None
     except RecursionError:
-        raise YamlError("lists or mappings are nested too deeply") from None
+        raise YamlError(_TOO_DEEP) from None
 
 
 class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
@@ -123,6 +128,8 @@ for _name, (_pattern, _first) in _SCALARS.items():
 
 def _value(node: yaml.Node, place: Place, lines: dict[Place, int]) -> Any:
     line = node.start_mark.line + 1
+    if len(place) > _MAX_DEPTH:
+        raise YamlError(_TOO_DEEP, line)
     lines.setdefault(place, line)
     if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
         return _mapping(node, place, lines)
@@ -160,6 +167,8 @@ def _scalar(node: yaml.ScalarNode, line: int) -> Any:
         return None
     if kind == "bool":
         return text.lower() == "true"
+    if kind == "int" and len(text) > _MAX_DIGITS:
+        raise YamlError("the number is too large", line)
     number = int(text, 0 if text[:2] in ("0o", "0x") else 10) if kind == "int" else float(text)
     if (isinstance(number, int) and not -(2**63) <= number < 2**64) or number in (inf, -inf):
         raise YamlError("the number is too large", line)
