@@ -55,7 +55,7 @@ class Parts:
 
     Attributes:
         failures: what pytest's summaries say of each test that failed.
-        seconds: how long each part took.
+        took: of each part, how long it took.
     """
 
     def __init__(self, arguments: list[str]) -> None:
@@ -64,7 +64,7 @@ class Parts:
         self._running: set[subprocess.Popen[str]] = set()
         self._stopped = False
         self.failures: list[str] = []
-        self.seconds: dict[str, float] = {}
+        self.took: dict[str, str] = {}
 
     def run(self, part: str) -> int | None:
         """Runs a part to its end; returns its exit code, or None where it was not begun."""
@@ -89,10 +89,14 @@ class Parts:
             print(f"{part:8} | {line}", end="", flush=True)
             if line.startswith(("FAILED ", "ERROR ")):
                 self.failures.append(line.strip())
+        # Its servers are in the sum, too: it waits for those that it started.
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
         with self._lock:
             self._running.discard(process)
-            self.seconds[part] = time.monotonic() - began
-        return process.wait()
+            cpu = used.ru_utime + used.ru_stime
+            self.took[part] = f"{time.monotonic() - began:.0f} s, {cpu:.0f} s of CPU"
+        return process.returncode
 
     def stop(self) -> None:
         """Ends what runs, and begins nothing more."""
@@ -119,7 +123,8 @@ def main(arguments: list[str]) -> int:
         pool.shutdown()
     for part, code in codes.items():
         said = {0: "passed", NO_TESTS: "has none of the tests"}.get(code or 0)
-        print(f"part {part}: {said or f'FAILED (exit {code})'}, {parts.seconds.get(part, 0):.0f} s")
+        took = parts.took.get(part, "not begun")
+        print(f"part {part}: {said or f'FAILED (exit {code})'}, {took}")
     # Last, where who sees only the end of the output finds it.
     for failure in parts.failures:
         print(failure[:600])
