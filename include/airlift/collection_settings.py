@@ -1,6 +1,6 @@
-"""What a collection on the target is made with beside its fields: as at the source, or as mapped.
+"""Settings of a target collection beside its fields: those of the source, or of the mapping.
 
-Whatever is not as at the source is noted.
+Every difference from the source is noted.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def mapped_settings(
     dynamic = mapping.dynamic_field is not False or needs_dynamic_field
     if dynamic and schema.dynamic_field is False and mapping.dynamic_field is None:
         notes.append(
-            f"{what}: it has no dynamic field, the target gets one, which takes values without a "
-            "field of their own; say dynamic_field false in mapping to have none"
+            f"{what}: the source has no dynamic field, the target gets one, which takes values "
+            "without a field of their own; dynamic_field false in mapping prevents it"
         )
     return {
         "num_partitions": _num_partitions(

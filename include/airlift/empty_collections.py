@@ -1,6 +1,6 @@
-"""What is said of collections without rows: a run that moves nothing is never a plain success.
+"""Warnings about collections without rows: a run that moves nothing is never a plain success.
 
-A misspelt query, a backup of metadata alone or a filter that chooses nothing looks like a source
+A misspelt query, a backup of metadata alone or a filter that selects nothing looks like a source
 without rows. So each such collection has a warning, and so has a run that moves no row at all.
 """
 
@@ -12,14 +12,14 @@ from airlift.plan import CollectionPlan
 from airlift.schema import SourceCollection
 
 ALLOW = (
-    "mend what chooses the rows, leave the collection out by `collections`, or allow it with "
+    "correct what selects the rows, leave the collection out by `collections`, or allow it with "
     "allow_empty"
 )
-NO_ROW_AT_ALL = "not a single row is moved, of any collection"
+NO_ROW_AT_ALL = "no row is moved, of any collection"
 
 
 def warning_of(collection: SourceCollection, planned: int) -> str:
-    """Why no row of a collection is moved; "" where some are, or where a run only looks for news.
+    """Why no row of a collection is moved; "" where some are, or where the run is incremental.
 
     Args:
         collection: as it was described and cut.
@@ -35,8 +35,8 @@ def nothing_new(collection: SourceCollection, planned: int) -> str:
     if planned or collection.since is None:
         return ""
     return (
-        f"collection {collection.name!r}: nothing new: no row whose {collection.since_field!r} is "
-        f"beyond {collection.since!r}, up to where the last run came"
+        f"collection {collection.name!r}: nothing new: no row's {collection.since_field!r} is "
+        f"above {collection.since!r}, the largest that earlier runs have moved"
     )
 
 
@@ -44,11 +44,11 @@ def _cause(collection: SourceCollection) -> str:
     rows, deleted = collection.rows, collection.deleted
     if not rows:
         because = f": {collection.empty_because}" if collection.empty_because else ""
-        return f"the source counts none{because}"
+        return f"the source has none{because}"
     if rows == deleted:
         return f"all {rows:,} rows are deleted at the source"
-    left = f"{rows - deleted:,} are left out, as the options ask"
-    return f"of {rows:,} rows at the source {deleted:,} are deleted and {left}"
+    left = f"{rows - deleted:,} are left out by the params"
+    return f"of {rows:,} rows at the source, {deleted:,} are deleted and {left}"
 
 
 def refusals(plans: Iterable[CollectionPlan]) -> list[str]:

@@ -1,13 +1,13 @@
-"""What tells whether a file is still the one that was looked at before.
+"""The identity of a file, which shows whether the file has changed.
 
 A file that is changed while it is read gives rows of its old and of its new content, and nothing in
-them shows it. So its identity is recorded when it is described, and compared with the file's own
-before and after it is read. What each store offers for that stands in `airlift.stores`.
+the rows shows it. So its identity is recorded when it is described, and compared with that of the
+file before and after it is read. `airlift.stores` says what each store offers for that.
 
-What can't be seen: a change on a disk that leaves size and inode as they were and sets the time of
-change back, or comes within one tick of the file system's clock after another one (some
-milliseconds on ext4 and XFS, 1 or 2 s on FAT and old network shares); in S3 without versions, an
-object that is replaced and put back again within one second.
+Not detected: a change on a disk that keeps size and inode and sets mtime back, or that comes within
+one tick of the file system's clock after another change (some milliseconds on ext4 and XFS, 1 or
+2 s on FAT and old network shares); in S3 without versions, an object that is replaced and put back
+again within one second.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class FileIdentity(NamedTuple):
     Attributes:
         size: bytes.
         mtime_ns: when it was last changed (nanoseconds since 1970); None if unknown.
-        version: what else the store tells a file's states apart by, such as `inode 12` or
+        version: what else the store has that changes with the file, such as `inode 12` or
             `ETag "5d41…"`; "" if nothing.
     """
 
@@ -33,7 +33,7 @@ class FileIdentity(NamedTuple):
     version: str = ""
 
     def matches(self, other: FileIdentity) -> bool:
-        """Whether both can be the same state: they agree in all that both know."""
+        """Whether both can be the same state: what both know is equal."""
         return (
             self.size == other.size
             and (None in (self.mtime_ns, other.mtime_ns) or self.mtime_ns == other.mtime_ns)

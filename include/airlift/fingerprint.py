@@ -16,8 +16,8 @@ collide. For a million rows that is 2**-80, for ten billion 2**-53. It supposes 
 keyed BLAKE2b-128 behave as random functions. It is no defence against somebody who reads the key in
 the plan and makes rows to fit.
 
-The products are kept apart for 1,024 buckets of the primary key's hash, so that it can be said in
-how many of them rows differ.
+The products are kept separately for 1,024 buckets of the primary key's hash: the number of buckets
+that differ tells about how many rows do.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from airlift.prime_field import PRIME, U64, bucket_products, multiply, product, 
 from airlift.row_hash import BUCKETS, LANES, RowHasher, random_residues
 
 CONSTRUCTION = "product of rows modulo 2^61-1, two lanes"
-"""The name of what this module computes; a change of it needs another name."""
+"""The name of what this module computes; change it together with the computation."""
 
 _FOLD_ROWS = 1 << 16
 """Rows that wait to be multiplied together: so many that numpy's calls cost little."""
@@ -67,7 +67,7 @@ class FingerprintKey(BaseModel):
         return hashlib.sha256(bytes.fromhex(self.key)).hexdigest()[:16]
 
     def fingerprinter(self, primary_key: str | None) -> Fingerprinter:
-        """Takes up rows; `primary_key` as of `RowHasher`."""
+        """Computes fingerprints with this key; `primary_key` as of `RowHasher`."""
         return Fingerprinter(bytes.fromhex(self.key), primary_key)
 
 
@@ -102,7 +102,7 @@ class Fingerprint(NamedTuple):
 
 
 class Fingerprinter:
-    """Takes up rows, batch by batch.
+    """Computes the fingerprint of rows, batch by batch.
 
     Args:
         key: 32 random bytes.
@@ -110,7 +110,7 @@ class Fingerprinter:
             keys.
 
     Attributes:
-        rows: taken up so far.
+        rows: how many were added.
     """
 
     def __init__(self, key: bytes, primary_key: str | None) -> None:
@@ -123,7 +123,7 @@ class Fingerprinter:
         self.rows = 0
 
     def add(self, batch: pa.RecordBatch, partition: str = "") -> None:
-        """Takes up rows.
+        """Adds rows.
 
         Args:
             batch: with the same columns each time, in any order; see `RowHasher.hash`.

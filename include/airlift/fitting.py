@@ -109,7 +109,7 @@ class _Fitting:
         if wanted and not needed and not self._can.dynamic_field:
             self._notes.append(
                 f"collection {self._mapped.source!r}: {self._target} has no dynamic field: later "
-                "rows may have no other values than those of its fields"
+                "inserts can't bring values beyond its fields"
             )
         return needed or (wanted and self._can.dynamic_field)
 

@@ -4,10 +4,9 @@ Servers keep a JSON value, not its text: spaces and the order of keys come back 
 text whose value JSON in Milvus can't hold exactly (see `json_exact`) has no canonical form: it
 stays as it is, which makes it unlike every canonical text, and the reason is given.
 
-Texts go through orjson once. What orjson would change silently is looked for in whole columns:
-numbers that are long enough to be rounded, by a regular expression; keys that stand twice, by
-counting colons, which are fewer in the canonical text then. Only suspicious rows are looked at one
-by one.
+Texts go through orjson once. What orjson would change silently is searched for in whole columns:
+numbers that are long enough to be rounded, by a regular expression; repeated keys, by counting
+colons, of which the canonical text then has fewer. Only suspicious rows are examined one by one.
 """
 
 from __future__ import annotations
@@ -132,7 +131,7 @@ def canonical_column(column: pa.Array) -> tuple[pa.Array, Reasons]:
 
 
 def stored_texts(column: pa.Array) -> pa.Array:
-    """A column of stored JSON as texts that nobody has looked into; null stays null.
+    """A column of stored JSON as texts, without any check of them; null stays null.
 
     Args:
         column: texts or bytes; those that are not UTF-8 become texts that are no JSON.

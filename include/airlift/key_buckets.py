@@ -144,7 +144,7 @@ def _read(staging: Staging, path: str) -> list[ChunkBuckets]:
         with pa.ipc.open_file(pa.py_buffer(raw)) as reader:
             table = reader.read_all()
         if table.schema != _SCHEMA:
-            raise pa.ArrowInvalid("its columns are others")
+            raise pa.ArrowInvalid(f"expected the columns {_SCHEMA.names}, found {table.schema}")
         table.validate(full=True)
         lanes = [
             table.column(f"lane_{lane}").combine_chunks().flatten().to_numpy()
@@ -153,8 +153,8 @@ def _read(staging: Staging, path: str) -> list[ChunkBuckets]:
         names = table.column("chunks").to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise AirliftError(
-            f"{staging.folder.address(path)} is damaged: {error}; without it, differences are not "
-            "counted by buckets, and nothing else needs it"
+            f"{staging.folder.address(path)} is damaged: {error}; it is only needed to count "
+            "differences by buckets"
         ) from error
     values = np.stack(lanes).reshape(LANES, -1, BUCKETS) % np.uint64(PRIME)
     return [ChunkBuckets(tuple(chunks), values[:, place]) for place, chunks in enumerate(names)]

@@ -9,8 +9,8 @@ null. Its hash is the multilinear form
 computed twice ("in two lanes"), with independent coefficients (Carter, Wegman: "New hash functions
 and their use in authentication and set equality", 1981; Lemire, Kaser: "Strongly universal string
 hashing is fast", 2014). For coefficients drawn at random, two different rows have the same hash
-with probability (2**61 - 1)**-2: where a word differs, exactly one value of its coefficient in
-2**61 - 1 makes up for all the other words. Different values of variable width are different words
+with probability (2**61 - 1)**-2: where a word differs, exactly one of the 2**61 - 1 values of its
+coefficient makes the two sums equal. Different values of variable width are different words
 unless their digests collide. The coefficients are expanded from a random key with SHAKE-256.
 
 The sums are computed by BLAS: a coefficient is split into three limbs of at most 21 bits, and a

@@ -8,7 +8,7 @@
         set_back.json                    that Airflow's database knew less than staging
         unfinished.json                  import jobs that outlived the run
         created.json                     the collections that this migration made on the target
-        target_notes.json                what the target is known to make otherwise than asked
+        target_notes.json                settings and indexes of the target that are not as planned
         published.json                   the aliases that it has moved to them
         access_plan.json                 users, roles and grants that are to be restored
         restored_rbac.json               those that are, or are about to be

@@ -114,7 +114,7 @@ class PublishedAlias(BaseModel):
 
 
 class TargetNotes(BaseModel):
-    """`target_notes.json`: what the target is known to make otherwise than asked.
+    """`target_notes.json`: settings and indexes of the target that are not as planned.
 
     Attributes:
         schemas, indexes: notes by collection, as the plan calls it.

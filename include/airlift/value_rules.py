@@ -34,12 +34,12 @@ class ValueRule(StrEnum):
 
 
 _REASONS = {
-    ValueRule.NO_EMPTY_LIST: "the list is empty, which Milvus' import of Parquet files makes null; "
-    "keep it with file_format auto or json, or take the null with allow_lossy",
-    ValueRule.NO_EMPTY_SPARSE: "the sparse vector is empty, which the target does not take",
+    ValueRule.NO_EMPTY_LIST: "the list is empty, and Milvus' import of Parquet files would store "
+    "null; file_format auto or json keeps the empty list, allow_lossy accepts the null",
+    ValueRule.NO_EMPTY_SPARSE: "the sparse vector is empty, which the target refuses",
     ValueRule.NO_ZERO_WEIGHT: "the sparse vector holds a zero, which the target does not keep",
-    ValueRule.NO_NULL: "there is no value, and the field of the collection that is there has a "
-    "default, which Milvus would put in its place",
+    ValueRule.NO_NULL: "there is no value, and the field of the existing collection has a default, "
+    "which Milvus would put in its place",
 }
 
 

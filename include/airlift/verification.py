@@ -93,7 +93,7 @@ class RowCounts(BaseModel):
     def problems(self) -> list[str]:
         """The equalities that do not hold."""
         return [
-            f"{equality.number:,} rows {equality.name}, expected are {equality.expected:,}"
+            f"{equality.number:,} rows {equality.name}, expected {equality.expected:,}"
             for equality in self.equalities()
             if equality.number != equality.expected
         ]
@@ -105,10 +105,10 @@ class SearchCheck(BaseModel):
     Attributes:
         key: the row's primary key; "" where the target makes the keys.
         rank: the row's own place among what was found, from 1 on; None where it is not among it,
-            or has no key to know it by.
-        distance: of what was found first, or its score; None where nothing was found.
+            or has no key to recognise it by.
+        distance: of the first hit, or its score; None where there is no hit.
         effort: results asked for, which is also the least effort of the search.
-        found: whether the row was first, or what was first is just as near.
+        found: whether the row was the first hit, or the first hit is as near.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -116,7 +116,7 @@ class StagedMigration:
 
     @property
     def target_notes(self) -> TargetNotes:
-        """What the target is known to have made otherwise than asked."""
+        """Settings and indexes of the target that are not as planned."""
         found: TargetNotes | None = self._value("target_notes.json")
         return found or TargetNotes()
 

@@ -197,12 +197,12 @@ def test_a_request_that_arrives_late(
         chunk = collection.chunks[0].id
         recorded = migration.staging.import_record(name, chunk)
     assert recorded and recorded.job != late[0]
-    assert f"took the files of the chunk {chunk} (of which job {recorded.job} is recorded)" in said
+    assert f"took the files of the chunk {chunk} (recorded: job {recorded.job})" in said
     if stays_at:
         assert f"it still runs ({stays_at} %)" in said and "wait until it has ended, then" in said
     else:
         [job] = [job for job in server.jobs if job.job_id == late[0]]
-        assert f"its {job.total_rows} rows are there besides" in said
+        assert f"its {job.total_rows} rows came in addition" in said
     assert f"drop the collection '{name}' and run again with the same migration_id" in said
     # Nobody takes it for good: no alias, not loaded, and publishing alone does not help.
     assert not place.client.has_collection("songs")

@@ -97,7 +97,7 @@ CASES = {
         "no live segment of it",
     ),
     "empty segment": Case(
-        "milvus1x", lambda folder: tables(folder, 0, segments=1), "songs", "the source counts none"
+        "milvus1x", lambda folder: tables(folder, 0, segments=1), "songs", "the source has none"
     ),
     "all deleted": Case(
         "milvus1x",
@@ -171,7 +171,7 @@ def test_an_empty_collection_beside_others_is_warned_of(target, tmp_path):
     told = {one["source"]: one["warnings"] for one in report["collections"]}
     assert report["warnings"] == [] and told["archive.readings"] == []
     [warning] = told["archive.blank"]
-    assert "'archive.blank': no row is moved: the source counts none" in warning
+    assert "'archive.blank': no row is moved: the source has none" in warning
     with pytest.raises(Refused) as refused:
         place.run(**run, allow_empty=False, migration_id="strict")
     assert any("'archive.blank'" in reason for reason in refused.value.reasons)
@@ -235,7 +235,7 @@ def test_an_incremental_run_without_news_is_quiet(events, by, caplog):
     assert "no row is moved" not in caplog.text
     if by.get("since_pk"):  # by a field, rows with the largest value are looked at again
         assert one["rows_planned"] == 0
-        assert any("nothing new: no row whose 'id' is beyond 29" in n for n in one["notes"])
+        assert any("nothing new: no row's 'id' is above 29" in n for n in one["notes"])
     assert count(events.client, "events") == 30
 
 

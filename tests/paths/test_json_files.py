@@ -297,7 +297,7 @@ def test_an_empty_list_stays_one(rest, file_format):
     report = run_from(rest, source, file_format=file_format, verify="full")
     assert only(report)["file_format"] == "json" and only(report)["way"] == "rest_import"
     assert lists_of(rest, "lists") == LISTS
-    told = [note for note in only(report)["notes"] if "null of an empty list" in note]
+    told = [note for note in only(report)["notes"] if "stores null for an empty list" in note]
     assert len(told) == (file_format == "auto")
 
 

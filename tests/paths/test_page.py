@@ -137,10 +137,10 @@ def test_a_migration_without_rows_is_done_with_a_warning(users, airflow, conf, t
     (tmp_path / "tables").mkdir(exist_ok=True)
     run = trigger(airflow, {**conf, **where}, "page_empty")
     assert airflow.wait(DAG, run.id) == "success"
-    why = "collection 'songs': no row is moved: the source counts none"
+    why = "collection 'songs': no row is moved: the source has none"
     with users.page(tab(run)) as page:
         warning = page.locator(".warning")
-        expect(warning).to_contain_text("not a single row is moved")
+        expect(warning).to_contain_text("no row is moved, of any collection")
         expect(warning).to_contain_text(why)
         expect(page.get_by_role("heading", level=1).last).to_contain_text("done")
     with users.page(LIST) as page:

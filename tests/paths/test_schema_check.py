@@ -115,7 +115,7 @@ def test_a_collection_is_described_as_its_source(events):
         assert definition(copies) == source
         assert sorted(copies.list_partitions("events")) == [f"_default_{n}" for n in range(7)]
         assert rows_of(copies, "events") == rows_of(events.client, "events")
-    assert [note for note in one["notes"] if "otherwise than asked" in note] == []
+    assert [note for note in one["notes"] if "differ from" in note] == []
     assert one["created"]["collection"]["num_partitions"] == 7
 
 
@@ -163,7 +163,7 @@ def test_the_partitions_of_a_backup(milvus: Milvus, tmp_path: Path):
 
 def test_a_milvus_lite_makes_what_it_can_and_it_is_noted(to_lite):
     report = to_lite.run(verify="full")
-    [note] = [n for n in report["collections"][0]["notes"] if "otherwise than asked" in n]
+    [note] = [n for n in report["collections"][0]["notes"] if "settings differ from the plan" in n]
     for told in (
         "Milvus Lite",
         "num_partitions 16 instead of 7",
@@ -402,7 +402,7 @@ def test_an_alias_that_somebody_moves_meanwhile(events, monkeypatch):
                 copies.alter_alias("other", alias)
 
             monkeypatch.setattr(target, "point_alias", point_and_move)
-            with pytest.raises(AirliftError, match="the alias 'latest' finds 'other'"):
+            with pytest.raises(AirliftError, match="the alias 'latest' points to 'other'"):
                 run(migration)
             monkeypatch.setattr(target, "point_alias", point)
             publish(migration)
@@ -493,7 +493,7 @@ def test_what_newer_servers_have_is_described_as_at_the_source(newer):
     assert source["num_partitions"] == 9 and source["consistency_level_name"] == "Eventually"
     [year] = [field for field in source["fields"] if field["name"] == "year"]
     assert year["is_clustering_key"] and year["default_value"].int_data == 3
-    assert [note for note in one["notes"] if "otherwise" in note] == []
+    assert [note for note in one["notes"] if "differ from" in note] == []
 
 
 @pytest.mark.parametrize(

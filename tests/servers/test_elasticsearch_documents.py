@@ -299,8 +299,8 @@ def test_what_the_index_changes_or_ignores_is_noted(server: Any, tmp_path: Any) 
         " of 6 documents have values that the index ignores",
         # Not every server counts what is too long.
         "(in 'o.day', 'odd'",
-        "copies into 'all' from 'name' stands in no document",
-        "copies into 'o.names' from 'name' stands in no document",
+        "copies into 'all' from 'name' is in no document",
+        "copies into 'o.names' from 'name' is in no document",
         "1 of 6 documents have a _routing",
     ):
         assert any(words in note for note in collection.notes), (words, collection.notes)
@@ -420,7 +420,7 @@ def test_vectors_that_source_leaves_out(
     assert "gone" not in rows["0"]
     assert rows["0"]["gone too"] == ["y", "x", "y"]
     for words in (
-        "among the fields that its mapping lists 'gone', 'gone too', 'in.s', 'in.w', 'v'",
+        "of the fields that its mapping lists: 'gone', 'gone too', 'in.s', 'in.w', 'v'",
         "the vectors 'in.w' are left out of _source",
     ):
         assert any(words in note for note in collection.notes), (words, collection.notes)
@@ -435,7 +435,7 @@ def test_vectors_that_nobody_gives_back_are_refused(opensearch: Any, tmp_path: A
     write(opensearch, "lost", {"1": {"t": "x", "v": VECTOR}})
     mapping = {"lost": CollectionMapping(fields=({"source": "t", "type": "VARCHAR"},))}
     source = source_of(opensearch, tmp_path, ["lost"], mapping=mapping)
-    with pytest.raises(Refused, match="the values of 't' do not stand in _source"):
+    with pytest.raises(Refused, match="the values of 't' are not in _source"):
         source.describe()
     source.finish()
 

@@ -312,8 +312,8 @@ def test_the_real_backups_have_no_unknown_key(real):
 # --- what else would be read as fewer rows --------------------------------------------------------
 
 FEWER: list[tuple[Callable[[Meta], Any], str]] = [
-    (lambda meta: meta.update(collection_backups=[]), "no collection of the metadata has"),
-    (lambda meta: meta["collection_backups"].pop(1), "no collection of the metadata has"),
+    (lambda meta: meta.update(collection_backups=[]), "which the metadata does not list"),
+    (lambda meta: meta["collection_backups"].pop(1), "which the metadata does not list"),
     (
         lambda meta: collection(meta)["partition_backups"][1].update(size=4096),
         "counts 4,096 bytes in the partition 'empty', and lists no segment of it",
@@ -358,12 +358,12 @@ def test_a_level_of_consistency_that_milvus_does_not_keep(tmp_path):
 
 
 NOTED: list[tuple[Callable[[Meta], Any], str]] = [
-    (lambda meta: collection(meta).update(load_state="NotLoad"), "it was not loaded"),
+    (lambda meta: collection(meta).update(load_state="NotLoad"), "not loaded at the source"),
     (
         lambda meta: collection(meta).update(
             index_infos=[{"field_name": "v", "params": {"mmap.enabled": "true"}}]
         ),
-        "the field 'v': that its index is read from disk (mmap) does not come along",
+        "the field 'v': mmap of its index is not carried over",
     ),
     (
         lambda meta: collection(meta).update(

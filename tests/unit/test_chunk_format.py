@@ -59,7 +59,7 @@ def chosen(one: MappedCollection, way: str, leaves_out: bool = False, **given: A
 def test_a_nullable_array_that_is_imported_makes_it_json(way):
     name, [note] = choose(mapped(MAYBE, ARRAY), way)
     assert name == "json"
-    assert "collection 'c': the chunk files are json" in note and "['maybe']" in note
+    assert "collection 'c': the format of its chunk files is json" in note and "['maybe']" in note
     assert "file_format parquet is faster" in note
 
 
@@ -91,7 +91,7 @@ def test_what_can_t_hold_the_rows_is_refused():
     for one in (mapped(TEXT), mapped(MAYBE), mapped(SPARSE)):
         with pytest.raises(Refused, match=r"collection 'c': numpy files hold .*file_format auto"):
             chosen(one, "rest_import", file_format="numpy")
-    with pytest.raises(Refused, match="number of rows beforehand"):
+    with pytest.raises(Refused, match="need the number of rows before"):
         chosen(mapped(), "rest_import", leaves_out=True, file_format="numpy")
 
 

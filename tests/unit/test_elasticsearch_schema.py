@@ -204,7 +204,7 @@ SCRIPT = {"script": {"source": "emit(1)"}}
                 }
             },
             {},
-            "the constants 'n.c' have no value yet, or stand in nested documents",
+            "the constants 'n.c' have no value yet, or are in nested documents",
         ),
         ({"n": {"type": "long", "null_value": 0}}, {}, "by its null_value ('n' by 0)"),
         (
@@ -212,11 +212,11 @@ SCRIPT = {"script": {"source": "emit(1)"}}
             {},
             "by its null_value ('o.n' by '::')",
         ),
-        ({"k": {"type": "text", "copy_to": "all"}}, {}, "copies into 'all' from 'k' stands in no"),
+        ({"k": {"type": "text", "copy_to": "all"}}, {}, "copies into 'all' from 'k' is in no"),
         (
             {"o": {"properties": {"k": {"type": "text", "copy_to": ["x.y", "z"]}}}},
             {},
-            "copies into 'x.y' from 'o.k' stands in no document",
+            "copies into 'x.y' from 'o.k' is in no document",
         ),
         ({"o": {"properties": {"a": {"type": "alias", "path": "k"}}}}, {}, "'o.a' is left out: an"),
         ({"s": {"type": "long", **SCRIPT}}, {}, "'s' is left out: computed by a script"),
@@ -231,7 +231,7 @@ SCRIPT = {"script": {"source": "emit(1)"}}
         (
             {},
             {"runtime": {"r": {"type": "long"}}},
-            "'r' have no script: their values stand in _sou",
+            "'r' have no script: their values are in _sou",
         ),
         (
             {"k": {"type": "long"}},
@@ -246,8 +246,8 @@ SCRIPT = {"script": {"source": "emit(1)"}}
         ),
         ({"t": {"type": "semantic_text"}}, {}, "the embeddings of the semantic_text fields 't'"),
         ({}, {"_source": {"mode": "synthetic"}}, "has a synthetic _source"),
-        ({"k": {"type": "long"}}, {"_source": {"excludes": ["k"]}}, "its mapping lists 'k'"),
-        ({"k": {"type": "long"}}, {"_source": {"includes": ["v"]}}, "its mapping lists 'k'"),
+        ({"k": {"type": "long"}}, {"_source": {"excludes": ["k"]}}, "its mapping lists: 'k'"),
+        ({"k": {"type": "long"}}, {"_source": {"includes": ["v"]}}, "its mapping lists: 'k'"),
     ],
 )
 def test_values_that_stand_elsewhere_are_noted(
@@ -386,7 +386,7 @@ def test_what_the_index_stores_comes_though_source_has_it_not() -> None:
     columns = described(one)[0]
     assert list(columns) == ["_id", "t", "v"]
     assert search_parts(columns.values()) == {"stored_fields": ["t"], "_source": True}
-    assert "the values of 't' are left out of _source: they come as the index stores" in noted(one)
+    assert "the values of 't' are left out of _source: they are moved" in noted(one)
 
 
 @pytest.mark.parametrize(
@@ -404,10 +404,10 @@ def test_digits_that_the_server_no_longer_holds_are_noted(
 ) -> None:
     fields = {"v": VECTOR, "s": {"type": "sparse_vector"}, "o": {"properties": {"w": VECTOR}}}
     notes = noted(found(fields, **mapping), settings)
-    assert ("rounding in the last digit" in notes) == turned
-    assert ("weights of the sparse vectors ['s'] are no longer" in notes) == shortened
+    assert ("rounded in the last digit" in notes) == turned
+    assert ("weights of the sparse vectors ['s'] as they were sent" in notes) == shortened
     plain = {"v": {**VECTOR, "similarity": "l2_norm"}, "w": {**VECTOR, "element_type": "byte"}}
-    assert "no longer held" not in noted(found(plain), settings)
+    assert "as they were sent" not in noted(found(plain), settings)
 
 
 def test_values_beside_source() -> None:

@@ -43,12 +43,12 @@ def plan(*warnings: str) -> CollectionPlan:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({}, "the source counts none"),
+        ({}, "the source has none"),
         ({"empty_because": "the filter 'a > 1' chooses none"}, "none: the filter 'a > 1' chooses"),
         ({"rows": 5, "deleted": 5}, "all 5 rows are deleted at the source"),
         ({"rows": 1_500, "deleted": 500}, "500 are deleted and 1,000 are left out"),
-        ({"rows": 7, "left_out": 7}, "of 7 rows at the source 0 are deleted and 7 are left out"),
-        ({"since_field": "id"}, "the source counts none"),  # the first run of several
+        ({"rows": 7, "left_out": 7}, "of 7 rows at the source, 0 are deleted and 7 are left out"),
+        ({"since_field": "id"}, "the source has none"),  # the first run of several
     ],
 )
 def test_why_no_row_is_moved(changes, told):
@@ -66,7 +66,7 @@ def test_nothing_is_said_where_rows_are_moved():
 def test_an_incremental_run_without_news_is_quiet(since):
     one = source(since=since, since_field="id", empty_because="the condition chooses none")
     assert warning_of(one, 0) == ""
-    assert f"nothing new: no row whose 'id' is beyond {since!r}" in nothing_new(one, 0)
+    assert f"nothing new: no row's 'id' is above {since!r}" in nothing_new(one, 0)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_partitions_by_name_are_no_number():
                     }
                 ]
             },
-            "the field 'mood': its default value is left out, since nulls would become it",
+            "the field 'mood': its default value is left out: the target would put it",
         ),
         (
             {"indexes": ({"field_name": "j", "index_type": "INVERTED"},) * 2},
@@ -161,7 +161,7 @@ def test_a_dynamic_field_that_is_turned_on_is_noted(mapping, is_on, is_noted):
     schema, _, _ = describe(enable_dynamic_field=False)
     target, notes = mapped(schema, **mapping)
     assert target.dynamic_field is bool(is_on)
-    assert ("it has no dynamic field, the target gets one" in notes) is bool(is_noted)
+    assert ("the source has no dynamic field, the target gets one" in notes) is bool(is_noted)
 
 
 def test_a_source_that_knows_no_dynamic_field_is_not_told_of_one():

@@ -226,7 +226,7 @@ def test_headlines(collections, state, headline):
     assert page(*collections, state=state).headline == headline
 
 
-EMPTY = "collection 'images': no row is moved: the source counts none: the query finds none"
+EMPTY = "collection 'images': no row is moved: the source has none: the query finds none"
 
 
 def empty(name: str = "images", **changes) -> CollectionReport:
@@ -238,10 +238,10 @@ def empty(name: str = "images", **changes) -> CollectionReport:
 
 
 def test_a_run_that_moves_no_row_is_no_plain_success():
-    found = page(empty(), warnings=["not a single row is moved"])
+    found = page(empty(), warnings=["no row is moved, of any collection"])
     assert found.headline == "No row was moved"
     assert [attrs for attrs in found.all("div") if attrs.get("class") == "verdict warn"]
-    for text in ("Warnings not a single row is moved", EMPTY, "! no row moved"):
+    for text in ("Warnings no row is moved, of any collection", EMPTY, "! no row moved"):
         assert text in found.text, text
     assert "Every row arrived" not in found.text and "✓ arrived" not in found.text
 
@@ -257,8 +257,8 @@ def test_an_empty_collection_beside_others_is_warned_of():
 @pytest.mark.parametrize("state", ["planned", "failed"])
 def test_a_warning_shows_before_it_is_done(state):
     one = planned(rows=0, warnings=[EMPTY])
-    found = page(one, state=state, warnings=["not a single row is moved"])
-    assert EMPTY in found.text and "not a single row is moved" in found.text
+    found = page(one, state=state, warnings=["no row is moved, of any collection"])
+    assert EMPTY in found.text and "no row is moved, of any collection" in found.text
     assert found.headline != "No row was moved"
 
 

@@ -108,7 +108,7 @@ def report_collection(
     """Puts together what staging holds of a collection, and when its chunks were moved.
 
     Args:
-        target_notes: what the target is known to have made otherwise than asked.
+        target_notes: settings and indexes of the target that are not as planned.
     """
     manifests = list(migration.staging.manifests(plan.chunk_refs))
     imports = list(migration.staging.current_imports(plan.chunk_refs))

@@ -236,7 +236,10 @@ class FileSource(StillSource, ABC):
         found = zip(paths, self.folder().identities(paths), strict=True)
         files = [SourceFile(path, *identity) for path, identity in found if identity]
         if gone := set(paths) - {file.path for file in files}:
-            raise FileChanged(f"{self.folder().address(min(gone))} was removed since it was listed")
+            raise FileChanged(
+                f"{self.folder().address(min(gone))} was removed since it was listed; run again "
+                "when nothing writes to the source"
+            )
         return files
 
     def placed(self, files: Iterable[SourceFile]) -> list[DescribedFile]:

@@ -63,7 +63,7 @@ def ensure_unchanged(files: Iterable[DescribedFile]) -> None:
         more = len(changes) - _SHOWN
         raise FileChanged(
             f"{'; '.join(changes[:_SHOWN])}{f'; and {more:,} more files' if more > 0 else ''}. "
-            "Rows of the old and the new file can't be told apart, so none of this run are taken. "
-            "Stop what writes to the source, or migrate from a copy or a snapshot of it that lies "
-            "still, and run again with a new migration_id"
+            "Rows of the old and the new file can't be distinguished, so no rows of this run are "
+            "used. Stop what writes to the source, or migrate from a copy or a snapshot of it that "
+            "does not change, and run again with a new migration_id"
         )

@@ -16,7 +16,7 @@ from airlift.value_rules import ValueRule
 
 
 def as_it_is_there(schema: CollectionSchema, described: dict[str, Any]) -> CollectionSchema:
-    """The fields as a collection that is there already has them, where that matters to values.
+    """The fields as an existing collection has them: nullable or not, and their defaults.
 
     Args:
         described: as pymilvus describes the collection.
@@ -50,19 +50,31 @@ def choose_format(
         A key of `airlift.formats.FORMATS`, and what the user should know of the choice.
 
     Raises:
-        Refused: the asked one can't hold the rows.
+        Refused: the format that was asked for can't hold the rows.
     """
-    rows_may_go = params.on_bad_row is OnBadRow.SET_ASIDE or leaves_out
     if params.file_format is not FileFormat.AUTO:
         asked = FORMATS[params.file_format.value]
         unfit = _unfit(asked, can, schema, way)
         if leaves_out and asked.needs_row_count:
             unfit = (
-                "its format needs the number of rows beforehand, and those that are there stay out"
+                f"{asked.name} files need the number of rows before the first one is written, and "
+                "it is not known how many are on the target already and are left out"
             )
         if unfit:
             raise Refused([f"collection {schema.name!r}: {unfit}; use file_format auto"])
-        return params.file_format.value, []
+        return asked.name, []
+    rows_may_go = params.on_bad_row is OnBadRow.SET_ASIDE or leaves_out
+    return _best_format(can, schema, way, rows_may_go)
+
+
+def _best_format(
+    can: Capabilities, schema: CollectionSchema, way: str, rows_may_go: bool
+) -> tuple[str, list[str]]:
+    """The fastest format that loses nothing; see `choose_format`.
+
+    Args:
+        rows_may_go: whether a chunk may get fewer rows than the source has.
+    """
     fit = [
         one
         for one in CHOICES
@@ -80,10 +92,10 @@ def choose_format(
     notes = []
     if exact[0] is not fit[0]:
         notes.append(
-            f"collection {schema.name!r}: the chunk files are {exact[0].name}, as Milvus' import "
-            f"of {fit[0].name} files makes null of an empty list in "
-            f"{fit[0].empty_becomes_null(schema)}; they are larger, and imported more slowly: "
-            f"where no list is empty, file_format {fit[0].name} is faster"
+            f"collection {schema.name!r}: the format of its chunk files is {exact[0].name}, "
+            f"because Milvus' import of {fit[0].name} files stores null for an empty list in "
+            f"{fit[0].empty_becomes_null(schema)}. Such files are larger, and are imported more "
+            f"slowly: where no list is empty, file_format {fit[0].name} is faster"
         )
     return exact[0].name, notes
 
@@ -129,14 +141,14 @@ def with_value_rules(
     lost = FORMATS[file_format].empty_becomes_null(schema) if way in IMPORT_WAYS else []
     if lost and params.allow_lossy:
         notes.append(
-            f"{what}: an empty list in {lost} arrives as null, which Milvus' import of Parquet "
-            "files makes of it (allow_lossy); file_format auto or json keeps it"
+            f"{what}: an empty list in {lost} arrives as null, as Milvus' import of Parquet files "
+            "stores it (allow_lossy); file_format auto or json keeps it"
         )
     elif lost:
         rules |= {name: (*rules.get(name, ()), ValueRule.NO_EMPTY_LIST) for name in lost}
         notes.append(
-            f"{what}: a row with an empty list in {lost} is a bad row, as Milvus' import of "
-            "Parquet files makes null of it; file_format auto or json keeps it"
+            f"{what}: a row with an empty list in {lost} is a bad row, because Milvus' import of "
+            "Parquet files would store null; file_format auto or json keeps the list"
         )
     return mapped.model_copy(
         update={

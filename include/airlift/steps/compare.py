@@ -225,8 +225,8 @@ def compare_all(
     if read.fingerprint != expected:
         differing, where = _differing_buckets(migration, collection, expected, read)
         problems.append(
-            f"the rows read back have the fingerprint {read.fingerprint}, those of the source "
-            f"{expected}: some differ, or are in other partitions{where}"
+            f"the rows read back have the fingerprint {read.fingerprint}, expected that of the "
+            f"source, {expected}: some rows differ, or are in another partition{where}"
         )
     return {
         "compared": read.rows,
@@ -251,8 +251,10 @@ def _converted(
             total = total.combined(own)
     if unusable:
         problems.append(
-            f"the manifests of {len(unusable):,} chunks have damaged fingerprints, or such of "
-            f"another key than the plan's, the first is {unusable[0]}: rows can't be compared"
+            f"the rows can't be compared: the fingerprints in the manifests of {len(unusable):,} "
+            f"chunks (the first is {unusable[0]}) are damaged, or were computed with another key "
+            "than the plan's; restore these files, or drop the collection and run again with a "
+            "new migration_id"
         )
     return total, sum(manifest.rows for manifest in manifests)
 
@@ -268,7 +270,7 @@ def _differing_buckets(
     if buckets is None:
         return None, ""
     differing = int((buckets != read.buckets).any(axis=0).sum())
-    return differing, (f"; they fall into {differing:,} of {BUCKETS:,} buckets of rows")
+    return differing, f"; differences are in {differing:,} of {BUCKETS:,} buckets of rows"
 
 
 def _all_rows(

@@ -110,16 +110,16 @@ def _converted_schema(migration: Migration, collection: CollectionPlan) -> Colle
         bad_rows += manifest.bad_rows
         longest.append((manifest.max_bytes, manifest.max_items))
     params = migration.params
+    aside = migration.staging.folder.address(f"{collection.name}/bad_rows")
     if bad_rows > (params.max_bad_rows if params.on_bad_row is OnBadRow.SET_ASIDE else 0):
         raise AirliftError(
             f"collection {collection.name!r}: {bad_rows:,} rows were set aside, at most "
-            f"{params.max_bad_rows:,} are allowed (max_bad_rows); look at them in "
-            f"{migration.staging.folder.address(collection.name + '/bad_rows')}"
+            f"{params.max_bad_rows:,} are allowed (max_bad_rows); look at them in {aside}"
         )
     if is_all_set_aside(collection.planned_rows, bad_rows):
         warning = all_set_aside(collection.mapped.source, collection.planned_rows, bad_rows)
         if not params.allow_empty:
-            raise AirliftError(f"{warning}; look at them, or allow it with allow_empty")
+            raise AirliftError(f"{warning}; look at them in {aside}, or allow it with allow_empty")
         log.warning("%s", warning)
     return measured(collection.mapped.target, longest)
 

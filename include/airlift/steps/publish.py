@@ -51,7 +51,7 @@ def _point(migration: Migration, alias: PublishedAlias) -> None:
     target.point_alias(alias.alias, alias.collection)
     if (found := target.found_by(alias.alias)) != alias.collection:
         raise AirliftError(
-            f"the alias {alias.alias!r} finds {found!r} on the target, expected "
+            f"the alias {alias.alias!r} points to {found!r} on the target, expected "
             f"{alias.collection!r}: somebody has moved it meanwhile; clear the task publish"
         )
 

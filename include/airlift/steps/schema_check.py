@@ -1,8 +1,8 @@
 """Compares what a server has made with what it was asked to make: a part of `create` and `index`.
 
-A difference is refused by name: rows would go into another collection than was planned. What the
-target is known not to keep (`Capabilities.unkept`), and what it adds by itself, is noted; the notes
-stand in the report and on the page.
+A difference is refused by name: rows would go into another collection than was planned. Settings
+that the target is known not to keep (`Capabilities.unkept`), and those that it adds by itself, are
+noted; the notes are shown in the report and on the page.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def check_collections(migration: Migration, schemas: Mapping[str, CollectionSche
         schemas: what was to be made, by the collection's name in the plan.
 
     Raises:
-        Refused: with every difference that the target is not known for.
+        Refused: with every difference that is not usual on the target.
     """
     reasons: list[str] = []
     notes: dict[str, tuple[str, ...]] = {}
@@ -54,13 +54,15 @@ def check_collections(migration: Migration, schemas: Mapping[str, CollectionSche
         differences = compare_facts(planned_facts(schemas[collection.name]), found)
         wrong, told = sort_differences(differences, migration.capabilities)
         reasons += [
-            f"collection {collection.name!r}, {difference}; the target has not made it as it was "
-            "asked to, or it was changed since: drop the collection (rollback_migration does), "
-            "mend what differs (mapping names most of it), then clear the task create"
+            f"collection {collection.name!r}, {difference}; the collection on the target is not "
+            "as planned: the server created it differently, or somebody has changed it. Drop it "
+            "(rollback_migration does), correct the difference, in `mapping` or on the server, "
+            "then clear the task create"
             for difference in wrong
         ]
         if told:
-            notes[collection.name] = (_as_note(migration, collection, told),)
+            why = f"settings differ from the plan, as is usual on {migration.server.version().name}"
+            notes[collection.name] = (_as_note(collection, why, told),)
     _keep(migration, "schemas", notes)
     if reasons:
         raise Refused(reasons)
@@ -87,12 +89,13 @@ def check_indexes(
         if record is None or not record.made:  # its owner's choice
             wrong, told = [], [*wrong, *told]
         reasons += [
-            f"collection {name!r}, {difference}; an index that is there already stays: drop it, "
-            "then clear the task index"
+            f"collection {name!r}, {difference}; the field has another index than the one asked "
+            "for, and an existing index is never replaced: drop it, then clear the task index"
             for difference in wrong
         ]
         if told:
-            notes[name] = (_as_note(migration, collection, told),)
+            why = "indexes differ from those asked for, and stay as they are"
+            notes[name] = (_as_note(collection, why, told),)
     _keep(migration, "indexes", notes)
     if reasons:
         raise Refused(reasons)
@@ -128,8 +131,8 @@ def _planned_indexes(
     return planned
 
 
-def _as_note(migration: Migration, collection: CollectionPlan, told: list[Difference]) -> str:
-    """One note for all that a target is known for."""
+def _as_note(collection: CollectionPlan, why: str, told: list[Difference]) -> str:
+    """One note for all differences that are not refused."""
     by_name: dict[str, list[Difference]] = {}
     for difference in told:
         by_name.setdefault(difference.name, []).append(difference)
@@ -141,10 +144,7 @@ def _as_note(migration: Migration, collection: CollectionPlan, told: list[Differ
         else:
             more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
             parts.append(f"{name} of {', '.join(places[:_SHOWN])}{more}")
-    note = (
-        f"collection {collection.name!r}: {migration.server.version().name} has made it otherwise "
-        f"than asked, as it is known to: {'; '.join(parts)}"
-    )
+    note = f"collection {collection.name!r}: {why}: {'; '.join(parts)}"
     log.info("%s", note)
     return note
 

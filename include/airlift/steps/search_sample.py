@@ -54,7 +54,8 @@ def search_sample(
             keys = [] if schema.primary_key.auto_id else left.column(schema.primary_key.name)
             overlooked.append(
                 f"{left.num_rows} of {chosen.num_rows} sampled vectors of the field "
-                f"{field.name!r} don't find themselves first, with any effort: primary keys "
+                f"{field.name!r} are not the first hit of a search for them, at any effort: "
+                "primary keys "
                 f"{[key.as_py() for key in keys[:_SHOWN]]}"
             )
             log.warning("%s: %s", collection.name, overlooked[-1])

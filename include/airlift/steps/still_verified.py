@@ -1,4 +1,4 @@
-"""Makes sure, before anything is published, that what `verify` has found still holds."""
+"""Checks, before anything is published, that the result of `verify` is still valid."""
 
 from __future__ import annotations
 
@@ -56,12 +56,26 @@ def _changes_since(
         verified = verification.partitions.get(name, PartitionCounts())
         seen_later = {"before": verified.before, "counted": verified.counted}
         if counts.model_copy(update=seen_later) != verified:
-            yield f"partition {name or '_default'}: the numbers of rows are others"
+            now = counts.model_copy(update=seen_later)
+            yield f"partition {name or '_default'}: {_differing(verified, now)}"
     known = row_counts(collection, verification.partitions, verification.counted)
     yield from known.problems()
     found = converted_fingerprint(manifests)
     if verification.fingerprint_source not in ("", str(found)):
-        yield f"the fingerprint of the converted rows is {found or 'damaged'}"
+        yield (
+            f"the fingerprint of the converted rows is {found or 'damaged'}, verified was "
+            f"{verification.fingerprint_source}"
+        )
+
+
+def _differing(verified: PartitionCounts, now: PartitionCounts) -> str:
+    """The numbers of rows that are not those that were verified."""
+    before, after = verified.model_dump(), now.model_dump()
+    return ", ".join(
+        f"{after[name]:,} rows {name.replace('_', ' ')}, verified were {number:,}"
+        for name, number in before.items()
+        if after[name] != number
+    )
 
 
 def _refuse_late_jobs(migration: Migration, verified: Verifications) -> None:

@@ -32,8 +32,8 @@ def jobs_with_files(
 ) -> list[ImportJob]:
     """The jobs of a collection, once each names its files, has failed or has taken no row.
 
-    A job that was just accepted may not name its files yet, and it could be one of ours that was
-    never recorded. Those that are need not be waited for.
+    A job that was just accepted may not name its files yet, and it could be one of this migration
+    that was never recorded. Recorded jobs are not waited for.
 
     Args:
         list_jobs: lists them, as they are now.
@@ -109,15 +109,15 @@ def _problem(job: ImportJob, chunks: list[str], recorded: Mapping[str, str]) -> 
         recorded: the job that is recorded for a chunk.
     """
     names = [
-        f"{chunk} (of which job {recorded[chunk]} is recorded)" if chunk in recorded else chunk
+        f"{chunk} (recorded: job {recorded[chunk]})" if chunk in recorded else chunk
         for chunk in chunks[:_LISTED]
     ]
     more = f" and {len(chunks) - _LISTED:,} more" if len(chunks) > _LISTED else ""
     what = f"the chunk{'s' if len(chunks) > 1 else ''} {', '.join(names)}{more}"
     begin = f"import job {job.id} took the files of {what} and is not recorded"
     if job.state is JobState.COMPLETED:
-        return f"{begin}: its {job.rows:,} rows are there besides those of the recorded jobs"
-    return f"{begin}: it still runs ({job.progress} %), and will bring their rows once more"
+        return f"{begin}: its {job.rows:,} rows came in addition to those of the recorded jobs"
+    return f"{begin}: it still runs ({job.progress} %), and will add their rows once more"
 
 
 def _advice(migration: Migration, collection: CollectionPlan, jobs: list[ImportJob]) -> str:

@@ -54,7 +54,7 @@ class Disk(Store):
         return self._filesystem
 
     def identity(self, path: str) -> FileIdentity | None:
-        """Size, time of change and, where that stays the same, the inode.
+        """Size, modification time and, where the file system keeps its number, the inode.
 
         Another inode shows a file that was replaced by one of the same size and time. The file is
         opened, not just looked at: so NFS asks its server.

@@ -1,4 +1,4 @@
-"""What an answer of Milvus' REST interface means: done, refused, or not known.
+"""What an answer of Milvus' REST interface means: done, refused, or unknown.
 
 References: Milvus `pkg/util/merr/errors.go` (the codes) and
 `internal/distributed/proxy/httpserver/status_projection.go` (which HTTP statuses refusals get when
@@ -29,8 +29,8 @@ _UNKNOWN_JOB = "job does not exist"
 _FULL = "number of jobs has reached the limit"
 
 _ADVICE = {
-    100: "the collection is not there any more; clear the task create, which makes it again",
-    200: "the partition is not there any more; clear the task create, which makes it again",
+    100: "the collection does not exist any more; clear the task create, which makes it again",
+    200: "the partition does not exist any more; clear the task create, which makes it again",
     800: "check target_database, `database` in mapping, and the database in the connection",
     1401: "the user may not do that; grant the privilege to its role",
     21119: "check the token (the API key) in the connection",
@@ -45,7 +45,7 @@ class NoAnswer(Exception):
 
 
 class Busy(NoAnswer):
-    """The server did nothing: too much is asked of it."""
+    """The server did nothing: it has too many requests, or is not ready."""
 
     advice: ClassVar[str] = "wait until it is ready, run fewer tasks at once, or raise its limits"
 
@@ -92,7 +92,7 @@ def data_of(where: str, answer: httpx.Response) -> dict[str, Any]:
     # 200 stands for success in the first servers of REST v2, and in all for a missing partition.
     is_done = code == 0 or (code == 200 and "data" in value and not said)
     if status == 429 or code in _BUSY:
-        raise Busy(f"it has too much to do (HTTP {status}, code {code}){said}")
+        raise Busy(f"the server is busy (HTTP {status}, code {code}){said}")
     server_failed = status == 408 or status >= 500
     if code in _GIVEN_UP or (server_failed and (code is None or is_done or code in _UNCLEAR)):
         raise NoAnswer(f"HTTP {status}{said}")

@@ -116,11 +116,12 @@ class Description:
         self.notes += property_notes(told)
         if not is_consistency_level(meta.consistency_level):
             self.notes.append(
-                f"the consistency level {meta.consistency_level}, which no collection is made "
-                "with, becomes Bounded; choose another with mapping consistency_level"
+                f"no collection can be created with the consistency level "
+                f"{meta.consistency_level}: the target gets Bounded, or what consistency_level in "
+                "mapping says"
             )
         if meta.load_state == _NOT_LOADED:
-            self.notes.append("it was not loaded; the target's is loaded unless load is off")
+            self.notes.append("not loaded at the source; the target is loaded unless load is off")
         by_key = any(field.partition_key for field in fields)
         names = {one.partition_name for one in meta.partition_backups} - {DEFAULT_PARTITION}
         return CollectionSchema(
@@ -181,8 +182,8 @@ class Description:
         index = self._indexes.get(one.name)
         if index and "mmap.enabled" in index.params:
             self.notes.append(
-                f"the field {one.name!r}: that its index is read from disk (mmap) does not come "
-                "along; set it on the target with alter_index_properties"
+                f"the field {one.name!r}: mmap of its index is not carried over; set it on the "
+                "target with alter_index_properties"
             )
         return Field(
             name=one.name,

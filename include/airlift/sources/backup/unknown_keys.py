@@ -1,7 +1,7 @@
-"""Keys of a backup's metadata that nothing here understands, and where they stand.
+"""Keys of a backup's metadata that this version does not know, and where they are.
 
-A newer milvus-backup may say with them that rows lie elsewhere, or mean something else: read as if
-they were not there, a backup might come out with fewer rows. So they are refused by name.
+A newer milvus-backup may say with them that rows lie elsewhere. A reader that ignored them might
+find fewer rows than the backup holds, so they are refused by name.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from functools import cache
 from airlift.sources.backup.meta import BackupMeta, CollectionMeta, Message
 
 _ADVICE = (
-    "it may change what the rows are. Update Milvus Airlift, or have milvus-backup restore it and "
-    "use milvus_to_milvus"
+    "it may change which rows the backup holds. Update Milvus Airlift, or restore the backup with "
+    "milvus-backup and use milvus_to_milvus"
 )
 
 _WORDS = {

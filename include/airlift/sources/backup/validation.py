@@ -25,13 +25,14 @@ _SNAPSHOT_ADVICE = (
 
 
 def refuse_backup(folder: Storage, meta: BackupMeta) -> None:
-    """Looks at what a backup says of itself, and at what lies beside its metadata.
+    """Checks what a backup's metadata says of the backup, and what else is in its folder.
 
     Args:
         folder: the backup's own.
 
     Raises:
-        Refused: it is of another kind, not whole, or says what is not understood.
+        Refused: the backup is of another format or incomplete, or has metadata that is not
+            understood.
     """
     if meta.format not in FORMATS:
         rows = f": its rows lie in {_BUNDLE}/" if meta.format == SNAPSHOT else ""
@@ -44,8 +45,8 @@ def refuse_backup(folder: Storage, meta: BackupMeta) -> None:
     reasons = in_backup(meta)
     if not any(one.snapshot_backup for one in meta.collection_backups) and _holds_bundle(folder):
         reasons.append(
-            f"the backup in {folder.url} has a folder {_BUNDLE}/, which its metadata does not "
-            f"name, as snapshots have it; {_SNAPSHOT_ADVICE}"
+            f"the backup in {folder.url} has a folder {_BUNDLE}/, as snapshots have, but its "
+            f"metadata names no snapshot; {_SNAPSHOT_ADVICE}"
         )
     if state := _state(meta.state_code, meta.error):
         reasons.append(f"the backup in {folder.url} {state}; it is not whole: make it again")
@@ -88,7 +89,7 @@ def _holds_bundle(folder: Storage) -> bool:
 
 
 def _strays(folder: Storage, meta: BackupMeta) -> list[str]:
-    """Collections whose logs are there, and that the metadata does not have."""
+    """A reason for each folder with logs of collections that the metadata does not list."""
     known = {str(one.collection_id) for one in meta.collection_backups}
     reasons = []
     for logs in _LOGS:
@@ -97,8 +98,8 @@ def _strays(folder: Storage, meta: BackupMeta) -> list[str]:
         if strays:
             more = f" and {len(strays) - _SHOWN} more" if len(strays) > _SHOWN else ""
             reasons.append(
-                f"{folder.address(logs)} has logs of the collections "
-                f"{', '.join(strays[:_SHOWN])}{more}, which no collection of the metadata has as "
-                "its id; folder and metadata are of different backups: copy the whole folder again"
+                f"{folder.address(logs)} has logs of collections with the ids "
+                f"{', '.join(strays[:_SHOWN])}{more}, which the metadata does not list; folder and "
+                "metadata are of different backups: copy the whole folder again"
             )
     return reasons

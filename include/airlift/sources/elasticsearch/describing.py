@@ -144,7 +144,9 @@ class Describer:
         column = column_of(name, (), beside.definition, self._params.dates)
         if not isinstance(column, Column):
             if edit.type is None:
-                made.reasons.append(f"field {name!r}: mapping has to say the type that it becomes")
+                made.reasons.append(
+                    f"field {name!r}: the index does not tell its type; give it one in mapping"
+                )
                 return
             column = Column(name=name, type=edit.type)
         made.columns.append(column.model_copy(update={"fetched_by": beside.by}))
@@ -276,13 +278,13 @@ class Describer:
             made.notes.append(
                 f"{found.ignored:,} {of_all} values that the index ignores: malformed ones, too "
                 f"long ones, or beyond the limit of fields (in {named(found.ignored_in)}). No "
-                "search finds them, and they come as _source holds them; one that its column can't "
-                "hold makes a bad row, unless mapping gives the field the type VARCHAR or JSON"
+                "search finds them, and they are moved as _source holds them; one that its column "
+                "can't hold makes a bad row, unless its type in mapping is VARCHAR or JSON"
             )
         if found.routed:
             made.notes.append(
-                f"{found.routed:,} {of_all} a _routing, which stands beside _source and does not "
-                "come along"
+                f"{found.routed:,} {of_all} a _routing, which is not a part of _source and is not "
+                "moved"
             )
 
     def _measured(self, made: Description, column: Column, found: Measured) -> Column:

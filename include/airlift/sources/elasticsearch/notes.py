@@ -1,4 +1,4 @@
-"""What a mapping says of values that do not come along, or not as they were sent."""
+"""Notes on values that are not moved, or not as they were sent, from what a mapping says."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _MOST_NAMES = 20
 """Names in a note."""
 
 _SYNTHETIC = (
-    "documents come as the server puts them together: lists sorted, those of keywords without "
-    "repeats, lists of one value as that value, a list of objects as an object of lists, null and "
-    "empty lists left out (or as the null_value), the values of flattened fields as text, dates, "
-    "IP addresses, geo points and numbers as their types hold them"
+    "the server rebuilds documents from its index, and these are moved: lists are sorted, those of "
+    "keywords without repeats, a list of one value is that value, a list of objects is an object "
+    "of lists, null and empty lists are left out (or are the null_value), values of flattened "
+    "fields are text, and dates, IP addresses, geo points and numbers are as their types hold them"
 )
 
 
@@ -64,7 +64,7 @@ def _notes_of_patterns(index: str, mapping: Json) -> list[str]:
     return [
         f"index {index!r} keeps only a part of each _source ({', '.join(patterns)}): what is "
         "not kept can't be moved"
-        + (f"; among the fields that its mapping lists {named(lost)}" if lost else "")
+        + (f"; of the fields that its mapping lists: {named(lost)}" if lost else "")
     ]
 
 
@@ -75,18 +75,18 @@ def _notes_of_runtime_fields(
     if computed := sorted(computed_fields(mapping).keys() - set(asked)):
         notes.append(
             f"runtime fields {named(computed)} are computed by each search, and left out; name "
-            "them in `fields` of mapping to have what they are now"
+            "them in `fields` of mapping to move their present values"
         )
     if plain := unscripted(mapping):
         notes.append(
-            f"runtime fields {named(plain)} have no script: their values stand in _source, and "
-            "come like fields that the mapping does not list (other_fields)"
+            f"runtime fields {named(plain)} have no script: their values are in _source, and "
+            "are moved like fields that the mapping does not list (other_fields)"
         )
     hidden = sorted({leaf.name for leaf in fields} & (mapping.get("runtime") or {}).keys())
     if hidden:
         notes.append(
             f"searches see runtime fields in place of the documents' own fields {named(hidden)}: "
-            "the documents' own values come"
+            "the documents' own values are moved"
         )
     return notes
 
@@ -98,12 +98,12 @@ def _notes_of_left_out(fields: Sequence[Leaf], asked: Collection[str]) -> list[s
         if definition.get("type") == "alias" and leaf.name not in asked:
             notes.append(
                 f"field {leaf.name!r} is left out: an alias of {definition.get('path')!r}, which "
-                "comes along itself"
+                "is moved itself"
             )
         elif "script" in definition and leaf.name not in asked:
             notes.append(
                 f"field {leaf.name!r} is left out: computed by a script when documents are "
-                "indexed, and in no document; name it in `fields` of mapping to have it"
+                "indexed, and in no document; name it in `fields` of mapping to move its values"
             )
         if any(f"{leaf.name}.{key}" not in asked for key in definition.get("fields") or ()):
             others.append(leaf.name)
@@ -119,8 +119,8 @@ def _notes_of_copies(fields: Sequence[Leaf]) -> list[str]:
         for target in [to] if isinstance(to, str) else to:
             copied.setdefault(target, []).append(leaf.name)
     return [
-        f"what copy_to copies into {target!r} from {named(sources)} stands in no document: "
-        f"{target!r} comes as documents themselves hold it"
+        f"what copy_to copies into {target!r} from {named(sources)} is in no document: "
+        f"{target!r} gets only what documents hold in it themselves"
         for target, sources in copied.items()
     ]
 
@@ -135,8 +135,8 @@ def _notes_of_null_values(fields: Sequence[Leaf]) -> list[str]:
         return []
     said = named([*nulls]) + " by " + ", ".join(map(repr, [*nulls.values()][:_MOST_NAMES]))
     return [
-        f"searches find an explicit null by its null_value ({said}); it comes as the null that "
-        "_source holds; a `default` in mapping puts a value in place of each null"
+        f"searches find an explicit null by its null_value ({said}); it is moved as null, as "
+        "_source holds it; a `default` in mapping puts a value in place of each null"
     ]
 
 
@@ -145,8 +145,8 @@ def _notes_of_kinds(fields: Sequence[Leaf]) -> list[str]:
     semantic = [leaf.name for leaf in fields if leaf.definition.get("type") == "semantic_text"]
     if semantic:
         notes.append(
-            f"the embeddings of the semantic_text fields {named(semantic)} stand beside _source "
-            "(from 8.18 on), and are left out; their text comes along"
+            f"the embeddings of the semantic_text fields {named(semantic)} are not in _source "
+            "(from 8.18 on), and are left out; their text is moved"
         )
     unset = [
         leaf.name
@@ -156,8 +156,8 @@ def _notes_of_kinds(fields: Sequence[Leaf]) -> list[str]:
     ]
     if unset:
         notes.append(
-            f"the constants {named(unset)} have no value yet, or stand in nested documents: they "
-            "come as documents themselves hold them"
+            f"the constants {named(unset)} have no value yet, or are in nested documents: they "
+            "are moved as documents themselves hold them"
         )
     return notes
 
@@ -168,7 +168,7 @@ def _notes_of_passthrough_objects(mapping: Json) -> list[str]:
         return []
     return [
         f"searches find fields of the passthrough objects {named(names)} also without the name of "
-        "the object; they come inside it only"
+        "the object; they are moved inside it only"
     ]
 
 
@@ -212,12 +212,12 @@ def _notes_of_lost_digits(fields: Sequence[Leaf], mapping: Json, settings: Json)
     notes = []
     if turned:
         notes.append(
-            f"vectors of {turned} are no longer held as they came: the server puts them "
-            "together from direction and length, with a rounding in the last digit"
+            f"the index does not keep the vectors of {turned} as they were sent: the server "
+            "computes them from direction and length, rounded in the last digit"
         )
     if shortened:
         notes.append(
-            f"weights of the sparse vectors {shortened} are no longer held as they came: the "
-            "server keeps about three digits of each, such as 0.12329 of 0.123456"
+            f"the index does not keep the weights of the sparse vectors {shortened} as they were "
+            "sent: about three digits of each are left, such as 0.12329 of 0.123456"
         )
     return notes

@@ -1,8 +1,8 @@
-"""Values that stand elsewhere than in `_source`: in the mapping, in the index, or nowhere.
+"""Values that are not in `_source`, but in the mapping, in the index, or nowhere.
 
-What is moved is `_source`. Here is found what searches see and `_source` does not hold: it is
-filled in (constants), asked for beside `_source` (vectors, and what the user's mapping names), or
-noted (`airlift.sources.elasticsearch.notes`).
+What is moved is `_source`. This module finds what searches see and `_source` does not hold: it is
+filled in (constants), requested together with `_source` (vectors, and what the user's mapping
+names), or noted (`airlift.sources.elasticsearch.notes`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from airlift.sources.elasticsearch.columns import (
 _SYNTHETIC_MODES = ("time_series", "logsdb")
 
 _NO_SOURCE = (
-    "keeps no _source, so its documents can't be had back; reindex them from where they came"
+    "keeps no _source, so its documents can't be read back; index them again from their origin"
 )
 
 # k-NN answers null for a document without a vector only when asked for its size first.
@@ -48,7 +48,7 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Beside:
-    """A field whose values stand beside `_source`: how to ask for them, and its definition."""
+    """A field whose values are not in `_source`: how to request them, and its definition."""
 
     by: FetchedBy
     definition: Json
@@ -205,8 +205,8 @@ def kept_columns(columns: Sequence[Column], mappings: Sequence[Json]) -> Kept:
             kept.columns.append(_kept_vector(column, kept))
         elif column.name in stored:
             kept.notes.append(
-                f"the values of {column.name!r} are left out of _source: they come as the index "
-                "stores them (`store` of the mapping)"
+                f"the values of {column.name!r} are left out of _source: they are moved as the "
+                "index stores them (`store` of the mapping)"
             )
             kept.columns.append(column.model_copy(update={"fetched_by": FetchedBy.STORED}))
         elif column.name in everywhere:
@@ -234,10 +234,10 @@ def _kept_vector(column: Column, kept: Kept) -> Column:
         how = FetchedBy.SCRIPT
     if how is None:
         kept.reasons.append(
-            f"{what}, and no search gives them back; reindex them from where they came"
+            f"{what}, and no search returns them; index them again from their origin"
         )
     else:
-        kept.notes.append(f"{what}: they come as the index holds them, in 32 bits")
+        kept.notes.append(f"{what}: they are moved as the index holds them, in 32 bits")
     return column.model_copy(update={"fetched_by": how})
 
 
@@ -283,7 +283,7 @@ def _source_mode(mapping: Json, settings: Json) -> str:
 
 
 def source_reasons(index: str, mapping: Json, settings: Json) -> list[str]:
-    """Why the documents of an index can't be had at all."""
+    """Why the documents of an index can't be read at all."""
     off = (mapping.get("_source") or {}).get("enabled") in (False, "false")
     if off or _source_mode(mapping, settings) == "disabled":
         return [f"index {index!r} {_NO_SOURCE}"]

@@ -250,7 +250,7 @@ class ElasticsearchSource(StillSource):
             if error.passes or not error.status or not beside:
                 raise
             made.reasons.append(
-                f"the values of {named(beside)} do not stand in _source, and the server can't give "
+                f"the values of {named(beside)} are not in _source, and the server can't return "
                 f"them beside it ({error}); reindex the documents with whole _source, or leave the "
                 "fields out (by mapping fields and exclude)"
             )

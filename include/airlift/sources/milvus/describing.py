@@ -38,29 +38,22 @@ def described(
         Its schema, notes for the user, and reasons why it can't be carried.
     """
     told = database.describe(name)
+    held = database.indexes(name)
+    indexes = {index["field_name"]: index for index in held}
+    fields: list[Field] = []
     notes: list[str] = []
     reasons = [
         f"it {what}, which is not known here" for key, what in _OTHER_KINDS.items() if told.get(key)
     ]
-    held = database.indexes(name)
-    indexes = {index["field_name"]: index for index in held}
-    fields = []
     for field in told["fields"]:
-        kind = field["type"].name
-        if kind not in DataType.__members__:
-            reasons.append(f"the field {field['name']!r} is of the type {kind}, not known here")
-            continue
-        element = field.get("element_type")
-        if kind == "ARRAY" and element and element.name not in DataType.__members__:
-            reasons.append(
-                f"the field {field['name']!r} is an array of {element.name}, not known here"
-            )
+        if reason := _reason_against(field):
+            reasons.append(reason)
             continue
         fields.append(_field(field, indexes))
         if field.get("nullable") and field.get("default_value") is not None:
             notes.append(
-                f"the field {field['name']!r}: its default value is left out, since nulls would "
-                "become it"
+                f"the field {field['name']!r}: its default value is left out: the target would put "
+                "it in place of nulls"
             )
     notes += _index_notes(held)
     if told.get("enable_dynamic_field"):
@@ -87,6 +80,16 @@ def described(
         aliases=tuple(sorted(database.aliases(name))),
     )
     return schema, notes, [f"collection {schema.name!r}: {reason}" for reason in reasons]
+
+
+def _reason_against(field: dict[str, Any]) -> str:
+    """Why a field can't be carried; "" when it can."""
+    kind, element = field["type"].name, field.get("element_type")
+    if kind not in DataType.__members__:
+        return f"the field {field['name']!r} is of the type {kind}, not known here"
+    if kind == "ARRAY" and element and element.name not in DataType.__members__:
+        return f"the field {field['name']!r} is an array of {element.name}, not known here"
+    return ""
 
 
 def _index_notes(indexes: Iterable[Mapping[str, Any]]) -> list[str]:
