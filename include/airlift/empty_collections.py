@@ -53,7 +53,7 @@ def _cause(collection: SourceCollection) -> str:
 
 def refusals(plans: Iterable[CollectionPlan]) -> list[str]:
     """Why a plan is refused where the params don't allow empty collections."""
-    return [f"{warning}; {ALLOW}" for one in plans for warning in one.warnings]
+    return [f"{warning}; {ALLOW}" for plan in plans for warning in plan.warnings]
 
 
 def all_set_aside(name: str, planned: int, set_aside: int) -> str:
@@ -71,4 +71,4 @@ def is_all_set_aside(planned: int, set_aside: int) -> bool:
 
 def moves_nothing(plans: Sequence[CollectionPlan]) -> bool:
     """Whether not a single row is planned, and that is not what an incremental run expects."""
-    return bool(plans) and all(one.warnings for one in plans)
+    return bool(plans) and all(plan.warnings for plan in plans)

@@ -120,7 +120,7 @@ CASES = {
             "mapping": {"songs": {"partitions": ["empty"]}},
         },
         "songs",
-        "3 are left out, as the options ask",
+        "3 are left out by the params",
     ),
 }
 

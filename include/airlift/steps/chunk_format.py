@@ -24,9 +24,9 @@ def as_it_is_there(schema: CollectionSchema, described: dict[str, Any]) -> Colle
     there = {field["name"]: field for field in described["fields"]}
     fields = []
     for field in schema.fields:
-        told = there.get(field.name, {})
-        default = field.default if field.default is not None else told.get("default_value")
-        nullable = field.nullable or bool(told.get("nullable"))
+        known = there.get(field.name, {})
+        default = field.default if field.default is not None else known.get("default_value")
+        nullable = field.nullable or bool(known.get("nullable"))
         fields.append(field.model_copy(update={"nullable": nullable, "default": default}))
     return schema.model_copy(update={"fields": tuple(fields)})
 
@@ -76,11 +76,12 @@ def _best_format(
         rows_may_go: whether a chunk may get fewer rows than the source has.
     """
     fit = [
-        one
-        for one in CHOICES
-        if not _unfit(one, can, schema, way) and not (rows_may_go and one.needs_row_count)
+        choice
+        for choice in CHOICES
+        if not _unfit(choice, can, schema, way) and not (rows_may_go and choice.needs_row_count)
     ]
-    exact = [one for one in fit if way not in IMPORT_WAYS or not one.empty_becomes_null(schema)]
+    is_import = way in IMPORT_WAYS
+    exact = [choice for choice in fit if not is_import or not choice.empty_becomes_null(schema)]
     if not exact:
         lost = fit[0].empty_becomes_null(schema)
         raise Refused(
@@ -101,17 +102,17 @@ def _best_format(
 
 
 def _unfit(
-    one: type[ChunkFormat], can: Capabilities, schema: CollectionSchema, way: str
+    chunk_format: type[ChunkFormat], can: Capabilities, schema: CollectionSchema, way: str
 ) -> str | None:
     """Why a format can't hold such rows, or the target would not read them as they are."""
     rounded = [
         field.name
         for field in schema.written
-        if (one.name, field.element_type) in can.rounded_items
+        if (chunk_format.name, field.element_type) in can.rounded_items
     ]
     if way in IMPORT_WAYS and rounded:
-        return f"the target's import of {one.name} files rounds the items of {rounded}"
-    return one.unfit(schema)
+        return f"the target's import of {chunk_format.name} files rounds the items of {rounded}"
+    return chunk_format.unfit(schema)
 
 
 def with_value_rules(

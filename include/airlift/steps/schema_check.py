@@ -52,7 +52,7 @@ def check_collections(migration: Migration, schemas: Mapping[str, CollectionSche
         target, name = migration.target(collection.mapped), collection.target_name
         found = described_facts(target.describe(name), target.partitions(name))
         differences = compare_facts(planned_facts(schemas[collection.name]), found)
-        wrong, told = sort_differences(differences, migration.capabilities)
+        wrong, noted = sort_differences(differences, migration.capabilities)
         reasons += [
             f"collection {collection.name!r}, {difference}; the collection on the target is not "
             "as planned: the server created it differently, or somebody has changed it. Drop it "
@@ -60,9 +60,9 @@ def check_collections(migration: Migration, schemas: Mapping[str, CollectionSche
             "then clear the task create"
             for difference in wrong
         ]
-        if told:
+        if noted:
             why = f"settings differ from the plan, as is usual on {migration.server.version().name}"
-            notes[collection.name] = (_as_note(collection, why, told),)
+            notes[collection.name] = (_as_note(collection, why, noted),)
     _keep(migration, "schemas", notes)
     if reasons:
         raise Refused(reasons)
@@ -84,18 +84,18 @@ def check_indexes(
         found: Facts = {}
         for index in migration.target(collection.mapped).indexes(collection.target_name):
             found |= described_index_facts(index)
-        wrong, told = sort_differences(compare_indexes(planned, found), migration.capabilities)
+        wrong, noted = sort_differences(compare_indexes(planned, found), migration.capabilities)
         record = created.find(name)
         if record is None or not record.made:  # its owner's choice
-            wrong, told = [], [*wrong, *told]
+            wrong, noted = [], [*wrong, *noted]
         reasons += [
             f"collection {name!r}, {difference}; the field has another index than the one asked "
             "for, and an existing index is never replaced: drop it, then clear the task index"
             for difference in wrong
         ]
-        if told:
+        if noted:
             why = "indexes differ from those asked for, and stay as they are"
-            notes[name] = (_as_note(collection, why, told),)
+            notes[name] = (_as_note(collection, why, noted),)
     _keep(migration, "indexes", notes)
     if reasons:
         raise Refused(reasons)
@@ -106,7 +106,7 @@ def sort_differences(
 ) -> tuple[list[Difference], list[Difference]]:
     """Those that are refused, and those that are noted."""
     wrong: list[Difference] = []
-    told: list[Difference] = []
+    noted: list[Difference] = []
     for difference in differences:
         kept = difference.name.partition(".")[0]
         kept = (
@@ -117,8 +117,8 @@ def sort_differences(
         if difference.planned is None and difference.name == "num_partitions":
             continue  # the server's default was asked for
         is_known = kept in can.unkept or is_extra or (is_choice and difference.found)
-        (told if is_known else wrong).append(difference)
-    return wrong, told
+        (noted if is_known else wrong).append(difference)
+    return wrong, noted
 
 
 def _planned_indexes(
@@ -131,10 +131,10 @@ def _planned_indexes(
     return planned
 
 
-def _as_note(collection: CollectionPlan, why: str, told: list[Difference]) -> str:
+def _as_note(collection: CollectionPlan, why: str, noted: list[Difference]) -> str:
     """One note for all differences that are not refused."""
     by_name: dict[str, list[Difference]] = {}
-    for difference in told:
+    for difference in noted:
         by_name.setdefault(difference.name, []).append(difference)
     parts = []
     for name, same in by_name.items():

@@ -90,7 +90,9 @@ def _refuse_late_jobs(migration: Migration, verified: Verifications) -> None:
     }
     if any(late.values()):
         results = (
-            one.model_copy(update={"problems": tuple(late.get(one.collection, ()))})
-            for one in verified.collections
+            verification.model_copy(
+                update={"problems": tuple(late.get(verification.collection, ()))}
+            )
+            for verification in verified.collections
         )
         refuse_mismatch(migration, tuple(results))

@@ -175,7 +175,7 @@ class MigrationFiles:
         }
         if own_files:  # then nothing is written to staging
             return cls(collection.name, own_files, {})
-        names = (one.name for one in migration.staging.plan().collections)
+        names = (planned.name for planned in migration.staging.plan().collections)
         return cls(collection.name, {}, {way.file_name(f"{name}/"): name for name in names})
 
     def chunks_of(self, job: ImportJob) -> list[str]:

@@ -85,7 +85,7 @@ def _snapshot(folder: Storage, missing: list[str]) -> BackupMeta | None:
         return whole
     if collections_file not in missing:
         collections = _read(folder, collections_file, _Collections).infos
-        if any(one.snapshot_backup for one in collections):
+        if any(collection.snapshot_backup for collection in collections):
             return whole.model_copy(update={"format": SNAPSHOT})
     return None
 
@@ -95,15 +95,15 @@ def _refuse_strays(
 ) -> None:
     """Raises AirliftError for segments whose rows would be left out without a word."""
     groups = [
-        held
+        group
         for collection in collections
-        for held in (
+        for group in (
             collection.l0_segments,
             *(part.segment_backups for part in collection.partition_backups),
         )
     ]
     placed = {segment.segment_id for group in groups for segment in group}
-    strays = [one for one in segments if one.segment_id not in placed]
+    strays = [segment for segment in segments if segment.segment_id not in placed]
     if strays:
         first = strays[0]
         raise AirliftError(
@@ -144,9 +144,9 @@ def _read(folder: Storage, name: str, model: type[_Parsed]) -> _Parsed:
         ) from error
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
-        told = "; ".join(
+        problems = "; ".join(
             f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in found[:_MOST_ERRORS]
         )
         raise AirliftError(
-            f"{address} is not as milvus-backup writes it: {told}; copy the backup again"
+            f"{address} is not as milvus-backup writes it: {problems}; copy the backup again"
         ) from error

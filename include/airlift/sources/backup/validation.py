@@ -43,7 +43,8 @@ def refuse_backup(folder: Storage, meta: BackupMeta) -> None:
             ]
         )
     reasons = in_backup(meta)
-    if not any(one.snapshot_backup for one in meta.collection_backups) and _holds_bundle(folder):
+    names_snapshot = any(collection.snapshot_backup for collection in meta.collection_backups)
+    if not names_snapshot and _holds_bundle(folder):
         reasons.append(
             f"the backup in {folder.url} has a folder {_BUNDLE}/, as snapshots have, but its "
             f"metadata names no snapshot; {_SNAPSHOT_ADVICE}"
@@ -90,7 +91,7 @@ def _holds_bundle(folder: Storage) -> bool:
 
 def _strays(folder: Storage, meta: BackupMeta) -> list[str]:
     """A reason for each folder with logs of collections that the metadata does not list."""
-    known = {str(one.collection_id) for one in meta.collection_backups}
+    known = {str(collection.collection_id) for collection in meta.collection_backups}
     reasons = []
     for logs in _LOGS:
         held = {path.rstrip("/").rpartition("/")[2] for path in folder.list(logs)}
