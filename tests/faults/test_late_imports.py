@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 import numpy as np
@@ -42,14 +42,6 @@ SPEC = TableSpec("songs", 600, dim=16, segments=2, partitions={"rock": 100}, see
 ROWS = 700
 SILENT, RUNNING = 4, 60
 """Percent at which the emulator's job stays: before it names its files, and after."""
-
-
-class InFlight(Protocol):
-    """A request that was sent by a process which then was killed."""
-
-    def deliver(self, stays_at: int | None = None) -> str:
-        """Lets it reach the server; returns the id of the job that comes of it."""
-        ...
 
 
 class RestInFlight:

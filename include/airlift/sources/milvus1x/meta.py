@@ -234,7 +234,7 @@ def _not_understood(
     for row in odd_tables:
         yield (
             f"Tables row {row.get('id')}: {row.get('table_id')!r} has the state "
-            f"{row.get('state')}; expected 0 (live) or 1 (dropped); mend the metadata"
+            f"{row.get('state')}; expected 0 (live) or 1 (dropped); correct the metadata"
         )
     for file in other_files:
         table_id, segment_id, kind = (file.get(n) for n in ("table_id", "segment_id", "file_type"))
@@ -244,7 +244,7 @@ def _not_understood(
         if kind != INDEX_FILE_TYPE:
             yield (
                 f"{what} has the file_type {kind}, which is not known: expected 0 to 7; its rows "
-                "would be left out; mend the metadata"
+                "would be left out; correct the metadata"
             )
         elif (table_id, segment_id) not in raw:
             yield (
