@@ -187,6 +187,46 @@ def test_no_number_is_rounded_on_its_way_out_of_a_page(number: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "written", "value"),
+    [
+        (DataType.INT64, "9007199254740993.0", 2**53 + 1),
+        (DataType.INT64, "-9.007199254740993e15", -(2**53) - 1),
+        (DataType.INT64, "9223372036854775807.00", 2**63 - 1),
+        (DataType.INT64, "9223372036854775808.0", None),
+        (DataType.INT64, "123.00000000000000000001", None),
+        (DataType.INT32, "7.00000000000000000000000", 7),
+        (DataType.DOUBLE, "9007199254740993.0", None),
+        (DataType.DOUBLE, '"9007199254740993"', None),
+        (DataType.DOUBLE, '"9007199254740992"', 2.0**53),
+        (DataType.DOUBLE, "12345678901234567890123", None),
+        (DataType.DOUBLE, "0.1234567890123456789", 0.12345678901234568),
+        (DataType.FLOAT, "9007199254740993.0", 2.0**53),
+        (DataType.FLOAT, '"16777217"', 2.0**24),
+    ],
+)
+def test_whole_numbers_are_kept_exactly_or_told(kind: DataType, written: str, value: Any) -> None:
+    """However they are written; fractions are rounded as Elasticsearch does."""
+    batch, bad = rows_of_page([f'{{"n":{written}}}'], Column(name="n", path=("n",), type=kind))
+    assert batch.column("n").to_pylist() == ([] if value is None else [value])
+    assert (bad is None) == (value is not None)
+
+
+@pytest.mark.parametrize(
+    ("written", "millis"),
+    [
+        ("9007199254740993.0", 2**53 + 1),
+        ("9.007199254740993e15", 2**53 + 1),
+        ("-9007199254740993.0", -(2**53) - 1),
+        ("1.5e12", 15 * 10**11),
+    ],
+)
+def test_dates_as_decimal_numbers_are_not_rounded(written: str, millis: int) -> None:
+    date = Column(name="d", path=("d",), type=DataType.INT64, kind="date", formats="epoch_millis")
+    batch, bad = rows_of_page([f'{{"d":{written}}}'], date)
+    assert bad is None and batch.column("d").to_pylist() == [millis]
+
+
 @pytest.mark.parametrize("levels", [300, 900, 1000])
 @pytest.mark.parametrize("beside", ["1", NUMBERS[0]])
 def test_deep_documents_do_not_stop_a_page(levels: int, beside: str) -> None:

@@ -264,6 +264,16 @@ def test_json_lines_of_mixed_values(tmp_path: Path) -> None:
         assert told in refusal(tmp_path, scalars_url=f"{tmp_path}/s.jsonl")
 
 
+def test_json_lines_of_whole_numbers_above_2_to_the_53rd_beside_fractions(tmp_path: Path) -> None:
+    """Those that a double holds: the file is not damaged."""
+    write_index(tmp_path / "songs.index", vectors(5), "Flat")
+    numbers = [1.5, 1 << 60, -(1 << 62), None, (1 << 53) + 2]
+    text = b"".join(orjson.dumps({"x": number}) + b"\n" for number in numbers)
+    (tmp_path / "s.jsonl").write_bytes(text)
+    got = Read(source_of(tmp_path, scalars_url=f"{tmp_path}/s.jsonl"))
+    assert got.scalars() == {"x": [1.5, 2.0**60, -(2.0**62), None, 2.0**53 + 2]}
+
+
 def test_a_scalars_file_that_is_damaged(tmp_path: Path) -> None:
     spec = IndexSpec("songs", 300, dim=DIM, scalars="parquet")
     write(tmp_path, spec)

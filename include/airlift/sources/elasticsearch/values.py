@@ -10,6 +10,7 @@ import math
 import re
 import struct
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -104,17 +105,27 @@ def text(value: Any) -> str:
     raise BadValue(f"expected text, found {shown(value)}")
 
 
+def _whole(value: Any) -> int | None:
+    """The whole number that a value is, however it is written; None where it is none."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, InexactNumber) and math.isfinite(value):
+        number = Decimal(value.text)  # the float is only the nearest
+        return int(number) if number == number.to_integral_value() else None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and (match := _WHOLE.fullmatch(value.strip())):
+        return int(match.group(1))
+    return None
+
+
 def _integer(bits: int) -> Read:
     low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
 
     def read(value: Any) -> int:
-        found: int | None = None
-        if isinstance(value, int) and not isinstance(value, bool):
-            found = value
-        elif isinstance(value, float) and value.is_integer():
-            found = int(value)
-        elif isinstance(value, str) and (match := _WHOLE.fullmatch(value.strip())):
-            found = int(match.group(1))
+        found = _whole(value)
         if found is None:
             raise BadValue(f"expected a whole number, found {shown(value)}")
         if not low <= found <= high:
@@ -124,8 +135,8 @@ def _integer(bits: int) -> Read:
     return read
 
 
-def double(value: Any) -> float:
-    """A number as a double; whole numbers must fit exactly."""
+def _number(value: Any) -> float:
+    """A finite number, rounded to the nearest double."""
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -136,16 +147,20 @@ def double(value: Any) -> float:
         found = math.inf
     if not math.isfinite(found):
         raise BadValue(f"expected a finite number, found {shown(value)}")
-    if isinstance(value, int) and int(found) != value:
-        raise BadValue(f"{value} can't be held exactly by DOUBLE")
+    return found
+
+
+def double(value: Any) -> float:
+    """A number as a double; whole numbers must fit exactly."""
+    found, whole = _number(value), _whole(value)
+    if whole is not None and int(found) != whole:
+        raise BadValue(f"{whole} can't be held exactly by DOUBLE")
     return found
 
 
 def single_float(value: Any) -> float:
     """A number as Elasticsearch's own `float` holds it: rounded to the nearest of 32 bits."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 127:
-        value = float(value)
-    found = double(value)
+    found = _number(value)
     if abs(found) > MAX_FLOAT:
         raise BadValue(f"{shown(value)} is out of the range of FLOAT")
     return found
@@ -165,8 +180,8 @@ def _date(formats: str) -> Read:
     assert read is not None  # noqa: S101 - columns only has formats that are known
 
     def millis(value: Any) -> int:
-        if isinstance(value, float) and value.is_integer() and abs(value) < 1e17:
-            value = int(value)
+        whole = _whole(value) if isinstance(value, float) and abs(value) < 1e17 else None
+        value = value if whole is None else whole
         found = None if isinstance(value, bool) else read(text(value).strip())
         if found is None:
             raise BadValue(f"expected a date as {formats!r}, found {shown(value)}")

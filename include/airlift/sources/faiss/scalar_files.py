@@ -212,6 +212,9 @@ def _typed(column: pa.Field, values: list[Any], odd: bool, reasons: dict[int, st
                 row, f"field {column.name!r}: the value {_shown(value)} does not fit {name} exactly"
             )
             values[row] = None
+    if column.type == pa.float64():
+        # Arrow refuses whole numbers above 2**53, also those that a double holds.
+        values = [None if value is None else float(value) for value in values]
     return pa.array(values, column.type)
 
 
