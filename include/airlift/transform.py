@@ -114,8 +114,7 @@ class Transform:
             taken.
 
         Raises:
-            AirliftError: the source gave columns of other types than it said, or keys of the
-                dynamic field that fields have as names.
+            AirliftError: the source gave columns of other types than it said.
         """
         rows = _Rows(self._user.apply(batch) if self._user else batch)
         columns = {field.name: make(rows) for _, field, make in self._makers}
@@ -188,15 +187,15 @@ class Transform:
             (source, field, make(rows).to_pylist()) for source, field, make in self._into_dynamic
         ]
         values = rows.dynamic if self._keeps_dynamic else [{} for _ in range(rows.batch.num_rows)]
-        taken = {key for row in values for key in row} & (
-            self._own_names | {field.name for _, field, _ in added}
-        )
-        if taken:
-            raise AirliftError(
-                f"collection {self._mapped.source!r}: rows have values named {sorted(taken)} "
-                "without a field, and a field has that name; give the field another target name "
-                "in mapping"
-            )
+        names = self._own_names | {field.name for _, field, _ in added}
+        for at, row in enumerate(values):
+            if not names.isdisjoint(row):
+                rows.tell(
+                    at,
+                    f"field {DYNAMIC_FIELD!r}: it has values named {sorted(names & row.keys())}, "
+                    "and fields of the target have these names; give the fields other target names "
+                    "in mapping",
+                )
         for source, field, column in added:
             for at, value in enumerate(column):
                 if value is None or (field.type is DataType.JSON and at in rows.unfit):

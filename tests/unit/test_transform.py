@@ -166,8 +166,6 @@ def test_the_sources_own_dynamic_values_are_kept_beside_them():
     change = Transform(fitted(schema, MILVUS_2_3))
     made = applied(change, rows('{"b": 1, "a": null}', "{}"))
     assert made.column("$meta").to_pylist() == ['{"a":null,"b":1,"year":1999}', "{}"]
-    with pytest.raises(AirliftError, match=r"values named \['year'\].*another target name"):
-        change.apply(rows('{"year": 1}', "{}"))
     plain = applied(Transform(fitted(schema, LITE)), rows('{"b": 1}', "{}"))
     assert plain.column("$meta").to_pylist() == ['{"b":1}', "{}"]
     assert plain.column("year").to_pylist() == [1999, None]
@@ -178,6 +176,38 @@ def test_the_sources_own_dynamic_values_are_kept_beside_them():
     strict = {"fields": [{"source": "year", "nullable": False}]}
     kept = fitted(schema, MILVUS_2_3, strict).target.fields[2]
     assert kept.name == "year" and not kept.nullable
+
+
+@pytest.mark.parametrize("can", [MILVUS_2_3, LITE], ids=["in $meta", "a field"])
+@pytest.mark.parametrize(
+    ("dynamic", "named"),
+    [
+        ('{"year":1}', "['year']"),
+        ('{"year":null,"b":2}', "['year']"),
+        ('{"id":1,"float_vector":[],"x":3}', "['float_vector', 'id']"),
+        ('{"$meta":{}}', "['$meta']"),
+        ('{"\\u0079ear":1}', "['year']"),
+    ],
+)
+def test_a_dynamic_key_with_the_name_of_a_field_is_a_bad_row(can, dynamic, named):
+    """Neither of the two values takes the other's place, and the other rows are taken."""
+    fields = (
+        Field(name="id", type=DataType.INT64, primary_key=True),
+        field_of(DataType.FLOAT_VECTOR),
+        Field(name="year", type=DataType.INT32, nullable=True),
+        Field(name="$meta", type=DataType.JSON),
+    )
+    schema = CollectionSchema(name="c", fields=fields, dynamic_field=True)
+    vectors = pa.array([[0, 0, 0]] * 3, fields[1].arrow.type)
+    texts = ['{"Year":1}', dynamic, '{"b":{"year":1}}']
+    columns = [pa.array([1, 2, 3]), vectors, pa.array([7, 8, None], pa.int32()), pa.array(texts)]
+    change = Transform(fitted(schema, can))
+    made, unfit = change.apply(pa.RecordBatch.from_arrays(columns, schema=schema.arrow))
+    assert unfit.keys() == {1}
+    assert f"values named {named}" in unfit[1] and "other target names in mapping" in unfit[1]
+    good = [orjson.loads(made.column("$meta")[row].as_py()) for row in (0, 2)]
+    year = {"year": 7} if can is MILVUS_2_3 else {}
+    assert good == [{"Year": 1, **year}, {"b": {"year": 1}}]
 
 
 def test_a_number_that_json_cannot_hold_is_unfit():
