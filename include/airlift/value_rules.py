@@ -26,6 +26,8 @@ class ValueRule(StrEnum):
     NO_EMPTY_SPARSE = "no_empty_sparse"
     NO_ZERO_WEIGHT = "no_zero_weight"
     NO_NULL = "no_null"
+    NO_PLAIN_JSON = "no_plain_json"
+    ONLY_JSON_OBJECTS = "only_json_objects"
 
     @property
     def reason(self) -> str:
@@ -40,6 +42,10 @@ _REASONS = {
     ValueRule.NO_ZERO_WEIGHT: "the sparse vector holds a zero, which the target does not keep",
     ValueRule.NO_NULL: "there is no value, and the field of the existing collection has a default, "
     "which Milvus would put in its place",
+    ValueRule.NO_PLAIN_JSON: "the JSON is neither an object nor a list, and the target keeps no "
+    "other",
+    ValueRule.ONLY_JSON_OBJECTS: "the JSON is no object, and inserts into this version of Milvus "
+    "take no other; with write_mode bulk_insert it does",
 }
 
 
@@ -62,11 +68,21 @@ def _null(column: pa.Array) -> Marks:
     return bool_array(column.is_null())
 
 
+def _plain_json(column: pa.Array) -> Marks:
+    return bool_array(pc.invert(pc.match_substring_regex(column, r"^\s*[{\[]")).fill_null(False))
+
+
+def _no_json_object(column: pa.Array) -> Marks:
+    return bool_array(pc.invert(pc.match_substring_regex(column, r"^\s*\{")).fill_null(False))
+
+
 _BROKEN: dict[ValueRule, Callable[[pa.Array], Marks]] = {
     ValueRule.NO_EMPTY_LIST: _empty_list,
     ValueRule.NO_EMPTY_SPARSE: _empty_sparse,
     ValueRule.NO_ZERO_WEIGHT: _zero_weight,
     ValueRule.NO_NULL: _null,
+    ValueRule.NO_PLAIN_JSON: _plain_json,
+    ValueRule.ONLY_JSON_OBJECTS: _no_json_object,
 }
 
 

@@ -161,6 +161,38 @@ def test_what_cannot_be_held_is_set_aside_and_the_rest_arrives(either, field):
         assert reason in aside[key]["reason"]
 
 
+PLAIN = ['"text"', '"{}"', '""', "7", "-0.5", "true", "null"]
+LISTS = ["[]", "[1,[2.5]]", '[{"a":"b"}]']
+
+
+@pytest.mark.parametrize(
+    ("target", "write_mode", "bad", "why"),
+    [
+        ("lite", "insert", PLAIN, "neither an object nor a list"),
+        ("lite", "upsert", PLAIN, "neither an object nor a list"),
+        ("place", "insert", [*PLAIN, *LISTS], "no object"),
+        ("place", "upsert", [*PLAIN, *LISTS], "no object"),
+        ("place", "bulk_insert", [], ""),
+    ],
+)
+def test_json_that_is_no_object_is_kept_or_told(request, target, write_mode, bad, why):
+    """Milvus Lite refuses or changes what is no list either, inserts into 2.3 take objects only.
+
+    With `verify counts` nobody else sees that `"{}"` has become `{}`.
+    """
+    place = request.getfixturevalue(target)
+    texts = ["{}", *PLAIN, '{"a":["x"]}', *LISTS]
+    source = ArrowSource(SCHEMA, [[batch(texts, ["{}"] * len(texts))]])
+    options = {"on_bad_row": "set_aside", "max_bad_rows": len(texts), "verify": "counts"}
+    run_from(place, source, write_mode=write_mode, **options)
+    found = {key: said(pair[0]) for key, pair in texts_of(place.client, "c").items()}
+    assert found == {key: said(text) for key, text in enumerate(texts) if text not in bad}
+    aside = set_aside(place)
+    assert {row["json"] for row in aside.values()} == set(bad)
+    assert all(row["reason"].startswith("field 'json': the JSON is ") for row in aside.values())
+    assert all(why in row["reason"] for row in aside.values())
+
+
 @pytest.mark.parametrize("text", BAD)
 def test_without_setting_aside_the_row_is_named(lite, text):
     given = batch([GOOD[0], text], ["{}", "{}"], first=41)

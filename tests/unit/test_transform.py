@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from airlift.datatypes import TYPES, DataType
-from airlift.errors import AirliftError, Refused
+from airlift.errors import Refused
 from airlift.fitting import fit_collections
 from airlift.mapping import MappedCollection, map_collections
 from airlift.milvus.capabilities import Capabilities, capabilities_of

@@ -136,6 +136,19 @@ def test_a_null_for_which_the_target_has_a_default_is_a_bad_row(values):
     assert all("has a default" in reason for reason in unfit.values())
 
 
+JSONS = ["{}", None, "[1]", '"{}"', "1", "null", '{"a":"\\n"}', "true", "[]", "-1.5"]
+
+
+@pytest.mark.parametrize("start", range(5))
+@pytest.mark.parametrize(
+    ("rule", "kept"), [(ValueRule.NO_PLAIN_JSON, "{["), (ValueRule.ONLY_JSON_OBJECTS, "{")]
+)
+def test_json_of_other_kinds_is_found(rule, kept, start):
+    column = pa.array(JSONS).slice(start)
+    bad = {row for row, text in enumerate(JSONS[start:]) if text and text[0] not in kept}
+    assert broken_rules(column, (rule,)) == dict.fromkeys(bad, rule)
+
+
 def test_the_rules_stand_in_the_plan():
     one = mapped(LIST, value_rules={"v": (ValueRule.NO_EMPTY_LIST,)}, null_for_empty=("v",))
     assert MappedCollection.model_validate_json(one.model_dump_json()) == one

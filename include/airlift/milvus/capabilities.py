@@ -124,6 +124,10 @@ _BINARY_INDEX = (
 _SPARSE_INDEX = ((DataType.SPARSE_FLOAT_VECTOR, IndexParams(index_type="SPARSE_INVERTED_INDEX")),)
 
 _NO_EMPTY_SPARSE = ValueLimit(DataType.SPARSE_FLOAT_VECTOR, ValueRule.NO_EMPTY_SPARSE)
+# Each of its values is unmarshalled into a map (2.3.5: "json: cannot unmarshal array …").
+_JSON_OBJECTS = ValueLimit(
+    DataType.JSON, ValueRule.ONLY_JSON_OBJECTS, frozenset({"insert", "upsert"})
+)
 
 _LITE = Capabilities(
     ("insert", "upsert"),
@@ -138,10 +142,13 @@ _LITE = Capabilities(
     clustering_keys=False,
     counts_without_expression=False,
     ordered_pages=False,
-    # It leaves zeros out, and then refuses a vector of which nothing is left (3.2.2).
+    # It leaves zeros out, and then refuses a vector of which nothing is left (3.2.2). It refuses
+    # numbers, booleans and null as JSON, and gives back a text without its quotation marks: `"{}"`
+    # has become an object.
     value_limits=(
         _NO_EMPTY_SPARSE,
         ValueLimit(DataType.SPARSE_FLOAT_VECTOR, ValueRule.NO_ZERO_WEIGHT),
+        ValueLimit(DataType.JSON, ValueRule.NO_PLAIN_JSON),
     ),
     # One process without shards, always strongly consistent (3.2.2).
     unkept=frozenset(
@@ -224,6 +231,7 @@ _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
             upserts_partition_keys=False,
             # 2.3.5 parses them as float32, and fails where one is too large for that.
             rounded_items=frozenset({("json", DataType.DOUBLE)}),
+            value_limits=(_JSON_OBJECTS,),
             default_index=_BINARY_INDEX,
         ),
     ),
