@@ -131,8 +131,18 @@ class TargetNotes(BaseModel):
 
 
 class Published(BaseModel):
-    """`published.json`: written before the aliases are moved."""
+    """`published.json`: written before the aliases are moved.
+
+    Attributes:
+        collections: id of each collection that was verified and is given to its users, by its name
+            in the plan.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     aliases: tuple[PublishedAlias, ...] = ()
+    collections: dict[str, str] = {}
+
+    def has(self, made: CreatedCollection) -> bool:
+        """Whether it is the very collection, and not one that was made anew since."""
+        return self.collections.get(made.name) == made.collection_id

@@ -29,6 +29,7 @@ def publish(migration: Migration) -> dict[str, Any]:
     """
     staging = migration.staging
     verified = ensure_still_verified(migration)
+    _record_collections(migration)
     aliases = {}
     for collection in staging.plan().collections:
         for one in _record_aliases(migration, collection):
@@ -72,8 +73,17 @@ def _record_aliases(migration: Migration, collection: CollectionPlan) -> list[Pu
             before=migration.target(mapped).alias_target(alias) or "",
         )
         own.append(known.setdefault(place, one))
-    staging.write("published.json", Published(aliases=tuple(known.values())))
+    aliases = tuple(known.values())
+    staging.write("published.json", published.model_copy(update={"aliases": aliases}))
     return own
+
+
+def _record_collections(migration: Migration) -> None:
+    """Writes down which collections are given to their users: from now on nothing drops them."""
+    staging = migration.staging
+    published = staging.read("published.json", Published) or Published()
+    ids = {one.name: one.collection_id for one in staging.created().collections}
+    staging.write("published.json", published.model_copy(update={"collections": ids}))
 
 
 def _keep_marks(migration: Migration) -> None:

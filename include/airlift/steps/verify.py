@@ -21,6 +21,7 @@ from airlift.steps.compare import (
 from airlift.steps.index import begin_load, undo_temporary
 from airlift.steps.search_sample import search_sample
 from airlift.steps.unrecorded_jobs import unrecorded_jobs
+from airlift.target_changes import Published
 from airlift.targets.running_imports import wait_for_imports
 from airlift.verification import PartitionCounts, Verification, Verifications
 
@@ -56,9 +57,12 @@ def refuse_mismatch(migration: Migration, results: tuple[Verification, ...]) -> 
     migration.staging.write("verification.json", Verifications(collections=results))
     problems = [f"{one.collection!r}: {problem}" for one in results for problem in one.problems]
     if problems:
-        _after_mismatch(migration, results)
+        published = _after_mismatch(migration, results)
         told = Refused(problems)  # the same way of telling several things
-        raise Mismatch(f"source and target differ. {told}\n{_ADVICE[migration.params.on_mismatch]}")
+        advice = f" {_published_advice(published)}" if published else ""
+        raise Mismatch(
+            f"source and target differ. {told}\n{_ADVICE[migration.params.on_mismatch]}{advice}"
+        )
 
 
 _ADVICE = {
@@ -67,12 +71,30 @@ _ADVICE = {
 }
 
 
-def _after_mismatch(migration: Migration, results: tuple[Verification, ...]) -> None:
-    """Makes sure that nobody takes the collections for good ones."""
+def _published_advice(names: list[str]) -> str:
+    """What is said of collections that stay whatever on_mismatch asks."""
+    return (
+        f"But an earlier run of this migration has published {names}: they stay as they are, since "
+        "others use them, and may have changed them since. To move the source once more, use a new "
+        "migration_id; to remove them, use rollback_migration."
+    )
+
+
+def _after_mismatch(migration: Migration, results: tuple[Verification, ...]) -> list[str]:
+    """Makes sure that nobody takes the collections for good ones.
+
+    Returns:
+        Those that differ and were published before: they are in use, and are left alone.
+    """
     created = migration.staging.created()
+    published = migration.staging.read("published.json", Published) or Published()
+    in_use: list[str] = []
     for one in results:
         made = created.find(one.collection)
         if not one.problems or made is None or not made.made:
+            continue
+        if published.has(made):
+            in_use.append(one.collection)
             continue
         collection = migration.staging.plan().collection(one.collection)
         target = migration.target(collection.mapped)
@@ -83,6 +105,7 @@ def _after_mismatch(migration: Migration, results: tuple[Verification, ...]) -> 
             target.drop(collection.target_name)
         else:
             target.release(collection.target_name)
+    return in_use
 
 
 def _verify_collection(migration: Migration, collection: CollectionPlan) -> Verification:
