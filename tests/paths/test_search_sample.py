@@ -11,7 +11,9 @@ import pyarrow as pa
 import pytest
 
 from airlift.datatypes import DataType
+from airlift.errors import Mismatch
 from airlift.schema import CollectionSchema, Field
+from airlift.targets.insert import Insert
 from tests.paths.arrow_source import ArrowSource, run_from
 from tests.paths.place import Place, lite_place, local_place
 
@@ -87,3 +89,58 @@ def test_with_keys_of_the_targets_own_searches_compare(place):
     verification = report["collections"][0]["verification"]
     assert verification["problems"] == [] and verification["sampled"] == 0
     assert verification["found_first"] == verification["searched"] > 0
+
+
+COARSE = {
+    "IVF_SQ8": {"index_type": "IVF_SQ8", "params": {"nlist": 4}},
+    "IVF_PQ": {"index_type": "IVF_PQ", "params": {"nlist": 4, "m": 4, "nbits": 8}},
+}
+
+
+def many() -> np.ndarray:
+    return np.random.default_rng(1).standard_normal((1500, DIM)).astype(np.float32)
+
+
+@pytest.mark.parametrize("place", ["milvus"], indirect=True)
+@pytest.mark.parametrize("index", COARSE)
+@pytest.mark.parametrize("metric", ["L2", "COSINE", "IP"])
+def test_an_index_of_few_bits_fails_no_rows_with_keys_of_the_targets_own(place, index, metric):
+    """Its distances are not those of the vectors, which are kept whole beside it."""
+    report = run_from(
+        place,
+        source(many(), metric),
+        index=COARSE[index],
+        verify="sample",
+        on_mismatch="drop",
+        mapping={"songs": {"auto_id": True}},
+    )
+    assert report["state"] == "done"
+    [collection] = report["collections"]
+    verification = collection["verification"]
+    assert verification["problems"] == []
+    assert verification["found_first"] < verification["searched"]
+
+
+@pytest.mark.parametrize("place", ["milvus"], indirect=True)
+@pytest.mark.parametrize("change", [np.negative, lambda rows: rows + np.float32(0.5)])
+def test_nor_does_it_hide_other_vectors(place, change, monkeypatch):
+    """What was sent is not what was read; an exact index would not find it either."""
+    write = Insert._write
+
+    def changed(self: Any, schema: Any, partition: str, batch: pa.RecordBatch) -> None:
+        rows = np.asarray(batch.column("vector").flatten()).reshape(-1, DIM)
+        column = pa.FixedSizeListArray.from_arrays(pa.array(change(rows).reshape(-1)), DIM)
+        place_of = batch.schema.get_field_index("vector")
+        batch = batch.set_column(place_of, batch.schema.field("vector"), column)
+        write(self, schema, partition, batch)
+
+    monkeypatch.setattr(Insert, "_write", changed)
+    with pytest.raises(Mismatch, match="20 of 20 sampled vectors of the field 'vector' are not"):
+        run_from(
+            place,
+            source(many(), "L2"),
+            index=COARSE["IVF_SQ8"],
+            verify="sample",
+            write_mode="insert",
+            mapping={"songs": {"auto_id": True}},
+        )

@@ -117,12 +117,10 @@ def _verify_collection(migration: Migration, collection: CollectionPlan) -> Veri
     if level is not Verify.COUNTS and any(one.converted for one in partitions.values()):
         samples = read_sample(migration, collection)
         found |= compare_sample(migration, collection, samples, problems)
-        searches, overlooked = search_sample(
-            migration, collection, pa.concat_tables(samples.values())
-        )
+        searches, lost = search_sample(migration, collection, pa.concat_tables(samples.values()))
         found |= searches
         if collection.mapped.target.primary_key.auto_id and level is not Verify.FULL:
-            problems += overlooked  # nothing else has compared values
+            problems += lost  # nothing else has compared values
     if level is Verify.FULL:
         own = collection.own_partitions
         before = sum(counts.before for name, counts in partitions.items() if name in own)
