@@ -428,7 +428,7 @@ def test_nine(elasticsearch_9, place):
         run = {"mapping": mapping, "migration_id": name, "verify": "full", "index": "autoindex"}
         [collection] = place.run(**run)["collections"]
         assert collection["rows_counted"] == 500
-        assert any("['turned']" in note and "rounding" in note for note in collection["notes"])
+        assert any("['turned']" in note and "rounded" in note for note in collection["notes"])
         found = rows_of(place, name)
         ours = np.array([floats(documents[key][name]) for key in found])
         theirs = np.array([list(row[name]) for row in found.values()])
