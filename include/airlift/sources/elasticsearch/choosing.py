@@ -10,6 +10,20 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict
 
+from airlift.sources.elasticsearch.answers import (
+    ALIASES,
+    MAPPED_INDICES,
+    MAPPING,
+    NEEDED_SETTINGS,
+    RESOLUTION,
+    SETTINGS,
+    AliasOfIndex,
+    IndexAliases,
+    Resolution,
+    ResolvedAlias,
+    part_of,
+    understood,
+)
 from airlift.sources.elasticsearch.client import SearchServer
 from airlift.sources.elasticsearch.params import ElasticsearchParams
 from airlift.sources.elasticsearch.reading import IndexPart
@@ -57,43 +71,45 @@ def _resolved(
     """Collection -> index -> filters, for one name or pattern."""
     is_pattern = "*" in name
     try:
-        found = server.ask("GET", f"/_resolve/index/{quote(name, safe='*')}")
+        found = server.ask("GET", f"/_resolve/index/{quote(name, safe='*')}", RESOLUTION)
     except ServerError as error:
         if error.status not in (400, 404):
             raise
-        found = {}
-    if not any(found.get(kind) for kind in ("indices", "aliases", "data_streams")):
+        found = Resolution()
+    if not found.names:
         reasons.append(f"no index, alias or data stream {name!r}{_near(server, name)}")
         return {}
     streams: dict[str, dict[str, list[Any]]] = {
-        one["name"]: {index: [] for index in _listed(one["backing_indices"])}
-        for one in found.get("data_streams", ())
+        stream.name: {index: [] for index in _listed(stream.backing_indices)}
+        for stream in found.data_streams
     }
     indices: dict[str, dict[str, list[Any]]] = {}
-    for one in found.get("indices", ()):
-        closed = "closed" in one["attributes"]
+    for index in found.indices:
+        closed = "closed" in index.attributes
         if closed and not is_pattern:
             reasons.append(f"the index {name!r} is closed; open it")
-        if not closed and (not is_pattern or not one["name"].startswith(".") or name[0] == "."):
-            indices[one["name"]] = {one["name"]: []}
+        if not closed and (not is_pattern or not index.name.startswith(".") or name[0] == "."):
+            indices[index.name] = {index.name: []}
     if is_pattern:
         return {**indices, **streams}
-    aliases = {one["name"]: _alias(server, one, reasons) for one in found.get("aliases", ())}
+    aliases = {alias.name: _alias(server, alias, reasons) for alias in found.aliases}
     return {**indices, **streams, **aliases}
 
 
-def _alias(server: SearchServer, one: dict[str, Any], reasons: list[str]) -> dict[str, list[Any]]:
+def _alias(
+    server: SearchServer, resolved: ResolvedAlias, reasons: list[str]
+) -> dict[str, list[Any]]:
     """The indices of an alias, each with the alias's own filter."""
-    name = one["name"]
-    told = server.ask("GET", f"/_alias/{quote(name, safe='')}")
+    name = resolved.name
+    by_index = server.ask("GET", f"/_alias/{quote(name, safe='')}", ALIASES)
     found: dict[str, list[Any]] = {}
-    for index in _listed(one["indices"]):
-        alias = told.get(index, {}).get("aliases", {}).get(name, {})
-        if alias.get("search_routing") or alias.get("index_routing"):
+    for index in _listed(resolved.indices):
+        alias = by_index.get(index, IndexAliases()).aliases.get(name, AliasOfIndex())
+        if alias.search_routing or alias.index_routing:
             reasons.append(
                 f"the alias {name!r} routes to some shards of {index!r} only; name the index itself"
             )
-        found[index] = [alias["filter"]] if alias.get("filter") else []
+        found[index] = [alias.filter] if alias.filter else []
     return found
 
 
@@ -104,15 +120,10 @@ def _listed(names: str | Sequence[str]) -> list[str]:
 def _near(server: SearchServer, name: str) -> str:
     """What the server has instead, for the message."""
     try:
-        all_there = server.ask("GET", "/_resolve/index/*")
+        all_there = server.ask("GET", "/_resolve/index/*", RESOLUTION)
     except ServerError:
         return "; check `indices`"
-    names = [
-        one["name"]
-        for kind in ("indices", "aliases", "data_streams")
-        for one in all_there.get(kind, ())
-        if not one["name"].startswith(".")
-    ]
+    names = [found for found in all_there.names if not found.startswith(".")]
     near = get_close_matches(name, names, n=3, cutoff=0.5) or sorted(names)[:10]
     return f" on the server; it has {', '.join(near) or 'none at all'}; check `indices`"
 
@@ -123,17 +134,19 @@ def _described(
     parts, mappings, settings = [], [], []
     for index, filters in indices.items():
         path = f"/{quote(index, safe='')}"
-        mappings.append(server.ask("GET", f"{path}/_mapping")[index].get("mappings", {}))
+        mapped = server.ask("GET", f"{path}/_mapping", MAPPED_INDICES)
+        mapping = part_of(mapped, index, f"GET {path}/_mapping").get("mappings", {})
+        understood(mapping, MAPPING, f"GET {path}/_mapping")
+        mappings.append(mapping)
         wanted = {"flat_settings": "true", "include_defaults": "true"}
-        told = server.ask("GET", f"{path}/_settings", params=wanted)[index]
-        setting = {**told.get("defaults", {}), **told["settings"]}
-        settings.append(setting)
+        set_up = server.ask("GET", f"{path}/_settings", SETTINGS, params=wanted)
+        setting = part_of(set_up, index, f"GET {path}/_settings")
+        setting_values = {**setting.defaults, **setting.settings}
+        settings.append(setting_values)
+        needed = understood(setting_values, NEEDED_SETTINGS, f"GET {path}/_settings")
         parts.append(
             IndexPart(
-                index=index,
-                uuid=setting["index.uuid"],
-                shards=int(setting["index.number_of_shards"]),
-                filters=(*filters, *query),
+                index=index, uuid=needed.uuid, shards=needed.shards, filters=(*filters, *query)
             )
         )
     return Found(name=name, parts=tuple(parts), mappings=tuple(mappings), settings=tuple(settings))

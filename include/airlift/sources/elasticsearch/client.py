@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import orjson
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay
 from tenacity.wait import wait_random_exponential
 
 from airlift.connections import ElasticsearchConnection
+from airlift.sources.elasticsearch.answers import ROOT, Shape, parsed, understood
 from airlift.sources.elasticsearch.refusals import ServerError
 
 log = logging.getLogger("airlift")
@@ -74,15 +75,21 @@ class SearchServer:
         self,
         method: str,
         path: str,
+        shape: TypeAdapter[Shape],
         body: Mapping[str, Any] | None = None,
         params: Mapping[str, str] | None = None,
-    ) -> Any:
-        """The answer, as Python values. Only for requests that may be sent twice.
+    ) -> Shape:
+        """The answer, in the form that it must have. Only for requests that may be sent twice.
+
+        Args:
+            shape: that form; see `answers`.
 
         Raises:
-            ServerError: it refuses, or does not answer for as long as patience lasts.
+            ServerError: it refuses, does not answer for as long as patience lasts, or answers what
+                is no such thing.
         """
-        return orjson.loads(self.raw(method, path, body, params))
+        what = f"{method} {path}"
+        return understood(parsed(self.raw(method, path, body, params), what), shape, what)
 
     def raw(
         self,
@@ -106,7 +113,7 @@ def with_patience(send: Callable[[], bytes], patience: float) -> bytes:
     """Sends until it is answered: waits at random, and ever longer, between two tries."""
     retrying = Retrying(
         retry=retry_if_exception(lambda error: isinstance(error, ServerError) and error.passes),
-        wait=_pause,
+        wait=_Pause(patience),
         stop=stop_after_delay(patience),
         before_sleep=_tell,
         reraise=True,
@@ -114,11 +121,18 @@ def with_patience(send: Callable[[], bytes], patience: float) -> bytes:
     return retrying(send)
 
 
-def _pause(state: RetryCallState) -> float:
-    """At random, and ever longer; at least as long as the server asks for."""
-    error = state.outcome.exception() if state.outcome else None
-    asked = error.pause if isinstance(error, ServerError) else 0.0
-    return max(wait_random_exponential(multiplier=0.5, max=_SLOWEST)(state), asked)
+class _Pause:
+    """At random, and ever longer; at least as long as the server asks for, while patience lasts."""
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._at_random = wait_random_exponential(multiplier=0.5, max=_SLOWEST)
+
+    def __call__(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.pause if isinstance(error, ServerError) else 0.0
+        left = max(self._patience - (state.seconds_since_start or 0.0), 0.0)
+        return min(max(self._at_random(state), asked), left)
 
 
 def _tell(state: RetryCallState) -> None:
@@ -148,12 +162,11 @@ def connect(connection: ElasticsearchConnection, patience: float) -> SearchServe
 
 def _version(answer: bytes, connection: ElasticsearchConnection) -> Version:
     try:
-        told = orjson.loads(answer)["version"]
-        opensearch = told.get("distribution") == "opensearch"
-        product = "OpenSearch" if opensearch else "Elasticsearch"
-        return Version(product=product, number=str(told["number"]))
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        facts = understood(parsed(answer, "GET /"), ROOT, "GET /").version
+    except ServerError as error:
         raise ServerError(
             f"{connection.address} answers, but is neither an Elasticsearch nor an OpenSearch; "
             "check the host and port of the connection"
         ) from error
+    product = "OpenSearch" if facts.distribution == "opensearch" else "Elasticsearch"
+    return Version(product=product, number=facts.number)

@@ -183,7 +183,8 @@ def _vector(name: str, path: tuple[str, ...], kind: str, definition: Json) -> Co
         path=path,
         kind=kind,
         type=vector,
-        dim=int(definition.get("dims") or definition.get("dimension") or 0),
+        # OpenSearch says -1 where a model of its own decides.
+        dim=max(int(definition.get("dims") or definition.get("dimension") or 0), 0),
         metric_type=metric,
     )
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-import orjson
+from pydantic import TypeAdapter
 
-from airlift.sources.elasticsearch.pages import page_of
+from airlift.sources.elasticsearch.answers import (
+    SEQUENCE_CELLS,
+    SEQUENCE_LIMITS,
+    Shape,
+    parsed,
+    understood,
+    unexpected,
+)
+from airlift.sources.elasticsearch.pages import complete
 from airlift.sources.elasticsearch.reading import SEQ_NO, IndexPart, Reader, Span
 
 _CELLS = 256
@@ -26,34 +33,66 @@ def count_cells(reader: Reader, part: IndexPart) -> list[Span]:
     """Counts each shard's documents in up to 256 ranges of their numbers, exactly."""
     cells: list[Span] = []
     for shard in range(part.shards):
-        limits = {"low": {"min": {"field": SEQ_NO}}, "high": {"max": {"field": SEQ_NO}}}
-        found = _aggregated(reader, part, shard, limits)
-        if found["low"]["value"] is None:
+        limits = _limits(reader, part, shard)
+        if limits is None:
             continue
-        low, high = int(found["low"]["value"]), int(found["high"]["value"])
+        low, high = limits
         width = max(-(-(high + 1 - low) // _CELLS), 1)
         cut = {"histogram": {"field": SEQ_NO, "interval": width, "offset": low % width}}
         # Not beyond the highest: there, new documents arrive.
         below = {"range": {SEQ_NO: {"lte": high}}}
-        buckets = _aggregated(reader, part, shard, {"cells": cut}, below)["cells"]["buckets"]
+        total, found = _aggregated(reader, part, shard, SEQUENCE_CELLS, {"cells": cut}, below)
+        buckets = found.cells.buckets
+        if (counted := sum(bucket.doc_count for bucket in buckets)) != total:
+            raise unexpected(
+                f"index {part.index!r}, shard {shard}",
+                f"{total:,} documents, but {counted:,} in the ranges of their numbers",
+                cut,
+            )
         for bucket in buckets:
-            start = int(bucket["key"])
-            stop = min(start + width, high + 1)
-            if bucket["doc_count"] and start < stop:
-                span = Span(
-                    index=part.index, shard=shard, start=start, stop=stop, rows=bucket["doc_count"]
+            if not low - width < bucket.key <= high:
+                raise unexpected(
+                    f"index {part.index!r}, shard {shard}",
+                    f"a range from {bucket.key} where numbers go from {low} to {high}",
+                    cut,
                 )
-                cells.append(span)
+            start = int(bucket.key)
+            stop = min(start + width, high + 1)
+            if rows := bucket.doc_count:
+                cells.append(Span(index=part.index, shard=shard, start=start, stop=stop, rows=rows))
     return cells
 
 
+def _limits(reader: Reader, part: IndexPart, shard: int) -> tuple[int, int] | None:
+    """The least and the largest number of a shard's documents; None where it has none."""
+    wanted = {"low": {"min": {"field": SEQ_NO}}, "high": {"max": {"field": SEQ_NO}}}
+    total, found = _aggregated(reader, part, shard, SEQUENCE_LIMITS, wanted)
+    low, high = found.low.value, found.high.value
+    if low is None and high is None and not total:
+        return None
+    if low is None or high is None or not total or not 0 <= low <= high < 1 << 63:
+        raise unexpected(
+            f"index {part.index!r}, shard {shard}",
+            f"the numbers of {total:,} documents can't be from {low} to {high}",
+            wanted,
+        )
+    return int(low), int(high)
+
+
 def _aggregated(
-    reader: Reader, part: IndexPart, shard: int, wanted: object, *filters: object
-) -> dict[str, Any]:
-    answer = reader.search(part, shard, filters, {"size": 0, "aggs": wanted})
-    page_of(answer, f"index {part.index!r}")  # tells of shards that are missing
-    found: dict[str, Any] = orjson.loads(answer)["aggregations"]
-    return found
+    reader: Reader,
+    part: IndexPart,
+    shard: int,
+    shape: TypeAdapter[Shape],
+    wanted: object,
+    *filters: object,
+) -> tuple[int, Shape]:
+    """How many documents there are, and the aggregations of them."""
+    what = f"index {part.index!r}"
+    body = {"size": 0, "track_total_hits": True, "aggs": wanted}
+    answer = reader.search(part, shard, filters, body)
+    found = complete(parsed(answer, what), what)
+    return found.total, understood(found.aggregations, shape, what)
 
 
 def group(cells: Sequence[Span], count: int) -> Iterator[list[Span]]:

@@ -6,14 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from airlift.json_text import lossless_text
+from airlift.sources.elasticsearch.answers import (
+    NAMED_BUCKETS,
+    VALUES,
+    Value,
+    parsed,
+    part_of,
+    understood,
+)
 from airlift.sources.elasticsearch.choosing import Found
 from airlift.sources.elasticsearch.columns import Column
 from airlift.sources.elasticsearch.documents import Documents, find
 from airlift.sources.elasticsearch.outside_source import fetched, search_parts
-from airlift.sources.elasticsearch.pages import page_of, source_of
+from airlift.sources.elasticsearch.pages import complete, page_of, source_of
 from airlift.sources.elasticsearch.reading import SEQ_NO, IndexPart, Reader
 from airlift.sources.elasticsearch.refusals import ServerError
 
@@ -149,13 +155,13 @@ def _count(reader: Reader, part: IndexPart, columns: Sequence[Column], measured:
             raise
         # A field without doc values among them, such as by `doc_values: false` on a multi-field.
         answer = reader.search(part, None, [], {**body, "aggs": aggs})
-    page_of(answer, f"index {part.index!r}")
-    found = orjson.loads(answer)
-    total = found["hits"]["total"]
-    total = total["value"] if isinstance(total, dict) else total
-    measured.total += total
-    told = found["aggregations"]
-    missing = {name: one["doc_count"] for name, one in told["missing"]["buckets"].items()}
+    what = f"index {part.index!r}"
+    found = complete(parsed(answer, what), what)
+    measured.total += found.total
+    told = dict(found.aggregations)
+    buckets = understood(told.pop("missing", None), NAMED_BUCKETS, what).buckets
+    numbers = understood(told, VALUES, what)
+    missing = {name: part_of(buckets, name, what).doc_count for name in lacks}
     measured.routed += missing.pop("_routing")
     if ignored := missing.pop("_ignored"):
         measured.ignored += ignored
@@ -163,10 +169,10 @@ def _count(reader: Reader, part: IndexPart, columns: Sequence[Column], measured:
     for one in columns:
         lacking = missing[one.name]
         measured.missing[one.name] = measured.missing.get(one.name, 0) + lacking
-        values_there = told.get(f"values {one.name}", {}).get("value", 0)
-        if values_there > total - lacking:
+        values_there = numbers.get(f"values {one.name}", Value()).value or 0
+        if values_there > found.total - lacking:
             measured.several.add(one.name)
-        top = told.get(f"largest {one.name}", {}).get("value")
+        top = numbers.get(f"largest {one.name}", Value()).value
         if top is not None:
             measured.largest[one.name] = max(top, measured.largest.get(one.name, 0))
 
@@ -176,5 +182,5 @@ def _sample_ignored(reader: Reader, part: IndexPart, measured: Measured) -> None
     body = {"size": _SAMPLE, "_source": False, "sort": [{SEQ_NO: "asc"}]}
     answer = reader.search(part, None, [{"exists": {"field": "_ignored"}}], body)
     hits = page_of(answer, f"index {part.index!r}").hits
-    names = {name for hit in hits for name in hit.get("_ignored") or ()}
+    names = {str(name) for hit in hits for name in hit.get("_ignored") or ()}
     measured.ignored_in = sorted(names | set(measured.ignored_in))

@@ -10,6 +10,7 @@ import orjson
 from airlift.errors import AirliftError
 from airlift.json_exact import exact_value
 from airlift.json_text import may_be_rounded
+from airlift.sources.elasticsearch.answers import SEARCH, SearchAnswer, understood, unexpected
 from airlift.sources.elasticsearch.vectors import VectorCutter
 
 
@@ -18,13 +19,13 @@ class Page(NamedTuple):
 
     Attributes:
         hits: the documents, as the server gives them; with marks where vectors were cut out.
-        last: the `_seq_no` of the last one; -1 when there is none.
+        numbers: the `_seq_no` of each.
         answer: what the documents were parsed from.
         texts: by cutter, what it cut out.
     """
 
     hits: list[dict[str, Any]]
-    last: int
+    numbers: list[int]
     answer: bytes
     texts: tuple[list[bytes], ...] = ()
 
@@ -58,14 +59,16 @@ def parse(answer: bytes, what: str) -> Any:
 
 def source_of(hit: Mapping[str, Any]) -> dict[str, Any]:
     """A document. Raises AirliftError when the server gives none: it would become an empty row."""
-    source: dict[str, Any] | None = hit.get("_source")
+    source = hit.get("_source")
+    if isinstance(source, dict):
+        return source
     if source is None:
         raise AirliftError(
             f"document {hit['_id']!r} of {hit['_index']!r} comes without its _source, so it can't "
             "be moved: the index keeps none, or hides it from this user; reindex it, or let the "
             "connection's user see whole documents"
         )
-    return source
+    raise unexpected(f"index {hit['_index']!r}", f"the _source of {hit['_id']!r}", source)
 
 
 def page_of(answer: bytes, what: str, cutters: Sequence[VectorCutter] = ()) -> Page:
@@ -79,13 +82,41 @@ def page_of(answer: bytes, what: str, cutters: Sequence[VectorCutter] = ()) -> P
     for cutter in cutters:
         rest, cut_out = cutter.cut(rest)
         texts.append(cut_out)
-    found = parse(rest, what)
-    shards = found.get("_shards") or {}
-    if found.get("timed_out") or shards.get("failed"):
+    hits = complete(parse(rest, what), what).hits.hits
+    return Page(hits, _numbers(hits, what), answer, tuple(texts))
+
+
+def complete(found: Any, what: str) -> SearchAnswer:
+    """The answer to a search, which must be that of all shards.
+
+    Args:
+        found: Python values, as they were parsed.
+        what: what was searched, for the message.
+
+    Raises:
+        AirliftError: it is no such answer, or shards are missing.
+    """
+    answer = understood(found, SEARCH, what)
+    if answer.timed_out or answer.shards.failed:
         raise AirliftError(
-            f"{what}: {shards.get('failed', 0)} of {shards.get('total', 0)} shards gave no answer, "
+            f"{what}: {answer.shards.failed} of {answer.shards.total} shards gave no answer, "
             "or in part only; look at the server's health, then clear the task"
         )
-    hits = found["hits"]["hits"]
-    last = int(hits[-1]["sort"][0]) if hits else -1
-    return Page(hits, last, answer, tuple(texts))
+    return answer
+
+
+def _numbers(hits: list[Any], what: str) -> list[int]:
+    """The `_seq_no` by which each document is sorted; what is no document is an error."""
+    for hit in hits:
+        # Of every document that is moved: so no model of pydantic.
+        if not (
+            type(hit) is dict and type(hit.get("_id")) is str and type(hit.get("_index")) is str
+        ):
+            raise unexpected(what, "expected a document with _id and _index", hit)
+    try:
+        numbers = [hit["sort"][0] for hit in hits]
+    except (KeyError, TypeError, IndexError) as error:
+        raise unexpected(what, "documents are not sorted by _seq_no", hits[0]) from error
+    if wrong := [number for number in numbers if type(number) is not int]:
+        raise unexpected(what, "a _seq_no is no whole number", wrong[0])
+    return numbers

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict
 
 from airlift.errors import AirliftError
+from airlift.sources.elasticsearch.answers import unexpected
 from airlift.sources.elasticsearch.client import SearchServer
 from airlift.sources.elasticsearch.pages import Page, page_of
 from airlift.sources.elasticsearch.refusals import ServerError
@@ -130,18 +132,20 @@ class Reader:
             AirliftError: documents were changed or deleted since the span was counted, and there
                 is no point in time any more that has them as they were.
         """
-        rows = 0
+        rows, start = 0, span.start
         with ThreadPoolExecutor(1) as pool:
             waiting = (
-                pool.submit(self._page, part, span, span.start, size, beside) if span.rows else None
+                pool.submit(self._page, part, span, start, size, beside) if span.rows else None
             )
             while waiting is not None:
                 answer = waiting.result()
                 page = page_of(answer, f"index {part.index!r}", cutters=cutters)
+                _check_order(page.numbers, start, span)
                 rows += len(page.hits)
                 waiting = None
                 if page.hits and rows < span.rows:
-                    waiting = pool.submit(self._page, part, span, page.last + 1, size, beside)
+                    start = page.numbers[-1] + 1
+                    waiting = pool.submit(self._page, part, span, start, size, beside)
                 if page.hits:
                     yield page
         if rows != span.rows:
@@ -163,6 +167,17 @@ class Reader:
         wanted = {"range": {SEQ_NO: {"gte": start, "lt": span.stop}}}
         body = {"size": size, "sort": [{SEQ_NO: "asc"}], **(beside or {})}
         return self.search(part, span.shard, [wanted], body)
+
+
+def _check_order(numbers: Sequence[int], start: int, span: Span) -> None:
+    """Refuses documents that were not asked for: one that comes twice would hide one that lacks."""
+    is_rising = all(left < right for left, right in pairwise(numbers))
+    if not is_rising or (numbers and not start <= numbers[0] <= numbers[-1] < span.stop):
+        raise unexpected(
+            f"index {span.index!r}, shard {span.shard}",
+            f"expected documents in the order of {SEQ_NO}, from {start} to below {span.stop}",
+            numbers,
+        )
 
 
 def _all_of(filters: Sequence[Any]) -> dict[str, Any]:

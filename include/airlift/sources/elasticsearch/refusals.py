@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 
 from airlift.errors import AirliftError
@@ -51,7 +53,7 @@ def refusal(status: int, body: bytes, what: str, retry_after: str = "") -> Serve
         message += "; give the user the privileges that docs/elasticsearch.md lists"
     elif passes:
         message += "; it is overloaded or restarting: look at its log, then clear the task"
-    pause = float(retry_after) if retry_after.isdigit() else 0.0
+    pause = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0.0
     return ServerError(message, status, kind, passes, pause)
 
 
@@ -63,10 +65,16 @@ def _cause(body: bytes) -> tuple[str, str]:
         return "error", body[:300].decode(errors="replace")
     if not isinstance(error, dict):
         return "error", str(error)[:300]
-    causes = [one for one in error.get("root_cause") or [] if one.get("reason")] or [error]
-    shards = error.get("failed_shards") or [{}]
-    inner = (shards[0].get("reason") or {}).get("caused_by") or {}
-    reason = str(causes[0].get("reason"))
-    if inner.get("reason"):
-        reason += f" ({inner['reason']})"
-    return str(causes[0].get("type") or error.get("type")), reason[:500]
+    causes = [cause for cause in _objects(error.get("root_cause")) if cause.get("reason")]
+    cause = [*causes, error][0]
+    reason = str(cause.get("reason"))
+    for shard in _objects(error.get("failed_shards"))[:1]:
+        for of_shard in _objects([shard.get("reason")]):
+            for inner in _objects([of_shard.get("caused_by")]):
+                reason += f" ({inner['reason']})" if inner.get("reason") else ""
+    return str(cause.get("type") or error.get("type")), reason[:500]
+
+
+def _objects(found: Any) -> list[dict[str, Any]]:
+    """The objects in a list; none where it is something else."""
+    return [value for value in found if isinstance(value, dict)] if isinstance(found, list) else []

@@ -11,12 +11,12 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from typing import Any
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict
 
 from airlift.errors import AirliftError
+from airlift.sources.elasticsearch.answers import ANYTHING, POINT_IN_TIME, unexpected
 from airlift.sources.elasticsearch.client import SearchServer
 from airlift.sources.elasticsearch.refusals import ServerError
 from airlift.storage import Storage
@@ -105,14 +105,16 @@ class Snapshots:
         path = f"/{quote(index, safe='')}/{ending}"
         params = {"keep_alive": KEEP_ALIVE}
         try:
-            found: dict[str, Any] = self._server.ask("POST", path, params=params)
+            found = self._server.ask("POST", path, POINT_IN_TIME, params=params)
         except ServerError as error:
             if error.status not in (400, 405):
                 raise
             # Elasticsearch before 7.10 and without its default features, OpenSearch before 2.4.
             log.warning("%s has no point in time: %s", self._server.version.name, error)
             return ""
-        return str(found.get("pit_id") or found["id"])
+        if point := found.pit_id or found.id:
+            return point
+        raise unexpected(f"POST {path}", "it names no point in time", found.model_dump())
 
     def _close(self, snapshot: Snapshot) -> None:
         if not snapshot.id:
@@ -121,7 +123,7 @@ class Snapshots:
         path = "/_search/point_in_time" if opensearch else "/_pit"
         body = {"pit_id": [snapshot.id]} if opensearch else {"id": snapshot.id}
         try:
-            self._server.ask("DELETE", path, body)
+            self._server.ask("DELETE", path, ANYTHING, body)
         except ServerError as error:
             if error.status != 404:  # it ended by itself
                 raise AirliftError(

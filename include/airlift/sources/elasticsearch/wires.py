@@ -10,9 +10,10 @@ from urllib.parse import urlencode
 import elasticsearch
 from elastic_transport import ConnectionError as ElasticConnectionError
 from elastic_transport import ConnectionTimeout as ElasticTimeout
-from elastic_transport import Serializer, TlsError, TransportError
+from elastic_transport import NodeConfig, Serializer, TlsError, TransportError, Urllib3HttpNode
 
 from airlift.connections import ElasticsearchConnection
+from airlift.sources.elasticsearch.bounded_answers import bound
 from airlift.sources.elasticsearch.refusals import ServerError, refusal
 
 JSON_HEADERS = {"accept": "application/json", "content-type": "application/json"}
@@ -20,6 +21,14 @@ JSON_HEADERS = {"accept": "application/json", "content-type": "application/json"
 
 class OtherProduct(Exception):
     """The server is not one that the Elasticsearch client speaks to."""
+
+
+class _BoundedNode(Urllib3HttpNode):
+    """The client's own, with answers of a bounded size."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        super().__init__(config)
+        bound(self.pool)
 
 
 class _Bytes(Serializer):
@@ -55,7 +64,7 @@ class ElasticsearchWire:
         elif connection.is_tls:
             options.update(_tls(connection))
         self._client = elasticsearch.Elasticsearch(
-            serializers={"application/json": _Bytes()}, **options
+            serializers={"application/json": _Bytes()}, node_class=_BoundedNode, **options
         )
 
     def send(self, method: str, path: str, params: Mapping[str, str], body: bytes | None) -> bytes:
@@ -73,7 +82,7 @@ class ElasticsearchWire:
         except TlsError as error:
             raise _untrusted(what, error) from error
         except (ElasticTimeout, ElasticConnectionError) as error:
-            raise _unreached(what, error) from error
+            raise _unreached(what, error, error.__cause__) from error
         except TransportError as error:
             raise ServerError(f"{what}: {error}") from error
         return _raw(answer.body)
@@ -111,6 +120,7 @@ class OpenSearchWire:
             max_retries=0,
             retry_on_status=(),
             serializer=_OpenSearchBytes(),
+            connection_class=_bounded_connection(),
             **options,
         )
 
@@ -126,15 +136,30 @@ class OpenSearchWire:
         except errors.SSLError as error:
             raise _untrusted(what, error.error) from error
         except errors.ConnectionError as error:
-            raise _unreached(what, error.error) from error
+            raise _unreached(what, error.error, error.info) from error
         except errors.TransportError as error:
             status = error.status_code if isinstance(error.status_code, int) else 0
             raise refusal(status, _raw(error.info), what) from error
+        except errors.OpenSearchException as error:
+            raise ServerError(f"{what}: {error}") from error
         return _raw(answer)
 
     def close(self) -> None:
         """Closes its connections."""
         self._client.close()
+
+
+def _bounded_connection() -> type:
+    from opensearchpy import Urllib3HttpConnection
+
+    class BoundedConnection(Urllib3HttpConnection):
+        """The client's own, with answers of a bounded size."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            bound(self.pool)
+
+    return BoundedConnection
 
 
 class _OpenSearchBytes:
@@ -176,7 +201,9 @@ def _untrusted(what: str, error: Any) -> ServerError:
     )
 
 
-def _unreached(what: str, error: Any) -> ServerError:
+def _unreached(what: str, error: Any, cause: object) -> ServerError:
+    if isinstance(cause, ServerError):
+        return ServerError(f"{what}: {cause}")
     return ServerError(
         f"{what}: no answer ({error}); check the connection's host, port and TLS, and whether the "
         "server runs",
