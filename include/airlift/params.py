@@ -81,12 +81,29 @@ class IndexParams(BaseModel):
     params: dict[str, Any] = {}
 
 
+def _any_case(*words: str) -> str:
+    """A pattern of words in any case: the engines that read it share no flag for that."""
+    return "|".join(
+        "".join(f"[{sign}{sign.upper()}]" if sign.isalpha() else sign for sign in word)
+        for word in words
+    )
+
+
 # What stands before the @ is a container there: `abfss://container@account.dfs.core.windows.net`.
-_CONTAINER = r"(?:abfs|wasb)s?://[a-z0-9$-]+@[a-z0-9]+\.[a-z0-9.-]+(?:/|$)"
-# Airflow checks it before it stores a run's params; `without_credentials` is the same and more.
+_CONTAINER = rf"(?:{_any_case('abfs', 'wasb')})[sS]?://[a-z0-9$-]+@[a-z0-9]+\.[a-z0-9.-]+(?:/|,|$)"
+# A host may have a port. Anywhere else, what stands before a colon is a key: no bucket has a colon,
+# and a secret key may hold slashes.
+_LOGIN = (
+    rf"\w[\w+.-]*://[^/,]*@|(?!(?:{_any_case('file', 'http', 'https')})://)\w[\w+.-]*://[^/,]*:"
+)
+_SECRET = _any_case("key", "secret", "token", "password", "signature", "credential", "sig")
+# For one address, or several with commas between. Airflow's API checks it (as Python) before it
+# stores a run's params, and the form (as JavaScript).
 URL_PATTERN = {
-    "pattern": rf"^(?:{_CONTAINER}|(?!\w+://[^/]*@)(?!(?:s3a?|gc?s|abfss?|wasbs?|az)://[^/]*:))"
+    "pattern": rf"^(?!\s)(?!.*\s$)(?!(?:.*,)?(?!{_CONTAINER})(?:{_LOGIN}))"
+    rf"(?!.*[?&][^=&]*(?:{_SECRET})=)"
 }
+_URL = re.compile(URL_PATTERN["pattern"], re.DOTALL)
 
 _MAPPING_EXAMPLE = {
     "my_table": {
@@ -216,6 +233,8 @@ class MigrationParams(BaseModel):
         "Name of the migration; give the name of an earlier run to resume it. Empty: made from the "
         "run's id.",
         pattern="^[A-Za-z0-9_]{0,64}$",
+        # Python's `$` is also the place before a last line break.
+        json_schema_extra={"pattern": r"^(?!\w*\n)[A-Za-z0-9_]{0,64}$"},
     )
     dry_run: bool = param(
         SAFETY,
@@ -275,18 +294,10 @@ class MigrationParams(BaseModel):
         return without_credentials(url)
 
 
-_SECRET_IN_QUERY = re.compile(
-    r"[?&][^=&]*(key|secret|token|password|signature|credential|sig)=", re.I
-)
-
-
 def without_credentials(url: str) -> str:
-    """Returns the URL; refuses one with a user or password: they belong in a connection."""
-    scheme, there, rest = url.partition("://")
-    authority = rest.split("/", 1)[0]
-    # A secret key may hold slashes, so `key:sec/ret@bucket` shows by the colon: no bucket has one.
-    colon = scheme.lower() not in ("file", "http", "https") and ":" in authority
-    login = colon or ("@" in authority and not re.match(_CONTAINER, url))
-    if there and (login or _SECRET_IN_QUERY.search(url)):
+    """Returns an address; refuses one with a user or password: they belong in a connection."""
+    if url != url.strip():
+        raise ValueError("expected an address without spaces or line breaks around it")
+    if not _URL.match(url):
         raise ValueError("put the credentials into an Airflow connection, not into the URL")
     return url

@@ -17,6 +17,7 @@ class RollbackParams(BaseModel):
         ...,
         "The migration to undo, as its report and its folder in staging are named.",
         pattern="^[A-Za-z0-9_]{1,64}$",
+        json_schema_extra={"pattern": r"^(?!\w*\n)[A-Za-z0-9_]{1,64}$"},
     )
     dry_run: bool = param(SAFETY, False, "List what would be removed, and remove nothing.")
     target_conn_id: str = param(

@@ -185,7 +185,7 @@ def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Where each value stands, from the whole answer to its leaves."""
     yield at
     if isinstance(value, dict | list):
-        below = value.items() if isinstance(value, dict) else enumerate(value[:2])
+        below = value.items() if isinstance(value, dict) else enumerate(value[:1])
         for key, inner in below:
             yield from places(inner, (*at, key))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from airlift.params import MAPPING, MOVING, SAFETY, SOURCE, TARGET, MigrationParams
+from airlift.rollback_params import RollbackParams
 from airlift.sources.milvus1x.params import Milvus1xParams, OnDuplicateId
 
 NEEDED = {"staging_url": "/s", "tables_url": "/t", "meta_url": "/m/meta.sqlite"}
@@ -171,3 +173,73 @@ def test_every_param_stands_in_a_section_and_says_what_it_is():
             extra = field.json_schema_extra
             assert extra["section"] in (SOURCE, TARGET, MAPPING, MOVING, SAFETY), name
             assert field.description and field.description.endswith("."), name
+
+
+SECRET_URLS = [
+    "s3://key:secret@bucket/a",
+    "s3://key:sec/ret@bucket/a",
+    "S3://key:secret@bucket/a",
+    "s3a://key@bucket/a",
+    "s3://key:x/a",
+    "gs://token@bucket",
+    "https://user:word@host/a",
+    "HTTPS://user@host",
+    "mysql+pymysql://user:word@host/db",
+    "abfss://container:word@account.dfs.core.windows.net/a",
+    "wasbs://container@account/a",
+    "https://account.blob.core.windows.net/c/a?sv=1&sig=abc",
+    "s3://bucket/a?X-Amz-Signature=abc",
+    "s3://bucket/a?x-amz-credential=abc",
+    "s3://bucket/a?SECRET_ACCESS_KEY=abc",
+    "/a,s3://key:secret@bucket/a",
+    "s3://bucket/a,https://user@host/a",
+    "abfss://c@account.dfs.core.windows.net/a,s3://key:secret@bucket/a",
+]
+OPEN_URLS = [
+    "/srv/a b/c",
+    "/srv/user@host:1/a",
+    "file:///srv/a",
+    "File://host:1/a",
+    "s3://bucket/user@host:1/a",
+    "s3://bucket",
+    "http://host:9000/a",
+    "HTTPS://host:443/a,https://other:8443/b",
+    "abfss://container@account.dfs.core.windows.net/a",
+    "ABFSS://container@account.dfs.core.windows.net",
+    "wasb://c@account.blob.core.windows.net/a,wasb://d@account.blob.core.windows.net/b",
+    "s3://bucket/keys/secret=1/a",
+    "https://host/a?version=1",
+    "gs://bucket/a?b=key",
+]
+
+
+@pytest.mark.parametrize("url", SECRET_URLS)
+def test_secrets_in_urls_are_refused_before_airflow_keeps_them(url):
+    """By the pattern of the form's schema, as Airflow's API reads it, and by the engine."""
+    schema = Milvus1xParams.model_json_schema()["properties"]["staging_url"]
+    assert not re.search(schema["pattern"], url)
+    said = refused(staging_url=url)
+    assert "put the credentials into an Airflow connection" in said
+    assert "word" not in said and "key:" not in said and "abc" not in said
+
+
+@pytest.mark.parametrize("url", OPEN_URLS)
+def test_urls_without_secrets_are_taken(url):
+    schema = Milvus1xParams.model_json_schema()["properties"]["staging_url"]
+    assert re.search(schema["pattern"], url)
+    assert Milvus1xParams(**{**NEEDED, "staging_url": url}).staging_url == url
+
+
+@pytest.mark.parametrize("url", [" s3://b/a", "s3://key:secret@b/a ", "/a\n", "\t/a", "/a\r"])
+def test_spaces_around_a_url_are_refused(url):
+    schema = Milvus1xParams.model_json_schema()["properties"]["staging_url"]
+    assert not re.search(schema["pattern"], url)
+    assert "without spaces or line breaks" in refused(staging_url=url)
+
+
+@pytest.mark.parametrize("model", [Milvus1xParams, RollbackParams])
+@pytest.mark.parametrize("name", ["a\n", "\n", "a\nb", "a b", "é", "x" * 65, "a\r", "../a"])
+def test_the_name_of_a_migration_is_matched_to_its_end(model, name):
+    pattern = model.model_json_schema()["properties"]["migration_id"]["pattern"]
+    assert not re.search(pattern, name)
+    assert re.search(pattern, "a_B9" * 16)
