@@ -304,6 +304,48 @@ def test_documents_that_were_not_asked_for(
         titles(source)
 
 
+@pytest.mark.parametrize("most", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["circuit_breaking_exception", "answer_too_large"])
+def test_pages_that_are_too_large_are_halved(
+    most: int, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    class Small(ScriptedWire):
+        def send(self, method: str, path: str, params: Any, body: bytes | None) -> bytes:
+            asked = json.loads(body) if body else {}
+            filters = asked.get("query", {}).get("bool", {}).get("filter", [])
+            if any("gte" in one.get("range", {}).get("_seq_no", {}) for one in filters):
+                sizes.append(asked["size"])
+                if asked["size"] > most:
+                    raise ServerError("Data too large", 429, kind, passes=True)
+            return super().send(method, path, params, body)
+
+    with serving(Small(), tmp_path, monkeypatch) as source:
+        assert titles(source) == [f"t{n}" for n in range(ROWS)]
+    assert sizes[0] == 4 and sizes.count(4) <= 2 + ROWS and max(sizes) == 4
+
+
+def test_one_document_that_is_too_large_ends_the_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(ScriptedWire):
+        def send(self, method: str, path: str, params: Any, body: bytes | None) -> bytes:
+            if body and json.loads(body).get("size") in (1, 2, 4):
+                raise refusal(
+                    429,
+                    b'{"error": {"type": "circuit_breaking_exception", "reason": "too large"}}',
+                    path,
+                )
+            return super().send(method, path, params, body)
+
+    with (
+        serving(Full(), tmp_path, monkeypatch) as source,
+        pytest.raises(ServerError, match="circuit_breaking_exception: too large"),
+    ):
+        titles(source)
+
+
 # --- by the client libraries ----------------------------------------------------------------------
 
 

@@ -15,6 +15,9 @@ from airlift.sources.elasticsearch.refusals import ServerError
 MAX_BYTES = 512 << 20
 """Pages are of some 8 MB; a document has 100 MB at most, unless the server is told otherwise."""
 
+TOO_LARGE = "answer_too_large"
+"""The kind of the error for such an answer, beside those that servers name."""
+
 _PIECE = 1 << 20
 _SHOWN = 100
 
@@ -63,6 +66,7 @@ def _read(response: Any) -> bytes:
         if size > MAX_BYTES:
             raise ServerError(
                 f"the answer has more than {MAX_BYTES:,} bytes; leave large fields out by "
-                "mapping, or read fewer documents at a time (page_rows)"
+                "mapping, or read fewer documents at a time (page_rows)",
+                kind=TOO_LARGE,
             )
     return b"".join(pieces)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 import orjson
@@ -97,11 +97,16 @@ class SearchServer:
         path: str,
         body: Mapping[str, Any] | None = None,
         params: Mapping[str, str] | None = None,
+        unless: Collection[str] = (),
     ) -> bytes:
-        """The answer's bytes; see `ask`."""
+        """The answer's bytes; see `ask`.
+
+        Args:
+            unless: kinds of refusals that are raised at once, also where they may pass.
+        """
         data = None if body is None else orjson.dumps(body)
         return with_patience(
-            lambda: self._wire.send(method, path, params or {}, data), self.patience
+            lambda: self._wire.send(method, path, params or {}, data), self.patience, unless
         )
 
     def close(self) -> None:
@@ -109,10 +114,20 @@ class SearchServer:
         self._wire.close()
 
 
-def with_patience(send: Callable[[], bytes], patience: float) -> bytes:
-    """Sends until it is answered: waits at random, and ever longer, between two tries."""
+def with_patience(
+    send: Callable[[], bytes], patience: float, unless: Collection[str] = ()
+) -> bytes:
+    """Sends until it is answered: waits at random, and ever longer, between two tries.
+
+    Args:
+        unless: kinds of refusals that are not tried again.
+    """
+
+    def may_pass(error: BaseException) -> bool:
+        return isinstance(error, ServerError) and error.passes and error.kind not in unless
+
     retrying = Retrying(
-        retry=retry_if_exception(lambda error: isinstance(error, ServerError) and error.passes),
+        retry=retry_if_exception(may_pass),
         wait=_Pause(patience),
         stop=stop_after_delay(patience),
         before_sleep=_tell,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from airlift.errors import AirliftError
 from airlift.sources.elasticsearch.answers import unexpected
+from airlift.sources.elasticsearch.bounded_answers import TOO_LARGE
 from airlift.sources.elasticsearch.client import SearchServer
 from airlift.sources.elasticsearch.pages import Page, page_of
 from airlift.sources.elasticsearch.refusals import ServerError
@@ -25,6 +26,8 @@ SEQ_NO = "_seq_no"
 
 # A server that restarts often enough to lose more of them has other troubles.
 _MOST_RENEWALS = 20
+# What a smaller page may help against; the first is what Elasticsearch calls "Data too large".
+_TOO_MUCH = ("circuit_breaking_exception", TOO_LARGE)
 _LOST = ("search_context_missing_exception", "no_shard_available_action_exception")
 
 
@@ -73,13 +76,19 @@ class Reader:
         self._snapshots = snapshots
 
     def search(
-        self, part: IndexPart, shard: int | None, filters: Sequence[Any], body: dict[str, Any]
+        self,
+        part: IndexPart,
+        shard: int | None,
+        filters: Sequence[Any],
+        body: dict[str, Any],
+        unless: Collection[str] = (),
     ) -> bytes:
         """Searches an index, or one shard of it, at its point in time.
 
         Args:
             filters: queries on top of the part's own.
             body: the rest of the request.
+            unless: see `SearchServer.raw`.
         """
         body = {"track_total_hits": False, "query": _all_of([*part.filters, *filters]), **body}
         version = self._server.version
@@ -90,7 +99,7 @@ class Reader:
         snapshot = self._snapshots.of(part.index)
         for _ in range(_MOST_RENEWALS):
             try:
-                return self._send(part, shard, snapshot.id, body)
+                return self._send(part, shard, snapshot.id, body, unless)
             except ServerError as error:
                 if not snapshot.id or error.kind not in _LOST:
                     raise
@@ -101,17 +110,25 @@ class Reader:
             "other; look at its log"
         )
 
-    def _send(self, part: IndexPart, shard: int | None, point: str, body: dict[str, Any]) -> bytes:
+    def _send(
+        self,
+        part: IndexPart,
+        shard: int | None,
+        point: str,
+        body: dict[str, Any],
+        unless: Collection[str],
+    ) -> bytes:
         params = {"allow_partial_search_results": "false"}
         one_shard = shard is not None and part.shards > 1
         if point:
             body = {**body, "pit": {"id": point, "keep_alive": KEEP_ALIVE}}
             if one_shard:  # with as many slices as shards, each slice is a shard
                 body["slice"] = {"id": shard, "max": part.shards}
-            return self._server.raw("POST", "/_search", body, params)
+            return self._server.raw("POST", "/_search", body, params, unless)
         if one_shard:
             params["preference"] = f"_shards:{shard}"
-        return self._server.raw("POST", f"/{quote(part.index, safe='')}/_search", body, params)
+        path = f"/{quote(part.index, safe='')}/_search"
+        return self._server.raw("POST", path, body, params, unless)
 
     def pages(
         self,
@@ -123,22 +140,25 @@ class Reader:
     ) -> Iterator[Page]:
         """The span's documents in order.
 
-        The next page is asked for while the caller works on one.
+        The next page is asked for while the caller works on one. A page that is too large for the
+        server, as where some documents are much larger than others, is asked for in smaller ones.
 
         Args:
+            size: documents of a page, at most.
             beside: what to ask for beside `_source`.
 
         Raises:
             AirliftError: documents were changed or deleted since the span was counted, and there
                 is no point in time any more that has them as they were.
         """
-        rows, start = 0, span.start
+        rows, start, most = 0, span.start, size
         with ThreadPoolExecutor(1) as pool:
             waiting = (
                 pool.submit(self._page, part, span, start, size, beside) if span.rows else None
             )
             while waiting is not None:
-                answer = waiting.result()
+                answer, size = waiting.result()
+                size = min(2 * size, most)
                 page = page_of(answer, f"index {part.index!r}", cutters=cutters)
                 _check_order(page.numbers, start, span)
                 rows += len(page.hits)
@@ -163,10 +183,20 @@ class Reader:
         start: int,
         size: int,
         beside: Mapping[str, Any] | None,
-    ) -> bytes:
+    ) -> tuple[bytes, int]:
+        """The documents from a number on, and how many were asked for in the end."""
         wanted = {"range": {SEQ_NO: {"gte": start, "lt": span.stop}}}
-        body = {"size": size, "sort": [{SEQ_NO: "asc"}], **(beside or {})}
-        return self.search(part, span.shard, [wanted], body)
+        while True:
+            body = {"size": size, "sort": [{SEQ_NO: "asc"}], **(beside or {})}
+            # One document alone is waited for: the server may have more memory a little later.
+            unless = _TOO_MUCH if size > 1 else ()
+            try:
+                return self.search(part, span.shard, [wanted], body, unless), size
+            except ServerError as error:
+                if error.kind not in unless:
+                    raise
+                log.warning("%s: %d documents are too many at once: %s", part.index, size, error)
+                size = -(-size // 2)
 
 
 def _check_order(numbers: Sequence[int], start: int, span: Span) -> None:

@@ -203,7 +203,7 @@ def _untrusted(what: str, error: Any) -> ServerError:
 
 def _unreached(what: str, error: Any, cause: object) -> ServerError:
     if isinstance(cause, ServerError):
-        return ServerError(f"{what}: {cause}")
+        return ServerError(f"{what}: {cause}", kind=cause.kind)
     return ServerError(
         f"{what}: no answer ({error}); check the connection's host, port and TLS, and whether the "
         "server runs",
