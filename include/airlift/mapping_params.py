@@ -84,6 +84,10 @@ class CollectionMapping(BaseModel):
     aliases: tuple[str, ...] | None = None
     transform: str = ""
 
+    def takes(self, field: str) -> bool:
+        """Whether a field of the source is moved, by `include` and `exclude`."""
+        return field not in self.exclude and (not self.include or field in self.include)
+
     @model_validator(mode="after")
     def _one_choice(self) -> CollectionMapping:
         if self.include and self.exclude:

@@ -100,7 +100,7 @@ _SECRET = _any_case("key", "secret", "token", "password", "signature", "credenti
 # For one address, or several with commas between. Airflow's API checks it (as Python) before it
 # stores a run's params, and the form (as JavaScript).
 URL_PATTERN = {
-    "pattern": rf"^(?!\s)(?!.*\s$)(?!(?:.*,)?(?!{_CONTAINER})(?:{_LOGIN}))"
+    "pattern": rf"^(?!\s)(?!.*\s$)(?!(?:.*,\s*)?(?!{_CONTAINER})(?:{_LOGIN}))"
     rf"(?!.*[?&][^=&]*(?:{_SECRET})=)"
 }
 _URL = re.compile(URL_PATTERN["pattern"], re.DOTALL)

@@ -193,6 +193,7 @@ SECRET_URLS = [
     "s3://bucket/a?SECRET_ACCESS_KEY=abc",
     "/a,s3://key:secret@bucket/a",
     "s3://bucket/a,https://user@host/a",
+    "s3://bucket/a, https://user@host/a",
     "abfss://c@account.dfs.core.windows.net/a,s3://key:secret@bucket/a",
 ]
 OPEN_URLS = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 
@@ -20,9 +22,16 @@ class Beside:
     Args:
         params: which say what there is.
         found: the files, as `find` found them.
+        takes: whether a scalar field is moved.
     """
 
-    def __init__(self, params: FaissParams, places: Places, found: tuple[FileRef, ...]) -> None:
+    def __init__(
+        self,
+        params: FaissParams,
+        places: Places,
+        found: tuple[FileRef, ...],
+        takes: Callable[[str], bool],
+    ) -> None:
         refs = list(found)
         self._params = params
         self._ids: NpyFile | None = None
@@ -32,7 +41,7 @@ class Beside:
         self._scalars: Scalars | None = None
         if refs:
             folder, paths = places.folder(refs[0].root), [ref.path for ref in refs]
-            self._scalars = Scalars(folder, paths, params.scalars_id_column)
+            self._scalars = Scalars(folder, paths, params.scalars_id_column, takes)
 
     @staticmethod
     def find(params: FaissParams, places: Places) -> tuple[FileRef, ...]:

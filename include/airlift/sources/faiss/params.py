@@ -62,7 +62,7 @@ class FaissParams(MigrationParams):
     @field_validator("index_url", "ids_url", "scalars_url")
     @classmethod
     def _no_secret_in_source_url(cls, url: str) -> str:
-        return ",".join(without_credentials(one) for one in url.split(","))
+        return ",".join(without_credentials(one.strip()) for one in url.split(","))
 
     @model_validator(mode="after")
     def _fits(self) -> FaissParams:

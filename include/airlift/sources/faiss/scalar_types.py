@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -39,9 +41,9 @@ def field_of(column: pa.Field) -> Field:
         kind = kind.value_type
     if kind in _SAME:
         return Field(name=column.name, type=_SAME[kind])
-    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        what = "milliseconds since 1970" + (" (UTC)" if getattr(kind, "tz", None) else "")
-        return Field(name=column.name, type=DataType.INT64, description=what)
+    for is_kind, field_type, what in _OTHERS:
+        if is_kind(kind):
+            return Field(name=column.name, type=field_type, description=what(kind))
     if _is_list(kind) and kind.value_type in _SAME:
         element = _SAME[kind.value_type]
         return Field(name=column.name, type=DataType.ARRAY, element_type=element)
@@ -49,8 +51,43 @@ def field_of(column: pa.Field) -> Field:
         return Field(name=column.name, type=DataType.JSON)
     raise AirliftError(
         f"the column {column.name!r} is of type {kind}, which has no counterpart in Milvus; cast "
-        "it, or leave it out of the file"
+        "it, or leave it out with mapping exclude"
     )
+
+
+def _since_1970(kind: pa.DataType) -> str:
+    return "milliseconds since 1970" + (" (UTC)" if getattr(kind, "tz", None) else "")
+
+
+def _is_whole(kind: pa.DataType) -> bool:
+    """A decimal without a fraction that INT64 holds, whatever its value."""
+    return bool(pa.types.is_decimal(kind)) and kind.scale == 0 and kind.precision <= _INT64_DIGITS
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_binary_view(kind)
+        or pa.types.is_fixed_size_binary(kind)
+    )
+
+
+_INT64_DIGITS = 18
+_OTHERS: tuple[
+    tuple[Callable[[pa.DataType], bool], DataType, Callable[[pa.DataType], str]], ...
+] = (
+    (pa.types.is_date, DataType.INT64, _since_1970),
+    (pa.types.is_timestamp, DataType.INT64, _since_1970),
+    (pa.types.is_duration, DataType.INT64, lambda kind: f"a duration in {kind.unit}"),
+    (pa.types.is_time, DataType.VARCHAR, lambda _: "a time of day"),
+    (_is_whole, DataType.INT64, lambda _: ""),
+    (pa.types.is_decimal, DataType.VARCHAR, lambda _: "a decimal"),
+    (_is_binary, DataType.VARCHAR, lambda _: "base64"),
+    # Like a key of JSON Lines that is null in every line.
+    (pa.types.is_null, DataType.VARCHAR, lambda _: ""),
+)
+"""What else has a counterpart, and what is said of the field."""
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -80,6 +117,10 @@ def _converted(values: pa.Array, field: Field) -> pa.Array:
     if pa.types.is_date(values.type) or pa.types.is_timestamp(values.type):
         zone = getattr(values.type, "tz", None)
         values = values.cast(pa.timestamp("ms", zone))
+    if _is_binary(values.type):
+        values = values.cast(pa.large_binary())
+        encoded = [None if value is None else b64encode(value) for value in values.to_pylist()]
+        return pa.array(encoded, pa.binary()).cast(pa.string())
     if field.element_type:
         if pc.list_flatten(values).null_count:
             raise ValueError("a list holds null, which an ARRAY of Milvus can't")

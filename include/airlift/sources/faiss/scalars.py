@@ -7,6 +7,7 @@ small.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +32,20 @@ class Scalars:
     Args:
         folder, paths: the file, or the `.npy` files of a folder.
         id_column: the column with the vectors' ids; "" when rows are found by their place.
+        takes: whether a field is moved. The values of the others are not looked at; they are null.
 
     Raises:
         AirliftError: it can't be read, or holds what Milvus has no field for.
     """
 
-    def __init__(self, folder: Storage, paths: list[str], id_column: str) -> None:
+    def __init__(
+        self,
+        folder: Storage,
+        paths: list[str],
+        id_column: str,
+        takes: Callable[[str], bool] = lambda field: True,
+    ) -> None:
+        self._takes = takes
         self.address = folder.address(paths[0])
         self._temporary = TemporaryFolder("scalars")
         self._ids: NDArray[np.int64] | None = None
@@ -69,7 +78,13 @@ class Scalars:
                     f"it has no column {id_column!r}; it has {', '.join(schema.names)}; check "
                     "scalars_id_column"
                 )
-            fields = [field_of(column) for column in schema if column.name != id_column]
+            fields = [
+                field_of(column)
+                if self._takes(column.name)
+                else Field(name=column.name, type=DataType.VARCHAR)
+                for column in schema
+                if column.name != id_column
+            ]
             arrow = pa.schema([field.arrow.with_nullable(True) for field in fields])
             # The last column tells of a bad row why it is one.
             arrow = arrow.append(pa.field("reason", pa.string()))
@@ -78,7 +93,12 @@ class Scalars:
                     reasons = pa.nulls(block.num_rows, pa.string())
                     if bad:  # `pa.array` imports pandas
                         reasons = pa.array(map(bad.get, range(block.num_rows)), pa.string())
-                    columns = [_column(block, field) for field in fields]
+                    columns = [
+                        _column(block, field)
+                        if self._takes(field.name)
+                        else pa.nulls(block.num_rows, pa.string())
+                        for field in fields
+                    ]
                     for field, column in zip(fields, columns, strict=True):
                         good = column.filter(reasons.is_null()) if bad else column
                         nulls[field.name] = nulls.get(field.name, 0) + good.null_count

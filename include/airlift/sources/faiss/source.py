@@ -14,6 +14,7 @@ from airlift.chunk import Chunk, chunk_id
 from airlift.connections import Connections
 from airlift.errors import AirliftError, Refused
 from airlift.fixed_width import int64_array
+from airlift.mapping_params import CollectionMapping
 from airlift.schema import CollectionSchema, SourceCollection
 from airlift.sources.base import BATCH_BYTES, FILE_BATCH_BYTES, BadRows, FileSource, SourceFile
 from airlift.sources.faiss.beside import Beside
@@ -109,7 +110,7 @@ class FaissSource(FileSource):
             raise Refused(reasons)
         rows = tuple(file.layout.rows for file in files)
         found = Beside.find(self._params, self._places)
-        beside = self._open_beside(found, sum(rows))
+        beside = self._open_beside(name, found, sum(rows))
         schema = schema_of(name, files[0].layout, beside.fields, self._params)
         detail = Detail(files=tuple(refs), rows=rows, beside=found)
         return [
@@ -163,7 +164,7 @@ class FaissSource(FileSource):
         files, reasons = self._open_all(detail.files)
         if reasons:
             raise Refused(reasons)
-        beside = self._open_beside(detail.beside, sum(detail.rows))
+        beside = self._open_beside(collection.name, detail.beside, sum(detail.rows))
         mapping = self._params.mapping.get(collection.name)
         check_keys(collection, files, beside, auto_id=bool(mapping and mapping.auto_id))
         schema = collection.collection_schema
@@ -193,7 +194,7 @@ class FaissSource(FileSource):
             AirliftError: a file is damaged, or has a vector that cosine does not fit.
         """
         plan = ReadPlan.model_validate(chunk.read)
-        beside = self._open_beside(plan.beside, None)
+        beside = self._open_beside(chunk.collection, plan.beside, None)
         yield from self._batches(chunk.collection, plan, beside)
 
     def close(self) -> None:
@@ -272,9 +273,10 @@ class FaissSource(FileSource):
                 reasons.append(str(error))
         return files, reasons
 
-    def _open_beside(self, found: tuple[FileRef, ...], rows: int | None) -> Beside:
+    def _open_beside(self, name: str, found: tuple[FileRef, ...], rows: int | None) -> Beside:
         if self._beside is None:
-            self._beside = Beside(self._params, self._places, found)
+            mapping = self._params.mapping.get(name, CollectionMapping())
+            self._beside = Beside(self._params, self._places, found, mapping.takes)
         if rows is not None:
             self._beside.must_have(rows)
         return self._beside

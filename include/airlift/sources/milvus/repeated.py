@@ -55,9 +55,7 @@ def _refuse_mixed_up_arrays(schema: CollectionSchema, params: MilvusParams, told
     arrays = [
         field.name
         for field in schema.fields
-        if field.type is DataType.ARRAY
-        and field.name not in mapping.exclude
-        and (not mapping.include or field.name in mapping.include)
+        if field.type is DataType.ARRAY and mapping.takes(field.name)
     ]
     if arrays:
         raise Refused(
