@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import struct
@@ -396,3 +397,67 @@ def test_plain_pages_are_cut_and_others_are_not() -> None:
         ([mark], [b""]),
     ):
         assert cutter.floats(raw, given_texts) is None
+
+
+# --- vectors as text ------------------------------------------------------------------------------
+
+
+def text_of(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def vector_column(kind: DataType, dim: int) -> Column:
+    return Column(name="v", path=("v",), kind="dense_vector", type=kind, dim=dim)
+
+
+@given(st.lists(SCALARS[DataType.FLOAT], min_size=1, max_size=9))
+def test_floats_as_base64_are_bit_for_bit(numbers):
+    column = vector_column(DataType.FLOAT_VECTOR, len(numbers))
+    big, little = (struct.pack(f"{order}{len(numbers)}f", *numbers) for order in "><")
+    values, reasons = array_of(column, [text_of(big), numbers])
+    assert not reasons
+    assert [struct.pack(f"<{len(numbers)}f", *row) for row in values.to_pylist()] == [little] * 2
+
+
+@given(st.lists(st.integers(0, 2**16 - 1), min_size=1, max_size=9))
+def test_bfloat16_as_base64_is_exact(halves):
+    column = vector_column(DataType.FLOAT_VECTOR, len(halves))
+    floats = [struct.unpack(">f", struct.pack(">HH", half, 0))[0] for half in halves]
+    values, reasons = array_of(column, [text_of(struct.pack(f">{len(halves)}H", *halves))])
+    if all(map(math.isfinite, floats)):
+        assert values.to_pylist() == [floats] and not reasons
+    else:
+        assert "NaN or infinity" in reasons[0]
+
+
+@pytest.mark.parametrize("kind", [DataType.INT8_VECTOR, DataType.BINARY_VECTOR])
+@given(data=st.binary(min_size=1, max_size=9))
+def test_bytes_as_hexadecimal_or_base64(kind, data):
+    dim = len(data) * (8 if kind is DataType.BINARY_VECTOR else 1)
+    column = vector_column(kind, dim)
+    values, reasons = array_of(column, [text_of(data), data.hex(), data.hex().upper(), list(data)])
+    good = 4 if kind is DataType.BINARY_VECTOR or max(data) < 128 else 3
+    assert len(reasons) == 4 - good
+    held = [bytes(row) if isinstance(row, bytes) else row for row in values.to_pylist()[:3]]
+    signed = list(struct.unpack(f"{len(data)}b", data))
+    assert held == [data] * 3 or held == [signed] * 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "told"),
+    [
+        (DataType.FLOAT_VECTOR, "", "base64 of 8 bytes, found 0"),
+        (DataType.FLOAT_VECTOR, "AAAA", "base64 of 8 bytes, found 3"),
+        (DataType.FLOAT_VECTOR, text_of(bytes(12)), "base64 of 8 bytes, found 12"),
+        (DataType.FLOAT_VECTOR, "0.5, 1.5", "a list of numbers or base64"),
+        (DataType.FLOAT_VECTOR, text_of(bytes(8))[:-1], "a list of numbers or base64"),
+        (DataType.FLOAT_VECTOR, text_of(struct.pack(">2f", 1, math.inf)), "NaN or infinity"),
+        (DataType.FLOAT_VECTOR, text_of(struct.pack(">2f", math.nan, 1)), "NaN or infinity"),
+        (DataType.INT8_VECTOR, "xyz", "hexadecimal digits or base64"),
+        (DataType.INT8_VECTOR, text_of(b"\1\2\3"), "expected 2 numbers, found 3"),
+        (DataType.INT8_VECTOR, "00ff0", "hexadecimal digits or base64"),
+    ],
+)
+def test_texts_that_are_no_vector(kind, text, told):
+    _, reasons = array_of(vector_column(kind, 2), [text])
+    assert told in reasons[0]

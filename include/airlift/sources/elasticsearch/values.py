@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 import re
 import struct
+from base64 import b64decode
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import orjson
 
 from airlift.datatypes import DataType
@@ -26,6 +28,7 @@ from airlift.sparse_vectors import to_bytes
 MAX_FLOAT = 3.4028234663852886e38
 _WHOLE = re.compile(r"([+-]?\d{1,40})(?:\.0*)?")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_HEXADECIMAL = re.compile(r"[0-9a-fA-F]*")
 _SHOWN = 60
 
 Read = Callable[[Any], Any]
@@ -223,18 +226,15 @@ def vector_of(column: Column, value: Any) -> bytes | None:
     if value is None or value == []:
         return None
     if column.type is DataType.FLOAT_VECTOR:
+        if isinstance(value, str):
+            return _floats_of_base64(value, column.dim)
         if not isinstance(value, list):
             raise BadValue(f"expected a list of numbers, found {shown(value)}")
         _length(len(value), column.dim)
         return struct.pack(f"<{column.dim}f", *map(single_float, value))
     length = column.dim // 8 if column.type is DataType.BINARY_VECTOR else column.dim
     if isinstance(value, str):
-        try:
-            raw = bytes.fromhex(value)
-        except ValueError as error:
-            raise BadValue(f"expected hexadecimal digits, found {shown(value)}") from error
-        _length(len(raw), length)
-        return raw
+        return _bytes_of_text(value, length)
     if not isinstance(value, list):
         raise BadValue(f"expected a list of bytes, found {shown(value)}")
     _length(len(value), length)
@@ -244,6 +244,47 @@ def vector_of(column: Column, value: Any) -> bytes | None:
     if any(not -128 <= number <= high for number in numbers):
         raise BadValue(f"expected bytes (-128 to {high}), found {shown(value)}")
     return bytes(number & 0xFF for number in numbers)
+
+
+def _bytes_of_text(text: str, length: int) -> bytes:
+    """Bytes that are written as hexadecimal digits or, from Elasticsearch 9.3 on, as base64.
+
+    No text is both: of so many bytes, one has more characters than the other, or ends with `=`.
+    """
+    if len(text) == 2 * length and _HEXADECIMAL.fullmatch(text):
+        return bytes.fromhex(text)
+    raw = _base64(text)
+    if raw is None:
+        raise BadValue(f"expected hexadecimal digits or base64, found {shown(text)}")
+    _length(len(raw), length)
+    return raw
+
+
+def _floats_of_base64(text: str, dim: int) -> bytes:
+    """The bytes of a vector of floats, which Elasticsearch takes as base64 from 9.3 on.
+
+    What it holds is big-endian: 4 bytes a number, or the 2 of a bfloat16.
+    """
+    raw = _base64(text)
+    if raw is None:
+        raise BadValue(f"expected a list of numbers or base64, found {shown(text)}")
+    if len(raw) == 2 * dim:
+        high = np.frombuffer(raw, ">u2").astype(np.uint32) << np.uint32(16)
+        floats = high.view(np.float32)
+    elif len(raw) != 4 * dim:
+        raise BadValue(f"expected base64 of {4 * dim} bytes, found {len(raw)}")
+    else:
+        floats = np.frombuffer(raw, ">f4").astype("<f4")
+    if not np.isfinite(floats).all():
+        raise BadValue("expected finite numbers, found NaN or infinity in the base64")
+    return floats.tobytes()
+
+
+def _base64(text: str) -> bytes | None:
+    try:
+        return b64decode(text, validate=True)
+    except ValueError:
+        return None
 
 
 def _length(found: int, expected: int) -> None:
