@@ -5,6 +5,7 @@ Every test reads the rows back from the target itself and compares them with the
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from collections.abc import Iterator
@@ -434,6 +435,33 @@ def test_nine(elasticsearch_9, place):
         theirs = np.array([list(row[name]) for row in found.values()])
         assert np.abs(ours - theirs).max() <= (0 if name == "near" else 1e-6)
         assert place.client.describe_index(name, name)["metric_type"] == metrics[name]
+
+
+@pytest.mark.parametrize(("element", "order"), [("float", ">f4"), ("bit", "i1")])
+def test_nine_takes_vectors_as_base64(elasticsearch_9, place, element, order):
+    """It keeps them so, in `_source`, where source vectors are not left out; some are lists."""
+    dim = DIM * 8 if element == "bit" else DIM
+    field = {"type": "dense_vector", "dims": dim, "element_type": element, "index": False}
+    settings = {"index.mapping.exclude_source_vectors": False}
+    make_index(elasticsearch_9, "packed", {"v": field}, settings=settings)
+    numbers = np.random.default_rng(3).integers(-128, 128, (40, DIM))
+    raw = [(row / 3 if element == "float" else row).astype(order) for row in numbers]
+    documents = {
+        str(n): {"v": base64.b64encode(one.tobytes()).decode() if n % 4 else one.tolist()}
+        for n, one in enumerate(raw)
+    }
+    write(elasticsearch_9, "packed", documents)
+    on(place, elasticsearch_9, "packed")
+    place.run(verify="full", index="autoindex")
+    found = rows_of(place, "packed")
+    assert found.keys() == documents.keys()
+    for key, row in found.items():
+        held = row["v"]
+        one = raw[int(key)]
+        if element == "float":
+            assert np.asarray(held, np.float32).tobytes() == one.astype("<f4").tobytes()
+        else:
+            assert b"".join(held) == one.tobytes()
 
 
 UNFIT_JSON = [
