@@ -88,9 +88,7 @@ class FieldMapper:
         self._refuse_unknown_names()
         edits = {edit.source: edit for edit in self._mapping.fields}
         for one in self._schema.fields:
-            left_out = one.name in self._mapping.exclude or (
-                self._mapping.include and one.name not in self._mapping.include
-            )
+            left_out = not self._mapping.takes(one.name)
             if left_out and one.primary_key:
                 self._refuse(f"the primary key {one.name!r} can't be left out; see auto_id")
             elif left_out and one.name in edits:

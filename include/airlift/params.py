@@ -124,6 +124,14 @@ def param(section: str, default: Any, description: str, **extra: Any) -> Any:
     return Field(default, description=description, json_schema_extra=schema_extra, **extra)
 
 
+def migration_id_pattern(least: int) -> dict[str, Any]:
+    """What `param` needs for the name of a migration of at least so many characters."""
+    pattern = f"[A-Za-z0-9_]{{{least},64}}$"
+    # In the schema, which Airflow checks in Python: there, `$` is also the place before a last
+    # line break.
+    return {"pattern": f"^{pattern}", "json_schema_extra": {"pattern": rf"^(?!\w*\n){pattern}"}}
+
+
 class MigrationParams(BaseModel):
     """The params that every path has."""
 
@@ -232,9 +240,7 @@ class MigrationParams(BaseModel):
         "",
         "Name of the migration; give the name of an earlier run to resume it. Empty: made from the "
         "run's id.",
-        pattern="^[A-Za-z0-9_]{0,64}$",
-        # Python's `$` is also the place before a last line break.
-        json_schema_extra={"pattern": r"^(?!\w*\n)[A-Za-z0-9_]{0,64}$"},
+        **migration_id_pattern(least=0),
     )
     dry_run: bool = param(
         SAFETY,

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from airlift.params import MOVING, SAFETY, TARGET, URL_PATTERN, param, without_credentials
+from airlift.params import (
+    MOVING,
+    SAFETY,
+    TARGET,
+    URL_PATTERN,
+    migration_id_pattern,
+    param,
+    without_credentials,
+)
 
 
 class RollbackParams(BaseModel):
@@ -16,8 +24,7 @@ class RollbackParams(BaseModel):
         SAFETY,
         ...,
         "The migration to undo, as its report and its folder in staging are named.",
-        pattern="^[A-Za-z0-9_]{1,64}$",
-        json_schema_extra={"pattern": r"^(?!\w*\n)[A-Za-z0-9_]{1,64}$"},
+        **migration_id_pattern(least=1),
     )
     dry_run: bool = param(SAFETY, False, "List what would be removed, and remove nothing.")
     target_conn_id: str = param(

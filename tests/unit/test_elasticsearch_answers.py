@@ -54,18 +54,18 @@ def searched(body: Mapping[str, Any]) -> dict[str, Any]:
     answer["hits"] = {"max_score": None, "hits": hits[: body.get("size", 0)]}
     if body.get("track_total_hits"):
         answer["hits"]["total"] = {"value": ROWS, "relation": "eq"}
-    told: dict[str, Any] = {}
+    made: dict[str, Any] = {}
     for name, wanted in aggs.items():
         if "filters" in wanted:
             named = wanted["filters"]["filters"]
-            told[name] = {"buckets": {one: {"doc_count": 0} for one in named}}
+            made[name] = {"buckets": {one: {"doc_count": 0} for one in named}}
         elif "histogram" in wanted:
-            told[name] = {"buckets": [{"key": float(n * 3), "doc_count": 1} for n in range(ROWS)]}
+            made[name] = {"buckets": [{"key": float(n * 3), "doc_count": 1} for n in range(ROWS)]}
         elif "value_count" in wanted:
-            told[name] = {"value": ROWS}
+            made[name] = {"value": ROWS}
         else:
-            told[name] = {"value": 0.0 if "min" in wanted else 12.0}
-    return answer | ({"aggregations": told} if told else {})
+            made[name] = {"value": 0.0 if "min" in wanted else 12.0}
+    return answer | ({"aggregations": made} if made else {})
 
 
 def answered(method: str, path: str, body: Mapping[str, Any]) -> Any:
@@ -275,7 +275,7 @@ def test_what_is_no_answer_at_all(
 
 
 @pytest.mark.parametrize(
-    ("numbers", "told"),
+    ("numbers", "message"),
     [
         ([0, 3, 3, 9], "in the order of _seq_no"),
         ([9, 6, 3, 0], "in the order of _seq_no"),
@@ -286,7 +286,7 @@ def test_what_is_no_answer_at_all(
     ],
 )
 def test_documents_that_were_not_asked_for(
-    numbers: list[Any], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    numbers: list[Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page that comes twice has as many rows as the two that it stands for."""
 
@@ -299,7 +299,7 @@ def test_documents_that_were_not_asked_for(
     wire = ScriptedWire("search page", change)
     with (
         serving(wire, tmp_path, monkeypatch) as source,
-        pytest.raises(ServerError, match=told),
+        pytest.raises(ServerError, match=message),
     ):
         titles(source)
 
@@ -387,7 +387,7 @@ MEGABYTE = b" " * (1 << 20)
 
 @pytest.mark.parametrize("headers", [ELASTIC, {}], ids=["elasticsearch", "opensearch"])
 @pytest.mark.parametrize(
-    ("more", "pieces", "told"),
+    ("more", "pieces", "message"),
     [
         ({**JSON, "Content-Encoding": "gzip"}, [gzip.compress(b"{}")], r"is compressed \(gzip\)"),
         ({**JSON, "Content-Encoding": "br"}, [b"?"], r"is compressed \(br\)"),
@@ -401,21 +401,21 @@ MEGABYTE = b" " * (1 << 20)
     ids=["gzip", "br", "large", "html", "odd type", "list", "no text", "short"],
 )
 def test_what_a_server_may_answer_at_first(
-    headers: dict[str, str], more: dict[str, str], pieces: list[bytes], told: str
+    headers: dict[str, str], more: dict[str, str], pieces: list[bytes], message: str
 ) -> None:
     with listening(200, {**headers, **more}, pieces) as address:
         connection = ElasticsearchConnection(hosts=(address,))
-        with pytest.raises(ServerError, match=told) as error:
+        with pytest.raises(ServerError, match=message) as error:
             connect(connection, 0.1)
     assert address in str(error.value)
 
 
-@pytest.mark.parametrize("told", [VERSION, OPEN], ids=["elasticsearch", "opensearch"])
-def test_a_right_answer_of_either(told: Any) -> None:
-    headers = {**JSON, **(ELASTIC if told is VERSION else {})}
-    with listening(200, headers, [json.dumps(told).encode()]) as address:
+@pytest.mark.parametrize("root", [VERSION, OPEN], ids=["elasticsearch", "opensearch"])
+def test_a_right_answer_of_either(root: Any) -> None:
+    headers = {**JSON, **(ELASTIC if root is VERSION else {})}
+    with listening(200, headers, [json.dumps(root).encode()]) as address:
         server = connect(ElasticsearchConnection(hosts=(address,)), 0.1)
-        assert server.version.number == told["version"]["number"]
+        assert server.version.number == root["version"]["number"]
         server.close()
 
 

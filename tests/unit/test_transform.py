@@ -149,15 +149,21 @@ def test_with_nullable_fields_all_stay_fields():
     assert fitted(SOME_NULLS, LITE).target.fields == SOME_NULLS.fields
 
 
-def test_the_sources_own_dynamic_values_are_kept_beside_them():
-    fields = (
+YEARS = CollectionSchema(
+    name="c",
+    fields=(
         Field(name="id", type=DataType.INT64, primary_key=True),
         field_of(DataType.FLOAT_VECTOR),
         Field(name="year", type=DataType.INT32, nullable=True),
         Field(name="$meta", type=DataType.JSON),
-    )
-    schema = CollectionSchema(name="c", fields=fields, dynamic_field=True)
-    vectors = pa.array([[0, 0, 0]] * 2, fields[1].arrow.type)
+    ),
+    dynamic_field=True,
+)
+
+
+def test_the_sources_own_dynamic_values_are_kept_beside_them():
+    schema = YEARS
+    vectors = pa.array([[0, 0, 0]] * 2, YEARS.fields[1].arrow.type)
 
     def rows(*dynamic: str) -> pa.RecordBatch:
         columns = [pa.array([1, 2]), vectors, pa.array([1999, None], pa.int32()), pa.array(dynamic)]
@@ -191,14 +197,8 @@ def test_the_sources_own_dynamic_values_are_kept_beside_them():
 )
 def test_a_dynamic_key_with_the_name_of_a_field_is_a_bad_row(can, dynamic, named):
     """Neither of the two values takes the other's place, and the other rows are taken."""
-    fields = (
-        Field(name="id", type=DataType.INT64, primary_key=True),
-        field_of(DataType.FLOAT_VECTOR),
-        Field(name="year", type=DataType.INT32, nullable=True),
-        Field(name="$meta", type=DataType.JSON),
-    )
-    schema = CollectionSchema(name="c", fields=fields, dynamic_field=True)
-    vectors = pa.array([[0, 0, 0]] * 3, fields[1].arrow.type)
+    schema = YEARS
+    vectors = pa.array([[0, 0, 0]] * 3, YEARS.fields[1].arrow.type)
     texts = ['{"Year":1}', dynamic, '{"b":{"year":1}}']
     columns = [pa.array([1, 2, 3]), vectors, pa.array([7, 8, None], pa.int32()), pa.array(texts)]
     change = Transform(fitted(schema, can))

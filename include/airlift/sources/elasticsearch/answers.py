@@ -30,7 +30,7 @@ Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 NumberText = Annotated[str, Field(pattern=r"^-?[0-9]{1,9}$")]
 
 _MOST_SHARDS = 16_384
-"""Elasticsearch and OpenSearch allow 1,024 for an index unless they are told otherwise."""
+"""Elasticsearch and OpenSearch allow 1,024 for an index unless configured otherwise."""
 
 
 class _Answer(BaseModel):
@@ -112,7 +112,6 @@ class FieldDefinition(_Answer):
     properties: dict[str, FieldDefinition] = {}
     fields: dict[str, FieldDefinition] = {}
     copy_to: str | list[str] | None = None
-    path: Any = None
     format: str | None = None
     dims: int | NumberText | None = None
     dimension: int | NumberText | None = None

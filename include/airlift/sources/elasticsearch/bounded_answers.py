@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from airlift.sources.elasticsearch.refusals import ServerError
 
 MAX_BYTES = 512 << 20
-"""Pages are of some 8 MB; a document has 100 MB at most, unless the server is told otherwise."""
+"""Pages are of some 8 MB; a document has 100 MB at most, unless the server allows more."""
 
 TOO_LARGE = "answer_too_large"
 """The kind of the error for such an answer, beside those that servers name."""

@@ -134,16 +134,17 @@ def _described(
     parts, mappings, settings = [], [], []
     for index, filters in indices.items():
         path = f"/{quote(index, safe='')}"
-        mapped = server.ask("GET", f"{path}/_mapping", MAPPED_INDICES)
-        mapping = part_of(mapped, index, f"GET {path}/_mapping").get("mappings", {})
-        understood(mapping, MAPPING, f"GET {path}/_mapping")
+        mapping_path, settings_path = f"{path}/_mapping", f"{path}/_settings"
+        by_index = server.ask("GET", mapping_path, MAPPED_INDICES)
+        mapping = part_of(by_index, index, f"GET {mapping_path}").get("mappings", {})
+        understood(mapping, MAPPING, f"GET {mapping_path}")  # it is used as it came
         mappings.append(mapping)
         wanted = {"flat_settings": "true", "include_defaults": "true"}
-        set_up = server.ask("GET", f"{path}/_settings", SETTINGS, params=wanted)
-        setting = part_of(set_up, index, f"GET {path}/_settings")
-        setting_values = {**setting.defaults, **setting.settings}
-        settings.append(setting_values)
-        needed = understood(setting_values, NEEDED_SETTINGS, f"GET {path}/_settings")
+        settings_by_index = server.ask("GET", settings_path, SETTINGS, params=wanted)
+        of_index = part_of(settings_by_index, index, f"GET {settings_path}")
+        effective = {**of_index.defaults, **of_index.settings}
+        settings.append(effective)
+        needed = understood(effective, NEEDED_SETTINGS, f"GET {settings_path}")
         parts.append(
             IndexPart(
                 index=index, uuid=needed.uuid, shards=needed.shards, filters=(*filters, *query)

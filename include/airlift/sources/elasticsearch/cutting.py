@@ -33,33 +33,32 @@ def count_cells(reader: Reader, part: IndexPart) -> list[Span]:
     """Counts each shard's documents in up to 256 ranges of their numbers, exactly."""
     cells: list[Span] = []
     for shard in range(part.shards):
-        limits = _limits(reader, part, shard)
-        if limits is None:
-            continue
-        low, high = limits
-        width = max(-(-(high + 1 - low) // _CELLS), 1)
-        cut = {"histogram": {"field": SEQ_NO, "interval": width, "offset": low % width}}
-        # Not beyond the highest: there, new documents arrive.
-        below = {"range": {SEQ_NO: {"lte": high}}}
-        total, found = _aggregated(reader, part, shard, SEQUENCE_CELLS, {"cells": cut}, below)
-        buckets = found.cells.buckets
-        if (counted := sum(bucket.doc_count for bucket in buckets)) != total:
-            raise unexpected(
-                f"index {part.index!r}, shard {shard}",
-                f"{total:,} documents, but {counted:,} in the ranges of their numbers",
-                cut,
-            )
-        for bucket in buckets:
-            if not low - width < bucket.key <= high:
-                raise unexpected(
-                    f"index {part.index!r}, shard {shard}",
-                    f"a range from {bucket.key} where numbers go from {low} to {high}",
-                    cut,
-                )
-            start = int(bucket.key)
-            stop = min(start + width, high + 1)
-            if rows := bucket.doc_count:
-                cells.append(Span(index=part.index, shard=shard, start=start, stop=stop, rows=rows))
+        if limits := _limits(reader, part, shard):
+            cells += _cells(reader, part, shard, *limits)
+    return cells
+
+
+def _cells(reader: Reader, part: IndexPart, shard: int, low: int, high: int) -> list[Span]:
+    """The ranges of a shard that hold documents, whose numbers go from `low` to `high`."""
+    what = f"index {part.index!r}, shard {shard}"
+    width = max(-(-(high + 1 - low) // _CELLS), 1)
+    cut = {"histogram": {"field": SEQ_NO, "interval": width, "offset": low % width}}
+    # Not beyond the highest: there, new documents arrive.
+    below = {"range": {SEQ_NO: {"lte": high}}}
+    total, found = _aggregated(reader, part, shard, SEQUENCE_CELLS, {"cells": cut}, below)
+    buckets = found.cells.buckets
+    if (counted := sum(bucket.doc_count for bucket in buckets)) != total:
+        problem = f"{total:,} documents, but {counted:,} in the ranges of their numbers"
+        raise unexpected(what, problem, cut)
+    cells: list[Span] = []
+    for bucket in buckets:
+        if not low - width < bucket.key <= high:
+            problem = f"a range from {bucket.key} where numbers go from {low} to {high}"
+            raise unexpected(what, problem, cut)
+        start = int(bucket.key)
+        stop = min(start + width, high + 1)
+        if rows := bucket.doc_count:
+            cells.append(Span(index=part.index, shard=shard, start=start, stop=stop, rows=rows))
     return cells
 
 

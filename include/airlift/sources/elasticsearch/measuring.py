@@ -158,9 +158,9 @@ def _count(reader: Reader, part: IndexPart, columns: Sequence[Column], measured:
     what = f"index {part.index!r}"
     found = complete(parsed(answer, what), what)
     measured.total += found.total
-    told = dict(found.aggregations)
-    buckets = understood(told.pop("missing", None), NAMED_BUCKETS, what).buckets
-    numbers = understood(told, VALUES, what)
+    metrics = dict(found.aggregations)
+    buckets = understood(metrics.pop("missing", None), NAMED_BUCKETS, what).buckets
+    numbers = understood(metrics, VALUES, what)
     missing = {name: part_of(buckets, name, what).doc_count for name in lacks}
     measured.routed += missing.pop("_routing")
     if ignored := missing.pop("_ignored"):

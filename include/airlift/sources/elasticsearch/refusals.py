@@ -68,11 +68,16 @@ def _cause(body: bytes) -> tuple[str, str]:
     causes = [cause for cause in _objects(error.get("root_cause")) if cause.get("reason")]
     cause = [*causes, error][0]
     reason = str(cause.get("reason"))
-    for shard in _objects(error.get("failed_shards"))[:1]:
-        for of_shard in _objects([shard.get("reason")]):
-            for inner in _objects([of_shard.get("caused_by")]):
-                reason += f" ({inner['reason']})" if inner.get("reason") else ""
+    shard = next(iter(_objects(error.get("failed_shards"))), {})
+    inner = _object(_object(shard.get("reason")).get("caused_by"))
+    if inner.get("reason"):
+        reason += f" ({inner['reason']})"
     return str(cause.get("type") or error.get("type")), reason[:500]
+
+
+def _object(found: Any) -> dict[str, Any]:
+    """An object; an empty one where it is something else."""
+    return found if isinstance(found, dict) else {}
 
 
 def _objects(found: Any) -> list[dict[str, Any]]:

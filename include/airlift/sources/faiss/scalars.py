@@ -43,7 +43,7 @@ class Scalars:
         folder: Storage,
         paths: list[str],
         id_column: str,
-        takes: Callable[[str], bool] = lambda field: True,
+        takes: Callable[[str], bool],
     ) -> None:
         self._takes = takes
         self.address = folder.address(paths[0])
