@@ -62,7 +62,6 @@ class _Fitting:
     def fitted(self) -> MappedCollection:
         """The collection as the target can hold it."""
         target = self._mapped.target
-        self._count_vectors()
         self._fit_functions()
         source_of = {name: source for source, name in self._mapped.fields.items()}
         fields = []
@@ -120,15 +119,6 @@ class _Fitting:
                     f"collection {self._mapped.source!r}: {self._target} has no {one.type} "
                     f"functions; leave out what {one.name!r} makes: exclude {list(one.outputs)}"
                 )
-
-    def _count_vectors(self) -> None:
-        names = [field.name for field in self._mapped.target.vectors]
-        if len(names) > self._can.most_vectors:
-            self._reasons.append(
-                f"collection {self._mapped.source!r} has {len(names)} vector fields {names}, "
-                f"{self._target} holds at most {self._can.most_vectors} in a collection; choose "
-                "with mapping exclude, and move the others with another migration"
-            )
 
     def _fit_type(self, field: Field) -> Field:
         """The field with a type that the target has, if there is one."""

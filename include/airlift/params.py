@@ -248,6 +248,13 @@ class MigrationParams(BaseModel):
         "Check, describe, plan and try a part of the rows, then stop with a report of what would "
         "be made and what it would take; see docs/report.md.",
     )
+    dry_run_probe: bool = param(
+        SAFETY,
+        False,
+        "Let a dry run make a collection on the target with each planned schema and its indexes, "
+        "and drop it again at once, as a real run does in `plan`: so the server itself has agreed. "
+        "Off: a dry run changes nothing there.",
+    )
     verify: Verify = param(
         SAFETY,
         Verify.SAMPLE,

@@ -21,9 +21,9 @@ from airlift.names import is_valid, with_database
 from airlift.rollback_access import AccessRollback
 from airlift.rollback_params import RollbackParams
 from airlift.staging import Staging
-from airlift.steps.choose_way import drop_left_probes
 from airlift.steps.claim import claimed_migration, claimed_names
 from airlift.steps.existing import half_made
+from airlift.steps.probe_collections import drop_left_probes
 from airlift.storage import Storage, open_storage
 from airlift.target_changes import Created, CreatedCollection, Published, PublishedAlias
 from airlift.targets.running_imports import wait_for_imports
@@ -129,7 +129,7 @@ class Rollback:
             self._server.call(
                 f"drop the database {name!r}", self._server.client.drop_database, name
             )
-        drop_left_probes(self._server, self._staging.folder)
+        drop_left_probes(self._at, self._staging.folder)
         # Last: until then a rollback that was interrupted knows what is left to do.
         self.root.delete_folder(self._params.migration_id)
         return undone

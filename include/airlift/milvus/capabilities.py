@@ -5,10 +5,12 @@ Sources: Milvus' release notes and `FACTS` measured on 2.3.5 and Milvus Lite 3.2
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from airlift.datatypes import TYPES, DataType
 from airlift.milvus.client import ServerVersion
+from airlift.milvus.index_types import ALL_INDEX_TYPES, IndexTypes, index_types
+from airlift.milvus.limits import DEFAULT_LIMITS, UNLIMITED, Limits
 from airlift.params import IndexParams, WriteMode
 from airlift.value_rules import ValueRule
 
@@ -64,7 +66,10 @@ class Capabilities:
         field_params: of `Field.params`, those that it knows.
         partition_keys: whether a field may be the partition key.
         upserts_partition_keys: whether an upsert puts rows where their partition key belongs.
-        most_vectors: vector fields that a collection may have.
+        limits: how much it takes by default.
+        reserved_names: names that no field may have.
+        index_types: the index types for vector fields, by name.
+        newer_index_types: whether it may have index types that are not known here.
         databases: whether it has databases.
         access_way: the way for users, roles and grants; a key of `airlift.targets.access`, "" for
             none.
@@ -94,7 +99,10 @@ class Capabilities:
     field_params: frozenset[str] = frozenset()
     partition_keys: bool = True
     upserts_partition_keys: bool = True
-    most_vectors: int = 10  # 4 unless proxy.maxVectorFieldNum says more
+    limits: Limits = DEFAULT_LIMITS
+    reserved_names: frozenset[str] = frozenset({"RowID", "Timestamp"})
+    index_types: IndexTypes = field(default_factory=lambda: index_types(2, 4))
+    newer_index_types: bool = False
     databases: bool = True
     access_way: str = ""
     privilege_groups: bool = False
@@ -109,6 +117,17 @@ class Capabilities:
     def autoindex(self, data_type: DataType) -> IndexParams:
         """The index to build on such a field when the params name none."""
         return dict(self.default_index).get(data_type, IndexParams(index_type="AUTOINDEX"))
+
+    def may_index(self, data_type: DataType, index_type: str) -> bool:
+        """Whether such an index may be for such vectors; what is not known may be."""
+        known = self.index_types.get(index_type)
+        return known is None or data_type in known.data_types
+
+    def index_types_for(self, data_type: DataType) -> list[str]:
+        """The names of the index types that it has for such vectors."""
+        return sorted(
+            name for name, kind in self.index_types.items() if data_type in kind.data_types
+        )
 
 
 _TYPES_LITE = _TYPES_2_3 - {DataType.BINARY_VECTOR} | {DataType.SPARSE_FLOAT_VECTOR}
@@ -138,6 +157,9 @@ _LITE = Capabilities(
     nullable_vectors=False,
     functions=frozenset({"BM25"}),
     scalar_indexes=frozenset(),
+    limits=UNLIMITED,
+    reserved_names=frozenset({"_partition", "_seq", "INTERVAL", "interval", "ISO", "iso"}),
+    index_types=ALL_INDEX_TYPES,
     field_params=_ANALYZER,
     clustering_keys=False,
     counts_without_expression=False,
@@ -182,6 +204,7 @@ _2_5 = replace(
     defaults=True,
     functions=frozenset({"BM25"}),
     scalar_indexes=_SCALAR_INDEXES_2_5,
+    index_types=index_types(2, 5),
     field_params=_ANALYZER | {"mmap_enabled"},
 )
 _2_5_7 = replace(_2_5, value_limits=())
@@ -190,10 +213,16 @@ _2_6 = replace(
     data_types=_TYPES_2_6,
     functions=frozenset({"BM25", "TEXTEMBEDDING"}),
     scalar_indexes=_SCALAR_INDEXES_2_6,
+    index_types=index_types(2, 6),
     field_params=_ANALYZER | {"mmap_enabled", "multi_analyzer_params", "warmup"},
 )
 _2_6_18 = replace(_2_6, nullable_vectors=True)
-_3_0 = replace(_2_6_18, functions=_2_6.functions | {"MINHASH"})
+_3_0 = replace(
+    _2_6_18,
+    functions=_2_6.functions | {"MINHASH"},
+    index_types=index_types(3, 0),
+    newer_index_types=True,
+)
 # Its reference has no import of logs and no RestoreRBAC; users are made in its console.
 # It decides on shards, partitions and storage by itself, and has an index of its own (AUTOINDEX).
 _ZILLIZ = replace(
@@ -208,6 +237,7 @@ _ZILLIZ = replace(
         )
     ),
 )
+_LIMITS_2_3 = Limits(vectors=1, binary_dim=32_768, partitions=4096)
 _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
     ((3, 0), _3_0),
     ((2, 6, 18), _2_6_18),
@@ -224,7 +254,8 @@ _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
             _TYPES_2_3,
             own_files_way="grpc_backup_import",
             access_way="calls",
-            most_vectors=1,
+            limits=_LIMITS_2_3,
+            index_types=index_types(2, 3),
             clustering_keys=False,
             # 2.3.5 takes another field for the key, so filters miss the rows; see
             # https://github.com/milvus-io/milvus/pull/30772 (February 2024).
@@ -242,7 +273,8 @@ _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
             _TYPES_2_2_9,
             _METRICS_2_2,
             counts=False,
-            most_vectors=1,
+            limits=_LIMITS_2_3,
+            index_types=index_types(2, 2),
             clustering_keys=False,
             default_index=_BINARY_INDEX,
         ),
@@ -254,7 +286,8 @@ _MILVUS: tuple[tuple[tuple[int, ...], Capabilities], ...] = (
             _TYPES_2_2,
             _METRICS_2_2,
             counts=False,
-            most_vectors=1,
+            limits=_LIMITS_2_3,
+            index_types=index_types(2, 2),
             dynamic_field=False,
             clustering_keys=False,
             databases=False,

@@ -17,7 +17,8 @@ from airlift.targets.ways import IMPORT_WAYS
 def assess(migration: Migration, max_batches: int, workers_share_disk: bool) -> Plan:
     """Writes `assessment.json`, and `plan.json` where nothing is against it.
 
-    Nothing is written to the target. A part of each collection is read and converted to measure it.
+    Nothing is written to the target, but for what `dry_run_probe` allows. A part of each collection
+    is read and converted to measure it.
 
     Args:
         max_batches: the most tasks that may be mapped.
@@ -52,7 +53,7 @@ def assess(migration: Migration, max_batches: int, workers_share_disk: bool) -> 
             batches=len(plan.batches),
             copied_bytes=copied,
             steps=estimate_steps(migration.params, plan, collections),
-            untried=_untried(plan),
+            untried=_untried(plan, migration.params.dry_run_probe),
         ),
     )
     if reasons:
@@ -63,13 +64,22 @@ def assess(migration: Migration, max_batches: int, workers_share_disk: bool) -> 
     return plan
 
 
-def _untried(plan: Plan) -> tuple[str, ...]:
-    """What only a real run can tell."""
+def _untried(plan: Plan, probed: bool) -> tuple[str, ...]:
+    """What only a real run can tell.
+
+    Args:
+        probed: whether the target was asked by making collections there.
+    """
     told = ["whether every row is fit: a dry run reads a part of them only"]
-    if {one.way for one in plan.collections} & IMPORT_WAYS.keys():
+    if not probed:
+        told.append(
+            "whether the target takes each schema and its indexes: they were compared with what "
+            "its version takes by default; dry_run_probe asks the server itself"
+        )
+    if not probed and {one.way for one in plan.collections} & IMPORT_WAYS.keys():
         told.append(
             "whether the target can read the staging folder: it would have to make a collection to "
-            "try, and a dry run writes nothing there"
+            "try, which a dry run does with dry_run_probe only"
         )
     if any(one.appends for one in plan.collections):
         told.append("how many of the rows the target holds already")

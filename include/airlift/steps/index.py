@@ -15,17 +15,21 @@ from airlift.targets.ways import IMPORT_WAYS
 
 
 def definition(migration: Migration, field: Field) -> IndexParams | None:
-    """The index that the params ask for on a field; None for none."""
-    index = migration.params.index
+    """The index that the params ask for on a field; None for none.
+
+    A definition is for the vector fields that such an index can be built on; others get the
+    target's own choice.
+    """
+    index, can = migration.params.index, migration.capabilities
     if not field.is_vector:
         return IndexParams(**field.index) if index == "source" and field.index else None
     if isinstance(index, IndexParams):
-        return index
+        return index if can.may_index(field.type, index.index_type) else can.autoindex(field.type)
     if index == "none":
         return None
     if index == "source" and field.index:
         return IndexParams(**field.index)
-    return migration.capabilities.autoindex(field.type)
+    return can.autoindex(field.type)
 
 
 def begin_load(migration: Migration, collection: CollectionPlan) -> None:

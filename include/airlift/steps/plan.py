@@ -21,8 +21,9 @@ from airlift.fitting import fit_collections
 from airlift.formats import FORMATS, OWN_FILES
 from airlift.mapping import MappedCollection, map_collections
 from airlift.migration import Migration, log
+from airlift.milvus.capabilities import Capabilities
 from airlift.milvus.errors import Unavailable
-from airlift.params import Verify, WriteMode
+from airlift.params import IndexParams, Verify, WriteMode
 from airlift.plan import CollectionPlan, Plan, group_chunks
 from airlift.schema import SourceCollection
 from airlift.steps.access import plan_access
@@ -30,6 +31,8 @@ from airlift.steps.choose_way import check_target_reads_staging, choose_way
 from airlift.steps.chunk_format import as_it_is_there, choose_format, with_value_rules
 from airlift.steps.existing import appends_to, existing_reasons, settle_created
 from airlift.steps.own_files import imports_own_files
+from airlift.steps.schema_probe import ask_target
+from airlift.target_changes import Created
 from airlift.targets.ways import IMPORT_WAYS
 
 
@@ -88,6 +91,10 @@ def draft_plan(migration: Migration, max_batches: int) -> tuple[Plan, list[str]]
             reasons += refused.reasons
     reasons += plan_access(migration, meta.collections, mapped)
     reasons += _unreadable_staging(migration, meta.collections)
+    may_probe = not reasons and (not migration.params.dry_run or migration.params.dry_run_probe)
+    answer = ask_target(migration, _to_be_made(migration, meta.collections, mapped), may_probe)
+    reasons += answer.reasons
+    mapped = [answer.noted(one) for one in mapped]
     earlier = migration.staging.earlier_plan()
     keys = {known.name: known.fingerprint_key for known in (earlier.collections if earlier else ())}
     plans: list[CollectionPlan] = []
@@ -169,7 +176,7 @@ def _plan_collection(
             *mapped.notes,
             *format_notes,
             *(note for note in collection.notes if note not in known_before),
-            *_index_notes(params.index == "source", mapped),
+            *_index_notes(params.index, can, mapped),
             *([news] if news else []),
         ),
         warnings=(warning,) if warning else (),
@@ -177,14 +184,38 @@ def _plan_collection(
     )
 
 
-def _index_notes(carried: bool, mapped: MappedCollection) -> list[str]:
-    """Tells of indexes on scalar fields that do not come along."""
+def _index_notes(
+    index: str | IndexParams, can: Capabilities, mapped: MappedCollection
+) -> list[str]:
+    """Which fields get another index than was asked for, or none."""
+    what = f"collection {mapped.source!r}"
     held = [field.name for field in mapped.target.fields if field.index and not field.is_vector]
-    if carried or not held:
-        return []
+    notes = []
+    if held and index != "source":
+        notes.append(
+            f"{what}: the indexes of the scalar fields {held} come along with index source only"
+        )
+    if isinstance(index, IndexParams):
+        notes += [
+            f"{what}, field {field.name!r}: {index.index_type} is not for {field.type} fields, so "
+            f"it gets {can.autoindex(field.type).index_type}"
+            for field in mapped.target.vectors
+            if not can.may_index(field.type, index.index_type)
+        ]
+    return notes
+
+
+def _to_be_made(
+    migration: Migration,
+    collections: tuple[SourceCollection, ...],
+    mapped: list[MappedCollection],
+) -> list[MappedCollection]:
+    """The collections that `create` will make on the target."""
+    created = migration.staging.read("created.json", Created) or Created()
     return [
-        f"collection {mapped.source!r}: the indexes of the scalar fields {held} come along with "
-        "index source only"
+        one
+        for collection, one in zip(collections, mapped, strict=True)
+        if not created.find(one.full_name) and not appends_to(migration, collection, one)
     ]
 
 
@@ -194,7 +225,7 @@ def _unreadable_staging(
     """Why the target can't import what lies in staging, where it would have to."""
     ways = {choose_way(migration, one) for one in collections if not one.imports_own_files}
     ways &= IMPORT_WAYS.keys()
-    if migration.params.dry_run:
+    if migration.params.dry_run and not migration.params.dry_run_probe:
         return []
     try:
         for way in ways:
@@ -251,11 +282,28 @@ def _unfit_for_target(
             for field in one.target.vectors
             if field.index is None
         ]
+    reasons += [reason for one in mapped for reason in _unfit_index(migration, one)]
     created = settle_created(migration)
     for collection, one in zip(collections, mapped, strict=True):
         if migration.database_exists(one.database):
             reasons += existing_reasons(migration, one, created, collection.since is not None)
     return reasons
+
+
+def _unfit_index(migration: Migration, mapped: MappedCollection) -> list[str]:
+    """Why the index definition of the params is for none of a collection's vector fields."""
+    index, can = migration.params.index, migration.capabilities
+    vectors = mapped.target.vectors
+    if not isinstance(index, IndexParams) or any(
+        can.may_index(field.type, index.index_type) for field in vectors
+    ):
+        return []
+    return [
+        f"collection {mapped.source!r}, field {field.name!r}: an index {index.index_type} is not "
+        f"for {field.type} fields; for these {migration.server.version().name} has "
+        f"{', '.join(can.index_types_for(field.type))}; choose with index"
+        for field in vectors
+    ]
 
 
 def _lost_chunks(migration: Migration, earlier: Plan | None, plan: Plan) -> list[str]:
