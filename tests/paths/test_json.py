@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
@@ -30,11 +31,11 @@ from airlift.run import run
 from airlift.schema import CollectionSchema, Field
 from airlift.steps.verify import verify
 from airlift.storage import open_storage
-from localservers import Milvus, MilvusLite
+from localservers import Milvus, MilvusLite, S3Server
 from samples.faiss_indexes import write_index
 from samples.milvus_backups import BackupCollection, BackupField, BackupSegment, write_backup
 from tests.paths.arrow_source import ArrowSource, migration_of, run_from
-from tests.paths.place import Place, SourceKind, lite_place
+from tests.paths.place import Place, SourceKind, bucket_of, lite_place
 
 KEY = Field(name="key", type=DataType.INT64, primary_key=True)
 VECTOR = Field(name="vector", type=DataType.FLOAT_VECTOR, dim=2, metric_type="L2")
@@ -126,13 +127,26 @@ def said(text: str) -> Any:
 def set_aside(place: Place, name: str = "c", migration_id: str | None = None) -> dict[int, Any]:
     """The rows that were set aside, by primary key."""
     folder = open_storage(
-        f"{place.staging_url}/{migration_id or place.migration_id}/{name}/bad_rows"
+        f"{place.staging_url}/{migration_id or place.migration_id}/{name}/bad_rows",
+        place.connections.buckets.get("other"),
     )
     rows: list[Any] = []
     for path in folder.list():
         with folder.open_input(path) as stream:
             rows += pq.read_table(stream).to_pylist()
     return {row["key"]: row for row in rows}
+
+
+@pytest.fixture
+def elsewhere(place: Place, s3_server: S3Server) -> Place:
+    """Milvus 2.3.5, and staging that it can't read."""
+    bucket = f"b{uuid.uuid4().hex}"
+    s3_server.make_bucket(bucket)
+    place.connections.buckets["other"] = bucket_of(s3_server)
+    url = f"s3://{bucket}/staging"
+    other = Place(place.folder, url, place.client, place.connections)
+    other.defaults = {**place.defaults, "staging_url": url, "staging_conn_id": "other"}
+    return other
 
 
 # --- from any source -----------------------------------------------------------------------------
@@ -173,6 +187,8 @@ LISTS = ["[]", "[1,[2.5]]", '[{"a":"b"}]']
         ("place", "insert", [*PLAIN, *LISTS], "no object"),
         ("place", "upsert", [*PLAIN, *LISTS], "no object"),
         ("place", "bulk_insert", [], ""),
+        ("place", "auto", [], ""),
+        ("elsewhere", "auto", [*PLAIN, *LISTS], "no object"),
     ],
 )
 def test_json_that_is_no_object_is_kept_or_told(request, target, write_mode, bad, why):
@@ -191,6 +207,23 @@ def test_json_that_is_no_object_is_kept_or_told(request, target, write_mode, bad
     assert {row["json"] for row in aside.values()} == set(bad)
     assert all(row["reason"].startswith("field 'json': the JSON is ") for row in aside.values())
     assert all(why in row["reason"] for row in aside.values())
+
+
+def test_it_is_noted_how_few_rows_with_json_get_in(place, elsewhere):
+    """With staging that the target reads they are bulk inserted, else inserted."""
+    source = ArrowSource(SCHEMA, [[batch(["{}"], ["{}"])]])
+    for where, told in ((place, "the rows are bulk inserted"), (elsewhere, "it can't read")):
+        [collection] = run_from(where, source, write_mode="auto")["collections"]
+        [note] = [note for note in collection["notes"] if "do not take every value" in note]
+        assert "['json']" in note and told in note
+        where.client.drop_collection("c")
+    # The dynamic field holds objects only.
+    without = CollectionSchema(name="c", fields=(KEY, VECTOR, META), dynamic_field=True)
+    given = batch(["{}"], ["{}"]).select(["key", "vector", "$meta"])
+    [collection] = run_from(
+        place, ArrowSource(without, [[given]]), write_mode="auto", migration_id="other"
+    )["collections"]
+    assert not [note for note in collection["notes"] if "do not take" in note]
 
 
 @pytest.mark.parametrize("text", BAD)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError
+from airlift.mapping import MappedCollection
 from airlift.migration import Migration
-from airlift.milvus.capabilities import WAYS_OF_MODE
+from airlift.milvus.capabilities import WAYS_OF_MODE, Capabilities
 from airlift.milvus.errors import Unavailable
 from airlift.params import WriteMode
 from airlift.schema import CollectionSchema, Field, SourceCollection
@@ -18,6 +22,88 @@ FEW_ROWS = 50_000
 """Fewer rows are in sooner by insert: import jobs take 2 seconds or more, one after the other."""
 
 _PROBE_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class ChosenWays:
+    """How the rows of each collection get into the target.
+
+    Attributes:
+        ways: by target collection, with its database.
+        reasons: why that is not possible.
+        notes: what the user should know, by source collection.
+    """
+
+    ways: dict[str, str]
+    reasons: list[str]
+    notes: dict[str, str]
+
+    def noted(self, mapped: MappedCollection) -> MappedCollection:
+        """A collection with the note on it."""
+        note = self.notes.get(mapped.source)
+        return mapped.model_copy(update={"notes": (*mapped.notes, note)}) if note else mapped
+
+
+def choose_ways(
+    migration: Migration, collections: Iterable[SourceCollection], mapped: list[MappedCollection]
+) -> ChosenWays:
+    """Chooses for every collection, and finds out whether the target can read staging for it.
+
+    Raises:
+        Unavailable: the target can't answer now.
+    """
+    can, target = migration.capabilities, migration.server.version().name
+    ways, refused = {}, {}
+    for collection, one in zip(collections, mapped, strict=True):
+        way = choose_way(migration, collection)
+        fields = _refused_by_insert(can, one.target) if way == "insert" else []
+        if fields and migration.params.write_mode is WriteMode.AUTO and can.ways[0] in IMPORT_WAYS:
+            way, refused[one.source] = can.ways[0], fields
+        ways[one.full_name] = way
+    imports = {*can.ways} & IMPORT_WAYS.keys()
+    unreadable = _unreadable_staging(migration, imports.intersection(ways.values()))
+    notes = {}
+    for one in mapped:
+        if one.source not in refused:
+            continue
+        what = (
+            f"collection {one.source!r}: inserts into {target} do not take every value of "
+            f"{refused[one.source]}"
+        )
+        if unreadable:
+            ways[one.full_name] = "insert"
+            notes[one.source] = (
+                f"{what}; its import would, but it can't read staging: such a row is a bad row"
+            )
+        else:
+            notes[one.source] = f"{what}, its import does: the rows are bulk inserted"
+    needed = imports.intersection(ways.values())
+    return ChosenWays(ways, unreadable if needed else [], notes)
+
+
+def _refused_by_insert(can: Capabilities, schema: CollectionSchema) -> list[str]:
+    """The fields that may hold values which the target takes by its import, and not by insert.
+
+    Values of the dynamic field are objects wherever they come from.
+    """
+    limited = {limit.type for limit in can.value_limits if "insert" in limit.ways}
+    return [
+        field.name for field in schema.written if field.type in limited and not field.is_dynamic
+    ]
+
+
+def _unreadable_staging(migration: Migration, ways: Iterable[str]) -> list[str]:
+    """Why the target can't import what lies in staging."""
+    if migration.params.dry_run and not migration.params.dry_run_probe:
+        return []
+    try:
+        for way in ways:
+            check_target_reads_staging(migration, way)
+    except Unavailable:
+        raise  # no reason against the migration: the task is tried again
+    except AirliftError as error:
+        return [f"target: {error}"]
+    return []
 
 
 def choose_way(migration: Migration, collection: SourceCollection | None = None) -> str:

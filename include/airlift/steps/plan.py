@@ -15,25 +15,23 @@ from airlift.empty_collections import (
     refusals,
     warning_of,
 )
-from airlift.errors import AirliftError, Refused
+from airlift.errors import Refused
 from airlift.fingerprint import FingerprintKey
 from airlift.fitting import fit_collections
 from airlift.formats import FORMATS, OWN_FILES
 from airlift.mapping import MappedCollection, map_collections
 from airlift.migration import Migration, log
 from airlift.milvus.capabilities import Capabilities
-from airlift.milvus.errors import Unavailable
 from airlift.params import IndexParams, Verify, WriteMode
 from airlift.plan import CollectionPlan, Plan, group_chunks
 from airlift.schema import SourceCollection
 from airlift.steps.access import plan_access
-from airlift.steps.choose_way import check_target_reads_staging, choose_way
+from airlift.steps.choose_way import choose_way, choose_ways
 from airlift.steps.chunk_format import as_it_is_there, choose_format, with_value_rules
 from airlift.steps.existing import appends_to, existing_reasons, settle_created
 from airlift.steps.own_files import imports_own_files
 from airlift.steps.schema_probe import ask_target
 from airlift.target_changes import Created
-from airlift.targets.ways import IMPORT_WAYS
 
 
 def make_plan(migration: Migration, max_batches: int) -> Plan:
@@ -90,7 +88,9 @@ def draft_plan(migration: Migration, max_batches: int) -> tuple[Plan, list[str]]
         except Refused as refused:
             reasons += refused.reasons
     reasons += plan_access(migration, meta.collections, mapped)
-    reasons += _unreadable_staging(migration, meta.collections)
+    chosen = choose_ways(migration, meta.collections, mapped)
+    reasons += chosen.reasons
+    mapped = [chosen.noted(one) for one in mapped]
     may_probe = not reasons and (not migration.params.dry_run or migration.params.dry_run_probe)
     answer = ask_target(migration, _to_be_made(migration, meta.collections, mapped), may_probe)
     reasons += answer.reasons
@@ -99,9 +99,10 @@ def draft_plan(migration: Migration, max_batches: int) -> tuple[Plan, list[str]]
     keys = {known.name: known.fingerprint_key for known in (earlier.collections if earlier else ())}
     plans: list[CollectionPlan] = []
     for collection, one in zip(meta.collections, mapped, strict=True):
-        key = keys.get(one.full_name) or FingerprintKey.draw()
+        name = one.full_name
+        key = keys.get(name) or FingerprintKey.draw()
         try:
-            plans.append(_plan_collection(migration, collection, one, key))
+            plans.append(_plan_collection(migration, collection, one, chosen.ways[name], key))
         except Refused as refused:
             reasons += refused.reasons
     if not migration.params.allow_empty:
@@ -131,10 +132,10 @@ def _plan_collection(
     migration: Migration,
     collection: SourceCollection,
     mapped: MappedCollection,
+    way: str,
     fingerprint_key: FingerprintKey,
 ) -> CollectionPlan:
     params = migration.params
-    way = choose_way(migration, collection)
     appends = appends_to(migration, collection, mapped)
     can = migration.capabilities
     leaves_out = appends and way != "upsert"
@@ -217,24 +218,6 @@ def _to_be_made(
         for collection, one in zip(collections, mapped, strict=True)
         if not created.find(one.full_name) and not appends_to(migration, collection, one)
     ]
-
-
-def _unreadable_staging(
-    migration: Migration, collections: tuple[SourceCollection, ...]
-) -> list[str]:
-    """Why the target can't import what lies in staging, where it would have to."""
-    ways = {choose_way(migration, one) for one in collections if not one.imports_own_files}
-    ways &= IMPORT_WAYS.keys()
-    if migration.params.dry_run and not migration.params.dry_run_probe:
-        return []
-    try:
-        for way in ways:
-            check_target_reads_staging(migration, way)
-    except Unavailable:
-        raise  # no reason against the migration: the task is tried again
-    except AirliftError as error:
-        return [f"target: {error}"]
-    return []
 
 
 def _refuse_repeated_keys(migration: Migration, mapped: MappedCollection) -> None:
