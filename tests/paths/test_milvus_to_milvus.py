@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from airlift.connections import MilvusConnection
 from airlift.errors import AirliftError, Refused
 from airlift.key_buckets import BatchBuckets
 from airlift.milvus.database import MilvusDatabase
+from airlift.milvus.rows import MilvusRows
 from airlift.run import run
 from airlift.steps.check import check
 from airlift.steps.convert import convert_batch, convert_chunk
@@ -183,6 +185,95 @@ def test_a_collection_that_is_not_loaded_is_left_as_it_was(from_milvus, to_s3):
     assert to_s3.client.query("asleep", output_fields=["count(*)"])[0]["count(*)"] == 196
     assert from_milvus.get_load_state("asleep")["state"].name == "NotLoad"
     assert from_milvus.list_indexes("asleep") == []
+
+
+@pytest.mark.parametrize(
+    ("loaded", "chosen"),
+    [
+        (["rock"], None),
+        (["_default"], None),
+        (["empty"], None),
+        (["rock", "_default"], None),  # the empty one is not
+        (["_default"], ["rock"]),
+    ],
+)
+def test_partitions_that_are_not_loaded(from_milvus, to_lite, loaded, chosen):
+    """Milvus counts the loaded ones only; the others are loaded, and released again."""
+    make_songs(from_milvus, "parted", 200, arrays=False)
+    from_milvus.create_partition("parted", "empty")
+    from_milvus.release_collection("parted")
+    from_milvus.load_partitions("parted", loaded)
+    every = ["_default", "empty", "rock"]
+    mapping = {"parted": {"partitions": chosen}} if chosen else {}
+    params = {"collections": ["parted"], "verify": "full", "write_mode": "insert"}
+    [collection] = to_lite.run(**params, mapping=mapping)["collections"]
+    [note] = [note for note in collection["notes"] if "loaded to be read" in note]
+    assert str(sorted({*every} - {*loaded})) in note
+    states = {
+        name: from_milvus.get_load_state("parted", partition_name=name)["state"].name
+        for name in every
+    }
+    assert states == {name: "Loaded" if name in loaded else "NotLoad" for name in every}
+    from_milvus.load_collection("parted")
+    for partition in chosen or every:
+        ours = rows_of(from_milvus, "parted", partition=partition)
+        assert rows_of(to_lite.client, "parted", partition=partition) == ours
+        assert len(ours) == (0 if partition == "empty" else 98)
+    assert collection["rows_counted"] == (98 if chosen else 196)
+
+
+def test_an_alias_names_a_collection(from_milvus, to_s3):
+    make_songs(from_milvus, "named", 20)
+    [collection] = to_s3.run(collections=["named_alias"], verify="full")["collections"]
+    assert collection["source"] == "named"
+    assert any("'named_alias'" in note for note in collection["notes"])
+    assert rows_of(to_s3.client, "named") == rows_of(from_milvus, "named")
+    with pytest.raises(Refused, match="no collection 'nmed_alias' in the source; it has"):
+        to_s3.run(collections=["nmed_alias"], migration_id="other")
+
+
+def same(batch: Any) -> Any:
+    """A user's transform, which may look at every field."""
+    return batch
+
+
+@pytest.mark.parametrize(
+    ("mapping", "asked"),
+    [
+        ({"exclude": ["more", "tags"]}, {"id", "vector", "title", "year", "$meta"}),
+        ({"exclude": ["$meta"]}, {"id", "vector", "title", "year", "tags", "more"}),
+        ({"include": ["id", "vector"]}, {"id", "vector"}),
+        (
+            {
+                "include": ["id", "vector"],
+                "fields": [{"source": "$meta.colour", "type": "VARCHAR", "nullable": True}],
+            },
+            {"id", "vector", "$meta"},
+        ),
+        (
+            {"include": ["id", "vector"], "transform": "same"},
+            {"id", "vector", "title", "year", "tags", "more", "$meta"},
+        ),
+    ],
+)
+def test_fields_that_are_left_out_are_not_asked_for(
+    from_milvus, to_lite, monkeypatch, mapping, asked
+):
+    make_songs(from_milvus, "slim", 60)
+    seen: set[str] = set()
+    query = MilvusRows._query
+
+    def recorded(self: MilvusRows, name: str, fields: Any, *more: Any) -> Any:
+        if name == "slim" and self._database.connection.uri == from_milvus_uri:
+            seen.update(field.name for field in fields)
+        return query(self, name, fields, *more)
+
+    from_milvus_uri = to_lite.connections.servers["milvus_source"].uri
+    monkeypatch.setattr(MilvusRows, "_query", recorded)
+    entries = EntryPoints([EntryPoint("same", f"{__name__}:same", "airlift.transforms")])
+    monkeypatch.setattr("airlift.user_transforms.entry_points", lambda group: entries)
+    to_lite.run(collections=["slim"], mapping={"slim": mapping}, verify="full")
+    assert seen == asked
 
 
 def test_a_collection_that_was_not_loaded_is_resumed(from_milvus, to_s3):

@@ -78,7 +78,11 @@ TOO_MUCH: list[tuple[ArrowSource, dict[str, Any], str]] = [
         {"index": {"index_type": "IVF_PQ", "params": {"nlist": 2, "m": 3}}},
         "m is 3, which does not divide the dimension 8",
     ),
-    (source_of(BITS), {"index": hnsw(M=8, efConstruction=9)}, "not for BINARY_VECTOR fields"),
+    (
+        source_of(BITS),
+        {"index": hnsw(M=8, efConstruction=9)},
+        "HNSW is not for BINARY_VECTOR fields",
+    ),
 ]
 
 
@@ -92,7 +96,6 @@ def test_what_it_does_not_take_is_refused_before_anything_is_read(
     with pytest.raises(Refused) as refused:
         run_from(place, source, dry_run=dry_run, **params)
     assert any(said in reason for reason in refused.value.reasons), refused.value.reasons
-    assert all("collection 'docs'" in reason for reason in refused.value.reasons)
     assert [call for call in source.calls if call.startswith("read")] == []
     assert set(place.client.list_collections()) == before
     assert not [path for path in place.staged() if "probe-" in path]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tenacity import (
@@ -231,6 +232,26 @@ class MilvusDatabase:
         """Whether a collection is loaded."""
         return loading.patiently(lambda: self._loaded_percent(name)) == 100
 
+    def unloaded_partitions(self, name: str, partitions: Iterable[str]) -> list[str]:
+        """Those of a collection's partitions that are not loaded."""
+        return [
+            partition
+            for partition in partitions
+            if loading.patiently(partial(self._loaded_percent, name, partition)) < 100
+        ]
+
+    def load_partitions(self, name: str, partitions: list[str]) -> None:
+        """Loads partitions beside those that are loaded, and waits until they are."""
+        action = f"load the partitions {partitions} of {name!r}"
+        self.call(action, self.client.load_partitions, name, partitions, _async=True)
+        for partition in partitions:
+            loading.wait_loaded(name, partial(self._loaded_percent, name, partition))
+
+    def release_partitions(self, name: str, partitions: list[str]) -> None:
+        """Unloads partitions; the others stay."""
+        action = f"release the partitions {partitions} of {name!r}"
+        self.call(action, self.client.release_partitions, name, partitions)
+
     def wait_loaded(self, name: str) -> None:
         """Waits until a collection is loaded, and what was imported since is; see `loading`."""
         loading.wait_loaded(name, lambda: self._loaded_percent(name))
@@ -238,8 +259,10 @@ class MilvusDatabase:
             loading.wait_loaded(name, lambda: self._refreshed_percent(name))
             self._refreshing.discard(name)
 
-    def _loaded_percent(self, name: str) -> int:
-        state = self.call(f"look at the load state of {name!r}", self.client.get_load_state, name)
+    def _loaded_percent(self, name: str, partition: str = "") -> int:
+        """How far a collection is loaded (a part of its partitions is enough), or a partition."""
+        action = f"look at the load state of {name!r}"
+        state = self.call(action, self.client.get_load_state, name, partition)
         if str(getattr(state["state"], "name", state["state"])) == "Loaded":
             return 100
         # There may be a moment between the last percent and the state.

@@ -265,7 +265,7 @@ def _unfit_for_target(
             for field in one.target.vectors
             if field.index is None
         ]
-    reasons += [reason for one in mapped for reason in _unfit_index(migration, one)]
+    reasons += _unfit_index(migration, mapped)
     created = settle_created(migration)
     for collection, one in zip(collections, mapped, strict=True):
         if migration.database_exists(one.database):
@@ -273,19 +273,18 @@ def _unfit_for_target(
     return reasons
 
 
-def _unfit_index(migration: Migration, mapped: MappedCollection) -> list[str]:
-    """Why the index definition of the params is for none of a collection's vector fields."""
+def _unfit_index(migration: Migration, mapped: list[MappedCollection]) -> list[str]:
+    """Why the index definition of the params is for none of the vector fields."""
     index, can = migration.params.index, migration.capabilities
-    vectors = mapped.target.vectors
+    types = sorted({field.type for one in mapped for field in one.target.vectors})
     if not isinstance(index, IndexParams) or any(
-        can.may_index(field.type, index.index_type) for field in vectors
+        can.may_index(kind, index.index_type) for kind in types
     ):
         return []
     return [
-        f"collection {mapped.source!r}, field {field.name!r}: an index {index.index_type} is not "
-        f"for {field.type} fields; for these {migration.server.version().name} has "
-        f"{', '.join(can.index_types_for(field.type))}; choose with index"
-        for field in vectors
+        f"index: {index.index_type} is not for {kind} fields; for these "
+        f"{migration.server.version().name} has {', '.join(can.index_types_for(kind))}"
+        for kind in types
     ]
 
 

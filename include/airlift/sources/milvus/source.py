@@ -19,10 +19,10 @@ from airlift.milvus.client import address, ensure_supported
 from airlift.milvus.database import MilvusDatabase
 from airlift.milvus.expressions import literal
 from airlift.milvus.rows import MilvusRows
-from airlift.names import with_database
+from airlift.names import with_database, without_database
 from airlift.params import IndexParams
 from airlift.reading_ahead import one_ahead
-from airlift.schema import CollectionSchema, SourceCollection
+from airlift.schema import DYNAMIC_FIELD, CollectionSchema, SourceCollection
 from airlift.sources.base import BadRows, SourceFile, WithoutAccess
 from airlift.sources.choosing import choose
 from airlift.sources.milvus.cutting import Span, spans
@@ -213,12 +213,34 @@ class MilvusSource(WithoutAccess):
             for database in (sorted(self._server.databases()) if every else [""])
             for name in sorted(self._database(database).collections())
         }
-        chosen, reasons = choose(names, self._params.collections)
+        notes: dict[tuple[str, str], str] = {}
+        patterns = []
+        for pattern in self._params.collections:
+            place = self._found_by_alias(pattern, names)
+            if place:
+                notes[place] = f"the alias {pattern!r} in collections stands for it"
+            patterns.append(with_database(*place) if place else pattern)
+        chosen, reasons = choose(names, patterns)
         found = []
         for database, name in chosen:
-            schema, notes, unfit = described(self._database(database), name, database)
-            found.append((self._opener.as_found(schema), notes, unfit))
+            schema, more, unfit = described(self._database(database), name, database)
+            if (database, name) in notes:
+                more.append(notes[database, name])
+            found.append((self._opener.as_found(schema), more, unfit))
         return found, reasons
+
+    def _found_by_alias(
+        self, pattern: str, names: Mapping[str, tuple[str, str]]
+    ) -> tuple[str, str] | None:
+        """Database and collection of an alias in the param `collections`; None for another name."""
+        if pattern in names or set(pattern) & set("*?["):
+            return None
+        databases = {database for database, _ in names.values()}
+        database = next((one for one in databases if one and pattern.startswith(f"{one}.")), "")
+        if not database and "" not in databases:
+            return None
+        found = self._database(database).found_by(without_database(database, pattern))
+        return (database, found) if found else None
 
     def _unfit_to_tell_new_rows(self, schemas: list[CollectionSchema]) -> list[str]:
         wanted = self._params.since_field
@@ -256,8 +278,8 @@ class MilvusSource(WithoutAccess):
             name: index if index.index_type != "AUTOINDEX" else IndexParams(index_type="FLAT")
             for name, index in bare.items()
         }
-        if self._opener.open(schema, flat):
-            notes.append("it was not loaded: loaded to be read, and released afterwards")
+        if opened := self._opener.open(schema, flat):
+            notes.append(opened)
         if not self._can.counts:
             notes.append(
                 "this Milvus has no count(*): its keys are counted, so rows that share a primary "
@@ -278,10 +300,27 @@ class MilvusSource(WithoutAccess):
             notes=notes,
         )
 
+    def _read_fields(self, schema: CollectionSchema) -> CollectionSchema:
+        """The schema with the fields that the mapping needs: others are not asked for."""
+        mapping = self._params.mapping.get(schema.name, CollectionMapping())
+        if mapping.transform:  # which may look at all of them
+            return schema
+        needed = {self._since_field(schema)}
+        if any(edit.source_key for edit in mapping.fields):
+            needed.add(DYNAMIC_FIELD)
+        fields = (
+            field
+            for field in schema.fields
+            if field.primary_key or field.name in needed or mapping.takes(field.name)
+        )
+        return schema.model_copy(update={"fields": tuple(fields)})
+
     def _chunk(
         self, number: int, schema: CollectionSchema, held: list[Span], condition: str
     ) -> Chunk:
-        plan = ReadPlan(collection_schema=schema, spans=tuple(held), condition=condition)
+        plan = ReadPlan(
+            collection_schema=self._read_fields(schema), spans=tuple(held), condition=condition
+        )
         rows = sum(span.rows for span in held)
         read = plan.model_dump(mode="json")
         return Chunk(
