@@ -83,7 +83,8 @@ def _not_a_number(field: Field, column: pa.Array) -> Marks | None:
     return _marks(pc.invert(pc.is_finite(column)))
 
 
-def _max_length(field: Field) -> int:
+def text_limit(field: Field) -> int:
+    """Bytes that a text of the field may have."""
     return field.max_length or MAX_TEXT_BYTES
 
 
@@ -93,7 +94,7 @@ def _max_capacity(field: Field) -> int:
 
 def _too_long(field: Field, column: pa.Array) -> Marks | None:
     """Marks VARCHAR values of more than max_length bytes; Milvus' import takes them silently."""
-    return _marks(pc.greater(pc.binary_length(column), _max_length(field)))
+    return _marks(pc.greater(pc.binary_length(column), text_limit(field)))
 
 
 def _json_too_long(field: Field, column: pa.Array) -> Marks | None:
@@ -120,7 +121,7 @@ def _items_that(are_bad: Callable[[Field, pa.Array], pa.Array]) -> Check:
 
 
 def _long_items(field: Field, items: pa.Array) -> pa.Array:
-    return pc.greater(pc.binary_length(items), _max_length(field))
+    return pc.greater(pc.binary_length(items), text_limit(field))
 
 
 def _items_not_finite(field: Field, items: pa.Array) -> pa.Array:
@@ -159,6 +160,8 @@ def _not_rising(pairs: Pairs) -> Marks:
     return bad
 
 
+_too_long_items = _items_that(_long_items)
+_LONG_TEXTS = (_too_long, _too_long_items)
 _FINITE = (_not_finite, "a vector holds NaN or an infinity")
 _WHOLE = (_null_inside, "a vector holds a null")
 _NUMBER = (
@@ -194,7 +197,7 @@ _CHECKS: dict[DataType, tuple[tuple[Check, Reason], ...]] = {
     DataType.VARCHAR: (
         (
             _too_long,
-            lambda field: f"the text is longer than max_length bytes ({_max_length(field):,})",
+            lambda field: f"the text is longer than max_length bytes ({text_limit(field):,})",
         ),
     ),
     DataType.JSON: ((_json_too_long, f"the JSON is longer than {MAX_JSON_BYTES:,} bytes"),),
@@ -212,9 +215,9 @@ _ITEM_CHECKS: dict[DataType, tuple[Check, Reason]] = {
         (_items_that(_items_not_finite), "an item of the array is NaN or infinite"),
     ),
     DataType.VARCHAR: (
-        _items_that(_long_items),
+        _too_long_items,
         lambda field: (
-            f"an item of the array is longer than max_length bytes ({_max_length(field):,})"
+            f"an item of the array is longer than max_length bytes ({text_limit(field):,})"
         ),
     ),
 }
@@ -233,7 +236,7 @@ def _checked(field: Field, check: Check, column: pa.Array) -> Marks | None:
     return marks
 
 
-def _findings(field: Field, column: pa.Array) -> Iterator[tuple[Marks, str]]:
+def _findings(field: Field, column: pa.Array, with_long_texts: bool) -> Iterator[tuple[Marks, str]]:
     """The marks of each thing that is wrong with a column, and its name."""
     if column.null_count and not field.nullable:
         yield column.is_null().to_numpy(zero_copy_only=False), "there is no value"
@@ -244,19 +247,22 @@ def _findings(field: Field, column: pa.Array) -> Iterator[tuple[Marks, str]]:
     if field.element_type in _ITEM_CHECKS:
         checks.append(_ITEM_CHECKS[field.element_type])
     for check, why in checks:
+        if check in _LONG_TEXTS and not with_long_texts:
+            continue
         found = _checked(field, check, column)
         if found is not None:
             yield found, why if isinstance(why, str) else why(field)
 
 
 def find_bad_rows(
-    batch: pa.RecordBatch, fields: tuple[Field, ...]
+    batch: pa.RecordBatch, fields: tuple[Field, ...], with_long_texts: bool = True
 ) -> tuple[npt.NDArray[np.bool_], list[str]] | None:
     """Marks a batch's bad rows.
 
     Args:
         batch: rows with the columns that `fields` describe.
         fields: the target's fields.
+        with_long_texts: whether a text that is longer than its field makes a row bad.
 
     Returns:
         None when all rows are good; else a mask over the rows, and the reason of each bad row.
@@ -266,7 +272,7 @@ def find_bad_rows(
     marks = np.zeros(batch.num_rows, dtype=np.bool_)
     reasons: dict[int, str] = {}
     for field in fields:
-        for found, reason in _findings(field, batch.column(field.name)):
+        for found, reason in _findings(field, batch.column(field.name), with_long_texts):
             marks |= found
             for row in np.flatnonzero(found):
                 reasons.setdefault(int(row), f"field {field.name!r}: {reason}")

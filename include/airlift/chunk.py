@@ -65,6 +65,7 @@ class Manifest(BaseModel):
         fingerprint_key: the id of the key that it was made with.
         max_bytes: bytes of the longest text, by field; for arrays of texts, of the longest item.
         max_items: items of the longest array, by field.
+        texts_cut: texts that were cut to what their field holds, by field.
         high_water: the largest value of the plan's `since_field`; None without.
         pk_min, pk_max: the range of primary keys, when they are kept and there are rows.
         started: when the conversion began, as ISO 8601.
@@ -84,6 +85,7 @@ class Manifest(BaseModel):
     fingerprint_key: str = ""
     max_bytes: dict[str, int] = {}
     max_items: dict[str, int] = {}
+    texts_cut: dict[str, int] = {}
     high_water: int | str | None = None
     pk_min: int | str | None = None
     pk_max: int | str | None = None

@@ -65,6 +65,15 @@ class OnBadRow(StrEnum):
     SET_ASIDE = "set_aside"
 
 
+class OnLongText(StrEnum):
+    """What to do with a text that is longer than its field holds."""
+
+    AS_BAD_ROW = ""
+    FAIL = "fail"
+    SET_ASIDE = "set_aside"
+    TRUNCATE = "truncate"
+
+
 class OnDuplicateId(StrEnum):
     """What to do with rows that share a primary key, on paths whose source does not check that."""
 
@@ -270,8 +279,15 @@ class MigrationParams(BaseModel):
         OnBadRow.FAIL,
         "A row that Milvus can't take (NaN, Inf): `fail`, or `set_aside` into staging.",
     )
+    on_long_text: OnLongText = param(
+        SAFETY,
+        OnLongText.AS_BAD_ROW,
+        "A text of more bytes than its field holds (65,535 at most). Empty: a bad row, as "
+        "`on_bad_row` says; `fail` or `set_aside`, whatever that says; or `truncate`: it is cut to "
+        "as many whole characters as fit, which the report tells. Primary keys are never cut.",
+    )
     max_bad_rows: int = param(
-        SAFETY, 1000, "With `set_aside`: fail when a collection has more of them.", ge=0
+        SAFETY, 1000, "With `set_aside`: fail when a collection has more such rows.", ge=0
     )
     allow_lossy: bool = param(
         SAFETY, False, "Allow what can't be carried exactly; it is told in the report."
@@ -283,6 +299,11 @@ class MigrationParams(BaseModel):
         "such a run fails in `plan`, before anything is written. An incremental run that finds "
         "nothing new is no such run.",
     )
+
+    @property
+    def sets_rows_aside(self) -> bool:
+        """Whether rows may stay out."""
+        return self.on_bad_row is OnBadRow.SET_ASIDE or self.on_long_text is OnLongText.SET_ASIDE
 
     @property
     def own_files_wanted(self) -> bool:

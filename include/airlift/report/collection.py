@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import pyarrow.parquet as pq
@@ -124,7 +125,7 @@ def report_collection(
         partitions=list(plan.mapped.target.partitions),
         partition_names=plan.mapped.partitions,
         created=_created(migration, plan, written),
-        notes=[*plan.notes, *target_notes],
+        notes=[*plan.notes, *_cut_notes(plan, written), *target_notes],
         warnings=_warnings(plan, counts.set_aside),
         way=plan.way,
         file_format=plan.file_format,
@@ -150,6 +151,16 @@ def report_collection(
         verification=verification,
     )
     return report, list(_works(written, records))
+
+
+def _cut_notes(plan: CollectionPlan, written: list[Manifest]) -> list[str]:
+    """How many texts were cut to what their fields hold."""
+    counts = sum((Counter(one.texts_cut) for one in written), Counter[str]())
+    return [
+        f"collection {plan.mapped.source!r}, field {name!r}: {count:,} texts were longer than the "
+        "field holds, and were cut to whole characters (on_long_text truncate)"
+        for name, count in counts.items()
+    ]
 
 
 def _warnings(plan: CollectionPlan, aside: int) -> list[str]:

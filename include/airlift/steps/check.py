@@ -6,7 +6,7 @@ from typing import Any
 
 from airlift.errors import AirliftError, Refused
 from airlift.migration import Migration
-from airlift.params import OnBadRow, WriteMode
+from airlift.params import WriteMode
 from airlift.steps.choose_way import choose_way
 from airlift.versions import Versions, installed_software
 
@@ -53,7 +53,7 @@ def _unfit_params(migration: Migration) -> list[str]:
     with_auto_id = [name for name, mapping in params.mapping.items() if mapping.auto_id]
     if params.write_mode is WriteMode.UPSERT and with_auto_id:
         reasons.append(f"write_mode upsert needs primary keys, but {with_auto_id} have auto_id")
-    if params.file_format.value == "numpy" and params.on_bad_row is OnBadRow.SET_ASIDE:
+    if params.file_format.value == "numpy" and params.sets_rows_aside:
         reasons.append(
             "file_format numpy needs the number of rows beforehand, so rows can't be set aside; "
             "use file_format auto"

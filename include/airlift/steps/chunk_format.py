@@ -9,7 +9,7 @@ from airlift.formats import CHOICES, FORMATS
 from airlift.formats.base import ChunkFormat
 from airlift.mapping import MappedCollection
 from airlift.milvus.capabilities import Capabilities
-from airlift.params import FileFormat, MigrationParams, OnBadRow
+from airlift.params import FileFormat, MigrationParams
 from airlift.schema import CollectionSchema
 from airlift.targets.ways import IMPORT_WAYS
 from airlift.value_rules import ValueRule
@@ -63,7 +63,7 @@ def choose_format(
         if unfit:
             raise Refused([f"collection {schema.name!r}: {unfit}; use file_format auto"])
         return asked.name, []
-    rows_may_go = params.on_bad_row is OnBadRow.SET_ASIDE or leaves_out
+    rows_may_go = params.sets_rows_aside or leaves_out
     return _best_format(can, schema, way, rows_may_go)
 
 

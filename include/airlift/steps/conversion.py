@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -18,9 +19,10 @@ from airlift.chunk import APPENDED_KEYS, Chunk, ChunkFile, Manifest
 from airlift.errors import AirliftError
 from airlift.fixed_width import int64_array
 from airlift.formats.base import ChunkWriter
+from airlift.long_texts import rows_with_long_texts, shortened
 from airlift.longest_values import LongestValues
 from airlift.migration import Migration
-from airlift.params import OnBadRow
+from airlift.params import OnBadRow, OnLongText
 from airlift.plan import CollectionPlan
 from airlift.prime_field import U64
 from airlift.sources.base import BadRows
@@ -84,6 +86,7 @@ class Conversion:
         self._sample_at = np.unique(np.linspace(0, max(chunk.rows - 1, 0), wanted).astype(np.int64))
         self._sample: list[pa.RecordBatch] = []
         self._longest = LongestValues(self._fields)
+        self._texts_cut = Counter[str]()
         self._present_rows = present_rows
         self._present = 0
         self._key_hashes = None if collection.keys_unique or not self._key else KeyHashes()
@@ -118,7 +121,7 @@ class Conversion:
         """
         if isinstance(given, BadRows):
             self._read += given.rows.num_rows
-            self._set_aside(given)
+            self._set_aside(given, self._migration.params.on_bad_row is OnBadRow.SET_ASIDE)
         else:
             self._take(given)
 
@@ -147,6 +150,9 @@ class Conversion:
             self._since.append(pc.max(batch.column(self._collection.since_field)))
         sampled = self._sample_at[(self._sample_at >= before) & (self._sample_at < self._read)]
         converted, unfit = self._transform.apply(batch)
+        if self._migration.params.on_long_text is OnLongText.TRUNCATE:
+            converted, cut = shortened(converted, self._fields)
+            self._texts_cut.update(cut)
         marks = self._set_bad_rows_aside(batch, converted, unfit)
         marks = self._with_present_rows(converted, marks)
         if marks is not None:
@@ -193,37 +199,50 @@ class Conversion:
         self, batch: pa.RecordBatch, converted: pa.RecordBatch, unfit: Unfit
     ) -> npt.NDArray[np.bool_] | None:
         """Sets the bad rows aside as the source gave them; returns their marks, None for none."""
+        params = self._migration.params
+        apart = params.on_long_text in (OnLongText.FAIL, OnLongText.SET_ASIDE)
         reasons = dict(unfit)
-        found = find_bad_rows(converted, self._fields)
+        found = find_bad_rows(converted, self._fields, with_long_texts=not apart)
         if found is not None:
             for row, reason in zip(np.flatnonzero(found[0]), found[1], strict=True):
                 reasons.setdefault(int(row), reason)
-        if not reasons:
+        long = rows_with_long_texts(converted, self._fields) if apart else {}
+        long = {row: reason for row, reason in long.items() if row not in reasons}
+        if not reasons and not long:
             return None
-        at = sorted(reasons)
+        if reasons:
+            may_stay_out = params.on_bad_row is OnBadRow.SET_ASIDE
+            self._set_aside(self._bad_rows_of(batch, reasons), may_stay_out)
+        if long:
+            may_stay_out = params.on_long_text is OnLongText.SET_ASIDE
+            self._set_aside(self._bad_rows_of(batch, long), may_stay_out, "on_long_text")
         marks = np.zeros(batch.num_rows, dtype=np.bool_)
-        marks[at] = True
-        rows = batch.filter(pa.array(marks))
+        marks[[*reasons, *long]] = True
+        return marks
+
+    def _bad_rows_of(self, batch: pa.RecordBatch, reasons: dict[int, str]) -> BadRows:
+        """Rows of a batch as the source gave them, in their order."""
+        at = sorted(reasons)
+        rows = batch.take(int64_array(np.array(at, dtype=np.int64)))
         key = self._collection.mapped.key
         keys = rows.column(key).to_pylist() if key in rows.schema.names else ["unknown"] * len(at)
-        self._set_aside(BadRows(rows, keys, [reasons[row] for row in at]))
-        return marks
+        return BadRows(rows, keys, [reasons[row] for row in at])
 
     @property
     def _bad_rows(self) -> int:
         return sum(len(one.reasons) for one in self._bad)
 
-    def _set_aside(self, bad: BadRows) -> None:
-        params = self._migration.params
+    def _set_aside(self, bad: BadRows, may_stay_out: bool, param: str = "on_bad_row") -> None:
+        """Keeps bad rows apart, as far as `param` and `max_bad_rows` allow."""
         self._bad.append(bad)
         count = self._bad_rows
-        allowed = params.max_bad_rows if params.on_bad_row is OnBadRow.SET_ASIDE else 0
+        allowed = self._migration.params.max_bad_rows if may_stay_out else 0
         if count > allowed:
             raise AirliftError(
                 f"collection {self._collection.mapped.source!r}: {count:,} rows can't be taken, at "
                 f"most {allowed:,} are allowed; the latest has the primary key {bad.keys[0]}: "
                 f"{bad.reasons[0]}; mend the rows at the source, or let them be set aside with "
-                "on_bad_row set_aside and max_bad_rows"
+                f"{param} set_aside and max_bad_rows"
             )
 
     def _write_sample(self, folder: Storage) -> None:
@@ -256,6 +275,7 @@ class Conversion:
             fingerprint_key=self._collection.fingerprint_key.id,
             max_bytes=self._longest.bytes,
             max_items=self._longest.items,
+            texts_cut=dict(self._texts_cut),
             high_water=max((one.as_py() for one in self._since if one.is_valid), default=None),
             pk_min=min(keys, default=None),
             pk_max=max(keys, default=None),

@@ -13,7 +13,7 @@ from airlift.errors import AirliftError, Refused
 from airlift.longest_values import measured
 from airlift.migration import Migration, log
 from airlift.milvus.rows import MilvusRows
-from airlift.params import IfExists, OnBadRow
+from airlift.params import IfExists
 from airlift.plan import CollectionPlan
 from airlift.schema import CollectionSchema
 from airlift.staging import SourceChanges
@@ -111,7 +111,7 @@ def _converted_schema(migration: Migration, collection: CollectionPlan) -> Colle
         longest.append((manifest.max_bytes, manifest.max_items))
     params = migration.params
     aside = migration.staging.folder.address(f"{collection.name}/bad_rows")
-    if bad_rows > (params.max_bad_rows if params.on_bad_row is OnBadRow.SET_ASIDE else 0):
+    if bad_rows > (params.max_bad_rows if params.sets_rows_aside else 0):
         raise AirliftError(
             f"collection {collection.name!r}: {bad_rows:,} rows were set aside, at most "
             f"{params.max_bad_rows:,} are allowed (max_bad_rows); look at them in {aside}"

@@ -6,7 +6,7 @@ from airlift.errors import Refused
 from airlift.mapping import MappedCollection
 from airlift.mapping_params import CollectionMapping
 from airlift.migration import Migration
-from airlift.params import OnBadRow, WriteMode
+from airlift.params import WriteMode
 from airlift.schema import SourceCollection
 from airlift.steps.existing import appends_to
 from airlift.storage import Storage
@@ -49,7 +49,7 @@ def _reasons(
         reasons.append(f"{migration.server.version().name} is not known to import such files")
     if params.write_mode not in (WriteMode.AUTO, WriteMode.BULK_INSERT):
         reasons.append(f"it is an import, and write_mode is {params.write_mode.value}")
-    if params.on_bad_row is OnBadRow.SET_ASIDE:
+    if params.sets_rows_aside:
         reasons.append("no row can be set aside from files that are imported as they are")
     if appends_to(migration, collection, mapped):
         reasons.append("it would also bring the rows that the target collection holds already")

@@ -152,7 +152,13 @@ def _plan_collection(
     if collection.repeated_keys:
         _refuse_repeated_keys(migration, mapped)
     # Not by what is told of it, which may be worded otherwise another time.
-    shaped_by = (mapped.model_dump(mode="json", exclude={"notes"}), file_format, params.on_bad_row)
+    shaped_by = (
+        mapped.model_dump(mode="json", exclude={"notes"}),
+        file_format,
+        params.on_bad_row,
+        # Without it the ids of earlier versions stay, by which a run is gone on with.
+        *([params.on_long_text] if params.on_long_text else []),
+    )
     chunks: list[Chunk] = []
     for chunk in cut:
         if chunk.partition in mapped.partitions:
