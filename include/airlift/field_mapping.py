@@ -209,7 +209,8 @@ class FieldMapper:
                     f"{self._what}, field {one.name!r}: with another type its default value "
                     f"{one.default!r} is left out; default in mapping gives it one"
                 )
-            update = {"type": kind, "default": None, "max_length": 0, "index": None, "params": {}}
+            update = {"type": kind, "default": None, "max_length": 0, "params": {}}
+            update |= {"index": None, "unlike_index": ""}
             if kind is DataType.VARCHAR:
                 update["max_length"] = edit.max_length or TEXT_BYTES.get(one.type, 0)
         if edit.max_length:

@@ -33,8 +33,9 @@ class Field(BaseModel):
         is_function_output: whether a function of the collection makes the values: they are never
             written, nor read.
         metric_type: the metric that the source searches this vector field by.
-        index: the source's own index in Milvus' words (`index_type`, `params`); None where Milvus
-            has no counterpart.
+        index: the source's own index in Milvus' words (`index_type`, `params`); None where it has
+            none, or Milvus has no counterpart.
+        unlike_index: the source's own index that Milvus has no counterpart of, for messages.
         params: what else Milvus keeps of a field: `mmap_enabled`, `enable_analyzer`, ….
     """
 
@@ -55,6 +56,7 @@ class Field(BaseModel):
     is_function_output: bool = False
     metric_type: str | None = None
     index: dict[str, Any] | None = None
+    unlike_index: str = ""
     params: dict[str, Any] = {}
     description: str = ""
 

@@ -67,6 +67,76 @@ def test_vectors_and_their_metrics(definition: Any, kind: str, metric: str | Non
     assert (columns["v"].type, columns["v"].metric_type) == (kind, metric)
 
 
+def hnsw(m: int, ef_construction: int) -> dict[str, Any]:
+    return {"index_type": "HNSW", "params": {"M": m, "efConstruction": ef_construction}}
+
+
+KNN = {"type": "knn_vector", "dimension": 8}
+HNSW_OPTIONS = {"m": 32, "ef_construction": 200}
+
+
+@pytest.mark.parametrize(
+    ("definition", "index", "unlike"),
+    [
+        ({"index_options": {"type": "hnsw", **HNSW_OPTIONS}}, hnsw(32, 200), ""),
+        ({"index_options": {"type": "int8_hnsw", **HNSW_OPTIONS}}, hnsw(32, 200), ""),
+        ({"index_options": {"type": "int4_hnsw", "m": 8}}, hnsw(8, 100), ""),
+        ({"index_options": {"type": "bbq_hnsw"}}, hnsw(16, 100), ""),
+        ({"index_options": {"type": "int8_flat"}}, {"index_type": "FLAT", "params": {}}, ""),
+        ({"index_options": {"type": "bbq_disk"}}, None, "bbq_disk of FLOAT_VECTOR"),
+        ({}, hnsw(16, 100), ""),  # with a similarity, so it is indexed
+        ({"index": False}, None, ""),
+        (
+            {"element_type": "bit", "index_options": {"type": "hnsw"}},
+            None,
+            "hnsw of BINARY_VECTOR",
+        ),
+        (
+            {"element_type": "bit", "index_options": {"type": "flat"}},
+            {"index_type": "BIN_FLAT", "params": {}},
+            "",
+        ),
+        (
+            KNN | {"method": {"name": "hnsw", "engine": "lucene", "parameters": HNSW_OPTIONS}},
+            hnsw(32, 200),
+            "",
+        ),
+        (
+            KNN | {"method": {"name": "ivf", "parameters": {"nlist": 128}}},
+            {"index_type": "IVF_FLAT", "params": {"nlist": 128}},
+            "",
+        ),
+        (KNN, hnsw(16, 100), ""),
+        (KNN | {"model_id": "abc"}, None, "of the model abc"),
+    ],
+)
+def test_indexes_of_vectors(definition: Any, index: Any, unlike: str) -> None:
+    definition = definition if "type" in definition else {**VECTOR, **definition}
+    one = found({"v": definition})
+    settings = {"index.knn": "true"}
+    columns, made, _ = described(one.model_copy(update={"settings": (settings,)}))
+    assert not made.reasons
+    assert (columns["v"].field.index, columns["v"].field.unlike_index) == (index, unlike)
+
+
+def test_an_opensearch_index_without_knn_has_no_index_on_its_vectors() -> None:
+    columns, _, _ = described(found({"v": KNN}))
+    assert (columns["v"].index, columns["v"].unlike_index) == (None, "")
+
+
+def test_indexes_may_differ_between_the_indices_of_a_collection() -> None:
+    other = {**VECTOR, "index_options": {"type": "hnsw", "m": 5}}
+    _, made, _ = described(found({"v": VECTOR}, {"v": other}))
+    assert not made.reasons
+
+
+def test_rounding_of_the_index_is_noted_where_it_is_carried() -> None:
+    definition = {**VECTOR, "index_options": {"type": "int8_hnsw"}}
+    for index, count in (("source", 1), ("autoindex", 0)):
+        _, made, _ = described(found({"v": definition}), index=index)
+        assert len([note for note in made.notes if "int8_hnsw" in note]) == count
+
+
 def test_a_similarity_that_milvus_lacks_is_refused_unless_another_is_given() -> None:
     one = found({"v": {"type": "knn_vector", "dimension": 3, "space_type": "linf"}})
     assert "'linf', which no metric of Milvus does" in described(one)[1].reasons[0]

@@ -41,6 +41,56 @@ EXACT = [
     # Read by Faiss, in its child process, and as exact.
     "IVF16(RCQ2x2),Flat",
 ]
+
+
+@pytest.mark.parametrize(
+    ("factory", "index_type", "params"),
+    [
+        ("Flat", "FLAT", {}),
+        ("IVF8,Flat", "IVF_FLAT", {"nlist": 8}),
+        ("IVF8_HNSW8,Flat", "IVF_FLAT", {"nlist": 8}),
+        ("HNSW12", "HNSW", {"M": 12, "efConstruction": 40}),
+        ("RR16,IVF4,Flat", "IVF_FLAT", {"nlist": 4}),
+        ("IVF8,SQ8", "IVF_SQ8", {"nlist": 8}),
+        ("IVF8,PQ4x4np", "IVF_PQ", {"nlist": 8, "m": 4, "nbits": 4}),
+        ("HNSW32_SQ8", "HNSW", {"M": 32, "efConstruction": 40}),
+        ("NSG8,Flat", None, "IndexNSGFlat > IndexFlatL2"),
+        ("PQ4x4,RFlat", None, "IndexRefine > IndexFlatL2"),
+        ("IVF8,SQfp16", None, "IndexIVFScalarQuantizer"),
+        ("LSH", None, "IndexLSH"),
+        ("PQ4x4", None, "IndexPQ"),
+    ],
+)
+def test_how_the_index_is_searched(tmp_path, factory, index_type, params):
+    write_index(tmp_path / "songs.index", floats(), factory, "L2")
+    [collection] = source_of(tmp_path, allow_lossy=True).describe()
+    [vector] = collection.collection_schema.vectors
+    if index_type is None:
+        assert (vector.index, vector.unlike_index) == (None, params)
+    else:
+        assert vector.index == {"index_type": index_type, "params": params}
+        assert vector.unlike_index == ""
+
+
+def test_how_a_binary_index_is_searched(tmp_path):
+    for factory, index in (
+        ("BFlat", {"index_type": "BIN_FLAT", "params": {}}),
+        ("BIVF4", {"index_type": "BIN_IVF_FLAT", "params": {"nlist": 4}}),
+        ("BHNSW8", None),
+    ):
+        folder = tmp_path / factory
+        folder.mkdir()
+        made = faiss.index_binary_factory(16, factory)
+        bits = np.random.default_rng(1).integers(0, 256, (200, 2), dtype=np.uint8)
+        made.train(bits)
+        made.add(bits)
+        faiss.write_index_binary(made, str(folder / "songs.index"))
+        [collection] = source_of(folder).describe()
+        [vector] = collection.collection_schema.vectors
+        assert vector.index == index
+        assert bool(vector.unlike_index) == (index is None)
+
+
 CASES = [(factory, metric) for factory in EXACT for metric in ("L2", "IP")]
 # Faiss has these for L2 only.
 CASES += [(factory, "L2") for factory in ("IVF8,FlatPanorama4", "HNSW8,FlatPanorama")]

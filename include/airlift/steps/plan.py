@@ -202,6 +202,9 @@ def _index_notes(
         notes.append(
             f"{what}: the indexes of the scalar fields {held} come along with index source only"
         )
+    bare = [field.name for field in mapped.target.vectors if not field.index]
+    if bare and index == "source":
+        notes.append(f"{what}: the source has no index on {bare}; the target builds its own choice")
     if isinstance(index, IndexParams):
         notes += [
             f"{what}, field {field.name!r}: {index.index_type} is not for {field.type} fields, so "
@@ -265,11 +268,12 @@ def _unfit_for_target(
         ]
     if migration.params.index == "source":
         reasons += [
-            f"collection {one.source!r}: the source's index on {field.name!r} has no counterpart "
-            "in Milvus; use index autoindex"
+            f"collection {one.source!r}: the source's index on {field.name!r}, "
+            f"{field.unlike_index}, has no counterpart in Milvus; use index autoindex, or an index "
+            "definition"
             for one in mapped
             for field in one.target.vectors
-            if field.index is None
+            if field.unlike_index
         ]
     reasons += _unfit_index(migration, mapped)
     created = settle_created(migration)

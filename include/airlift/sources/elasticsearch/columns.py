@@ -12,6 +12,7 @@ from airlift.datatypes import TYPES, DataType
 from airlift.schema import Field
 from airlift.sources.elasticsearch import dates
 from airlift.sources.elasticsearch.documents import Names
+from airlift.sources.elasticsearch.indexes import index_of
 from airlift.sources.elasticsearch.params import Dates
 
 Json = Mapping[str, Any]
@@ -43,6 +44,7 @@ class Column(BaseModel):
         fetched_by: the part of a search that asks for its values, where `_source` does not hold
             them; see `airlift.sources.elasticsearch.outside_source`.
         metric_type: that it is searched by.
+        index, unlike_index: as in `airlift.schema.Field`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -58,6 +60,8 @@ class Column(BaseModel):
     without: tuple[Names, ...] = ()
     fetched_by: FetchedBy | None = None
     metric_type: str | None = None
+    index: dict[str, Any] | None = None
+    unlike_index: str = ""
     is_key: bool = False
 
     @property
@@ -86,6 +90,8 @@ class Column(BaseModel):
             nullable=self.nullable,
             primary_key=self.is_key,
             metric_type=self.metric_type,
+            index=self.index if self.is_vector else None,
+            unlike_index=self.unlike_index if self.is_vector else "",
         )
 
 
@@ -178,6 +184,7 @@ def _vector(name: str, path: tuple[str, ...], kind: str, definition: Json) -> Co
     metric = _METRICS.get(similarity(definition))
     if vector is DataType.BINARY_VECTOR:
         metric = "HAMMING"
+    index, unlike = index_of(definition, vector)
     return Column(
         name=name,
         path=path,
@@ -186,6 +193,8 @@ def _vector(name: str, path: tuple[str, ...], kind: str, definition: Json) -> Co
         # OpenSearch says -1 where a model of its own decides.
         dim=max(int(definition.get("dims") or definition.get("dimension") or 0), 0),
         metric_type=metric,
+        index=index,
+        unlike_index=unlike,
     )
 
 

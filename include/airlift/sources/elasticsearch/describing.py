@@ -23,6 +23,7 @@ from airlift.sources.elasticsearch.columns import (
 )
 from airlift.sources.elasticsearch.dates import DEFAULT_FORMATS
 from airlift.sources.elasticsearch.documents import Documents
+from airlift.sources.elasticsearch.indexes import quantisation
 from airlift.sources.elasticsearch.measuring import Measured
 from airlift.sources.elasticsearch.notes import named, notes_of
 from airlift.sources.elasticsearch.outside_source import (
@@ -175,7 +176,7 @@ class Describer:
                 vectors |= dict(inner_vectors((name,), definition))
         ways = [column_of(name, (name,), one, self._params.dates) for one in definitions]
         column = ways[0]
-        if any(way != column for way in ways) and name not in self._edits:
+        if any(_differ(way, column) for way in ways) and name not in self._edits:
             kinds = sorted({str(one.get("type") or "object") for one in definitions})
             made.reasons.append(
                 f"field {name!r} is {' and '.join(kinds)} (or of several sizes or formats) in the "
@@ -192,6 +193,11 @@ class Describer:
             if isinstance(inner, Column):
                 made.columns.append(inner)
         for one in [*definitions, *vectors.values()]:
+            if self._params.index == "source" and (kept := quantisation(one)):
+                made.notes.append(
+                    f"field {name!r}: its index searches numbers that are rounded ({kept}); the "
+                    "index on the target searches the vectors as they are"
+                )
             metric = unknown_metric(one)
             if metric and one.get("type") in VECTOR_KINDS and not self._metric:
                 made.reasons.append(
@@ -200,9 +206,13 @@ class Describer:
                 )
 
     def _with_metric(self, column: Column) -> Column:
-        """The column with the metric that an OpenSearch index sets for all of its vectors."""
+        """The column with what an OpenSearch index sets for all of its vectors."""
         settings = self._found.settings[0]
-        if column.kind != "knn_vector" or column.metric_type or settings.get("index.knn") != "true":
+        if column.kind != "knn_vector":
+            return column
+        if settings.get("index.knn") != "true":  # they are not indexed
+            return column.model_copy(update={"index": None, "unlike_index": ""})
+        if column.metric_type:
             return column
         space = str(settings.get("index.knn.space_type") or "l2")
         return column.model_copy(update={"metric_type": metric_of(space)})
@@ -374,6 +384,17 @@ class Describer:
     @staticmethod
     def _names(made: Description) -> list[str]:
         return [one.name for one in made.columns]
+
+
+def _differ(one: Column | str, other: Column | str) -> bool:
+    """Whether two definitions make different columns; how they are indexed does not count."""
+    plain = [
+        column.model_copy(update={"index": None, "unlike_index": ""})
+        if isinstance(column, Column)
+        else column
+        for column in (one, other)
+    ]
+    return plain[0] != plain[1]
 
 
 def _numbered(values: list[Any]) -> bool:

@@ -76,6 +76,8 @@ def schema_of(
         type=vector_type(layout),
         dim=layout.dim,
         metric_type=layout.metric,
+        index=layout.index,
+        unlike_index="" if layout.index else layout.kind,
     )
     return CollectionSchema(name=name, fields=(key, vector, *scalars))
 
@@ -89,6 +91,11 @@ def notes_of(files: Sequence[IndexFile]) -> list[str]:
         f"read from {kind}" + (f" ({count} files)" if count > 1 else "")
         for kind, count in kinds.items()
     ]
+    if len({str(file.layout.index) for file in files}) > 1:
+        notes.append(
+            f"the files are indexes of different kinds; with index source, {files[0].address} is "
+            "the model"
+        )
     for file in files:
         codec = file.layout.codec
         if codec and codec.note and codec.note not in notes:

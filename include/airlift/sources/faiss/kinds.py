@@ -79,7 +79,7 @@ KINDS: dict[str, Kind] = {
     "IxPq": _opaque("IndexPQ"),
     "IxPQ": _opaque("IndexPQ", l2=True),
     "IxPo": _opaque("IndexPQ", l2=True),
-    "IwPQ": _opaque("IndexIVFPQ", lists=True),
+    "IwPQ": Kind("IndexIVFPQ", "ivf_product_quantizer", lists=True),
     "IvPQ": _opaque("IndexIVFPQ", lists=True),
     "IwQR": _opaque("IndexIVFPQR", lists=True),
     "IvQR": _opaque("IndexIVFPQR", lists=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,8 @@ class Layout:
             ids only with `lists`.
         id_map_at: where the ids by position are, or None.
         transforms: to be undone.
+        index: how it is searched, as Milvus has it: an index type and its params; None where Milvus
+            has no counterpart.
     """
 
     kind: str
@@ -50,6 +53,7 @@ class Layout:
     ids_at: Offsets = field(default_factory=_none)
     id_map_at: int | None = None
     transforms: tuple[Transform, ...] = ()
+    index: dict[str, Any] | None = None
 
     @property
     def width(self) -> int:

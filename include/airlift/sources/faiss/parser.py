@@ -35,6 +35,9 @@ from airlift.sources.faiss.transforms import parse_transform
 _MAX_LISTS = 1 << 26
 _MAX_DEPTH = 8
 _FLAT_HEADER = 37 + 8
+_MAX_LEVELS = 1 << 10
+_EIGHT_BITS = (0, 2)
+"""Faiss' qtype of scalar quantisers with a byte for each number."""
 
 
 class _Unwalkable(Exception):
@@ -62,6 +65,11 @@ def parse(cursor: Cursor) -> Layout:
     binary = cursor.fourcc() in BINARY_KINDS
     cursor.at = 0
     return _Parser(cursor, binary).index(cursor.size)
+
+
+def _index(index_type: str, **params: int) -> dict[str, Any]:
+    """An index in Milvus' words; see `Field.index`."""
+    return {"index_type": index_type, "params": params}
 
 
 class _Parser:
@@ -162,9 +170,13 @@ class _Parser:
             self.cursor.damaged(
                 f"{header.rows:,} rows of {width:,} bytes expected, found {units * unit:,} bytes"
             )
-        rows = np.array([header.rows], np.int64)
         return self._layout(
-            kind, header, codec, run_rows=rows, vectors_at=np.array([start], np.int64)
+            kind,
+            header,
+            codec,
+            run_rows=np.array([header.rows], np.int64),
+            vectors_at=np.array([start], np.int64),
+            index=_index("BIN_FLAT" if self.binary else "FLAT"),
         )
 
     def _scalar_quantizer(self, kind: Kind, header: Header, end: int | None) -> Layout:
@@ -176,7 +188,8 @@ class _Parser:
 
     def _sq_codec(self, header: Header) -> Codec | None:
         cursor = self.cursor
-        codec = SQ_CODECS.get(cursor.i32())
+        self._quantizer = cursor.i32()
+        codec = SQ_CODECS.get(self._quantizer)
         cursor.skip(4 + 4)
         dim, code_size = cursor.u64(), cursor.u64()
         cursor.vector(4)
@@ -190,18 +203,35 @@ class _Parser:
         codec = BITS if self.binary else FLOAT32
         if not self._ivf_header(header):
             self._to(end)
-            return self._layout(kind, header, None, lists=True)
+            return self._layout(kind, header, None, lists=True, index=self._ivf_index())
         return self._lists(kind, header, codec)
 
+    def _ivf_index(self) -> dict[str, Any]:
+        """An index of exact vectors in as many lists."""
+        return _index("BIN_IVF_FLAT" if self.binary else "IVF_FLAT", nlist=self._nlist)
+
     def _ivf_scalar_quantizer(self, kind: Kind, header: Header, end: int | None) -> Layout:
+        index = None
         if self._ivf_header(header):
             codec = self._sq_codec(header)
+            if self._quantizer in _EIGHT_BITS:
+                index = _index("IVF_SQ8", nlist=self._nlist)
             self.cursor.skip(8)
             # Else it holds what is left when a centroid is taken off: near what was added.
             if codec and self.cursor.read(1) == b"\0":
                 return self._lists(kind, header, codec)
         self._to(end)
-        return self._layout(kind, header, None, lossy=True, lists=True)
+        return self._layout(kind, header, None, lossy=True, lists=True, index=index)
+
+    def _ivf_product_quantizer(self, kind: Kind, header: Header, end: int | None) -> Layout:
+        index = None
+        if self._ivf_header(header):
+            self.cursor.skip(1 + 8)
+            dim, parts, bits = (self.cursor.u64() for _ in range(3))
+            if dim == header.dim and parts and dim % parts == 0:
+                index = _index("IVF_PQ", nlist=self._nlist, m=parts, nbits=bits)
+        self._to(end)
+        return self._layout(kind, header, None, lossy=True, lists=True, index=index)
 
     def _ivf_header(self, header: Header) -> bool:
         """Whether the quantizer could be walked over."""
@@ -253,6 +283,7 @@ class _Parser:
             header,
             codec,
             lists=True,
+            index=self._ivf_index(),
             run_rows=sizes,
             vectors_at=starts.astype(np.int64),
             ids_at=ids_at.astype(np.int64),
@@ -323,7 +354,8 @@ class _Parser:
         self._back_to_flat(header, end - 4)
         inside = self._inside(end - 4)
         self.cursor.skip(4)
-        return self._around(kind, header, inside, "refine_index")
+        around = self._around(kind, header, inside, "refine_index")
+        return replace(around, index=None)  # the base index, which was not looked at, is searched
 
     def _back_to_flat(self, header: Header, end: int) -> None:
         """Goes to the flat index that ends at `end`, over what can't be walked."""
@@ -344,18 +376,30 @@ class _Parser:
         if end is None:
             raise _Unwalkable
         self._back_to_flat(header, end)
-        return self._around(kind, header, self._inside(end), "storage")
+        around = self._around(kind, header, self._inside(end), "storage")
+        return replace(around, index=None)
 
     def _hnsw(self, kind: Kind, header: Header, end: int | None) -> Layout:
-        for width in (8, 4, 4, 8, 4):
-            self.cursor.vector(width)
-        self.cursor.skip(5 * 4)
-        return self._around(kind, header, self._inside(end), "storage")
+        cursor = self.cursor
+        cursor.vector(8)
+        neighbours = np.frombuffer(cursor.vector_bytes(4, _MAX_LEVELS), "<i4")
+        for width in (4, 8, 4):
+            cursor.vector(width)
+        cursor.skip(2 * 4)
+        ef_construction = cursor.i32()
+        cursor.skip(2 * 4)
+        # Neighbours of the levels up to each one; the lowest level has twice as many as the others.
+        links = int(neighbours[1]) // 2 if len(neighbours) > 1 else 0
+        index = None
+        if links > 0 and ef_construction > 0 and not self.binary:
+            index = _index("HNSW", M=links, efConstruction=ef_construction)
+        around = self._around(kind, header, self._inside(end), "storage")
+        return replace(around, index=index)
 
     def _multi_hash(self, kind: Kind, header: Header, end: int | None) -> Layout:
         inside = self._around(kind, header, self._inside(None), "storage")
         self._to(end)
-        return inside
+        return replace(inside, index=None)
 
     # --- what only Faiss can read ----------------------------------------------------------------
 

@@ -293,7 +293,13 @@ def _fields(dim: int, binary: bool, metric: str | None) -> tuple[Field, ...]:
     vector = DataType.BINARY_VECTOR if binary else DataType.FLOAT_VECTOR
     return (
         Field(name="id", type=DataType.INT64, primary_key=True),
-        Field(name="vector", type=vector, dim=dim, metric_type=metric),
+        Field(
+            name="vector",
+            type=vector,
+            dim=dim,
+            metric_type=metric,
+            unlike_index="an index of Milvus 1.x, which is not read",
+        ),
     )
 
 
