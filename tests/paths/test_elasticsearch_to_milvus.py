@@ -426,7 +426,7 @@ def test_nine(elasticsearch_9, place):
     metrics = {"near": "L2", "turned": "COSINE"}
     for name, other in (("near", "turned"), ("turned", "near")):
         mapping = {"nine": {"target": name, "exclude": [other]}}
-        run = {"mapping": mapping, "migration_id": name, "verify": "full", "index": "autoindex"}
+        run = {"mapping": mapping, "migration_id": name, "verify": "full", "index": "source"}
         [collection] = place.run(**run)["collections"]
         assert collection["rows_counted"] == 500
         assert any("['turned']" in note and "rounded" in note for note in collection["notes"])
@@ -434,7 +434,13 @@ def test_nine(elasticsearch_9, place):
         ours = np.array([floats(documents[key][name]) for key in found])
         theirs = np.array([list(row[name]) for row in found.values()])
         assert np.abs(ours - theirs).max() <= (0 if name == "near" else 1e-6)
-        assert place.client.describe_index(name, name)["metric_type"] == metrics[name]
+        index = place.client.describe_index(name, name)
+        assert index["metric_type"] == metrics[name]
+        assert [index[key] for key in ("index_type", "M", "efConstruction")] == [
+            "HNSW",
+            "16",
+            "100",
+        ]
 
 
 @pytest.mark.parametrize(("element", "order"), [("float", ">f4"), ("bit", "i1")])
