@@ -532,5 +532,5 @@ def test_what_a_newer_server_drops_is_refused(newer, monkeypatch, name, change, 
 
     monkeypatch.setattr(Definitions, "complete", complete_without)
     with pytest.raises(Refused) as refused:
-        newer.run(collections=["events"])
+        newer.run(collections=["events"], index="source")
     assert told in str(refused.value), refused.value

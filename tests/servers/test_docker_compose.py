@@ -225,7 +225,7 @@ def test_the_users_of_the_bucket_may_what_they_need(model: dict[str, Any]) -> No
 def test_the_script_that_makes_them_is_one_that_a_shell_takes(
     model: dict[str, Any], tmp_path: Path
 ) -> None:
-    """It runs here with an `mc` that only records its arguments; twice, as it may be begun again."""
+    """It runs here, twice, with an `mc` that only records its arguments."""
     script = tmp_path / "make-users.sh"
     script.write_text(model["configs"]["make-users"]["content"].replace("$$", "$"))
     calls = tmp_path / "calls"
