@@ -298,19 +298,78 @@ def test_a_source_is_told_when_it_is_read_and_when_all_is_over(place):
     assert source.calls == ["read 0", "finish", "close"]
 
 
-def test_append_refuses_texts_that_are_too_long_for_the_fields_there(place):
+def test_append_takes_what_the_fields_there_hold(either):
+    """What is too long for them is a bad row, before anything is written."""
     text = Field(name="text", type=DataType.VARCHAR)
     schema = CollectionSchema(name="more", fields=(KEY, text, VECTOR))
 
-    def source(name: str, length: int) -> ArrowSource:
-        row = {"key": name, "text": "x" * length, "vector": vector(1)}
-        return ArrowSource(schema, [[batch(schema, [row])]])
+    def source(*rows: tuple[str, int]) -> ArrowSource:
+        given = [{"key": key, "text": "x" * size, "vector": vector(1)} for key, size in rows]
+        return ArrowSource(schema, [[batch(schema, given)]])
 
-    run_from(place, source("a", 10), migration_id="first")
-    with pytest.raises(Refused, match=r"max_length 256 for the field 'text'.* needs 300"):
-        run_from(place, source("b", 300), migration_id="second", if_exists="append")
-    run_from(place, source("c", 256), migration_id="third", if_exists="append")
-    assert set(rows_of(place, "more")) == {"a", "c"}
+    run_from(either, source(("a", 10)), migration_id="first")
+    more = {"if_exists": "append"}
+    with pytest.raises(AirliftError, match=r"'text': the text is longer than max_length.*\(256\)"):
+        run_from(either, source(("b", 300)), migration_id="second", **more)
+    run_from(either, source(("c", 256)), migration_id="third", **more)
+    aside = {"on_bad_row": "set_aside", "migration_id": "fourth"}
+    run_from(either, source(("d", 257), ("e", 5)), **aside, **more)
+    run_from(either, source(("f", 999)), on_long_text="truncate", migration_id="fifth", **more)
+    found = {key: len(row["text"]) for key, row in rows_of(either, "more").items()}
+    assert found == {"a": 10, "c": 256, "e": 5, "f": 256}
+
+
+TAGS = Field(name="tags", type=DataType.ARRAY, element_type=DataType.INT8, max_capacity=4)
+NUMBER = Field(name="id", type=DataType.INT64, primary_key=True)
+
+
+@pytest.mark.parametrize(
+    ("there", "then", "params", "said"),
+    [
+        ((NUMBER, VECTOR), (KEY, VECTOR), {}, "to append needs"),
+        (
+            (NUMBER, VECTOR, TAGS),
+            (NUMBER, VECTOR, TAGS.model_copy(update={"element_type": DataType.INT64})),
+            {},
+            "'tags': 'ARRAY of INT64'",
+        ),
+        (
+            (NUMBER, VECTOR),
+            (NUMBER, VECTOR.model_copy(update={"dim": 5})),
+            {},
+            "'vector': 'FLOAT_VECTOR(5)'",
+        ),
+        ((NUMBER, VECTOR), (NUMBER, VECTOR), {"auto_id": True}, "it has no autoID"),
+    ],
+)
+def test_a_collection_that_can_not_be_appended_to_is_refused(lite, there, then, params, said):
+    def source(fields: tuple[Field, ...]) -> ArrowSource:
+        return ArrowSource(CollectionSchema(name="kinds", fields=fields), [])
+
+    run_from(lite, source(there), migration_id="first")
+    with pytest.raises(Refused) as refused:
+        run_from(
+            lite,
+            source(then),
+            migration_id="second",
+            if_exists="append",
+            mapping={"kinds": params},
+        )
+    assert said in str(refused.value)
+
+
+def test_a_collection_that_makes_its_keys_is_appended_to_without_any(lite):
+    schema = CollectionSchema(name="own", fields=(NUMBER, VECTOR))
+    rows = batch(schema, [{"id": n, "vector": vector(n)} for n in range(9)])
+    mapping = {"mapping": {"own": {"auto_id": True}}}
+    run_from(lite, ArrowSource(schema, [[rows]]), migration_id="first", **mapping)
+    more = {"if_exists": "append", "migration_id": "second"}
+    with pytest.raises(Refused, match=r"\(autoID\); set auto_id in mapping"):
+        run_from(lite, ArrowSource(schema, [[rows]]), **more)
+    with pytest.raises(Refused, match="use verify sample"):
+        run_from(lite, ArrowSource(schema, [[rows]]), **more, **mapping, verify="full")
+    run_from(lite, ArrowSource(schema, [[rows]]), **more, **mapping)
+    assert count(lite.client, "own") == 18
 
 
 def test_a_killed_migration_goes_on_where_it_was(place):

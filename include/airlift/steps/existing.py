@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from airlift.datatypes import DataType
 from airlift.mapping import MappedCollection
 from airlift.migration import Migration
 from airlift.milvus.database import MilvusDatabase
-from airlift.params import IfExists
-from airlift.schema import DYNAMIC_FIELD, CollectionSchema, SourceCollection
+from airlift.params import IfExists, Verify
+from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field, SourceCollection
 from airlift.target_changes import BegunCollection, Created, CreatedCollection
 
 
@@ -108,6 +109,12 @@ def existing_reasons(
         reasons.append(f"{name!r} is an alias of {pointed!r} on the target; use cutover_alias")
     elif goes_on or migration.params.if_exists is IfExists.APPEND:
         reasons += _unfit_to_append(target, mapped.target)
+        is_full = migration.params.verify is Verify.FULL
+        if is_full and mapped.target.primary_key.auto_id and target.stored_rows(name):
+            reasons.append(
+                f"the collection {name!r} holds rows already, and with auto_id nobody can tell "
+                "the new ones from them, so verify full can't compare these; use verify sample"
+            )
     elif migration.params.if_exists is IfExists.FAIL:
         reasons.append(
             f"the collection {name!r} exists on the target already; give mapping another target "
@@ -116,16 +123,35 @@ def existing_reasons(
     return reasons
 
 
+def with_limits_there(mapped: MappedCollection, described: dict[str, Any]) -> MappedCollection:
+    """A collection whose texts and arrays may be as long as an existing one's fields allow.
+
+    So a row that is too long for these is a bad row, before anything is written.
+
+    Args:
+        described: the existing collection, as pymilvus describes it.
+    """
+    there = {field["name"]: field.get("params") or {} for field in described["fields"]}
+    fields = []
+    for field in mapped.target.fields:
+        limits = there.get(field.name, {})
+        update = {
+            name: min(getattr(field, name) or int(limits[name]), int(limits[name]))
+            for name in ("max_length", "max_capacity")
+            if name in limits and (field.holds_text or name == "max_capacity")
+        }
+        fields.append(field.model_copy(update=update))
+    target = mapped.target.model_copy(update={"fields": tuple(fields)})
+    return mapped.model_copy(update={"target": target})
+
+
 def _unfit_to_append(target: MilvusDatabase, schema: CollectionSchema) -> list[str]:
     """How an existing collection's fields differ from those to be appended."""
     described = target.describe(schema.name)
-    held = {
-        field["name"]: (field["type"].name, int(field["params"].get("dim", 0)))
-        for field in described["fields"]
-    }
+    held = {field["name"]: _kind_there(field) for field in described["fields"]}
     if described.get("enable_dynamic_field"):
-        held[DYNAMIC_FIELD] = (DataType.JSON.value, 0)
-    wanted = {field.name: (field.type.value, field.dim) for field in schema.fields}
+        held[DYNAMIC_FIELD] = DataType.JSON.value
+    wanted = {field.name: _kind(field) for field in schema.fields}
     if DYNAMIC_FIELD not in wanted:
         held.pop(DYNAMIC_FIELD, None)
     keys = {one["name"] for one in described["fields"] if one.get("is_partition_key")}
@@ -135,9 +161,34 @@ def _unfit_to_append(target: MilvusDatabase, schema: CollectionSchema) -> list[s
             f"the collection {schema.name!r} has the partition key {sorted(keys)}, to append needs "
             f"{sorted(ours)}; give mapping another target name, or set partition_key as it is there"
         ]
+    makes_keys = any(one.get("auto_id") for one in described["fields"])
+    if makes_keys and not schema.primary_key.auto_id:
+        return [
+            f"the collection {schema.name!r} makes its primary keys itself (autoID); set auto_id "
+            "in mapping, or give mapping another target name"
+        ]
+    if schema.primary_key.auto_id and not makes_keys:
+        return [
+            f"the collection {schema.name!r} needs rows with primary keys (it has no autoID); "
+            "leave auto_id out of mapping, or give mapping another target name"
+        ]
     if held == wanted:
         return []
     return [
         f"the collection {schema.name!r} has the fields {held}, to append needs {wanted}; give "
         "mapping another target name"
     ]
+
+
+def _kind(field: Field) -> str:
+    """What values a field holds, such as `FLOAT_VECTOR(128)` or `ARRAY of INT8`."""
+    inner = f" of {field.element_type}" if field.element_type else ""
+    return f"{field.type}({field.dim})" if field.dim else f"{field.type}{inner}"
+
+
+def _kind_there(field: dict[str, Any]) -> str:
+    """The same of a field as pymilvus describes it."""
+    kind, dim = field["type"].name, int((field.get("params") or {}).get("dim") or 0)
+    element = field.get("element_type")
+    inner = f" of {element.name}" if element and kind == DataType.ARRAY else ""
+    return f"{kind}({dim})" if dim else f"{kind}{inner}"

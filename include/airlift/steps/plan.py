@@ -28,7 +28,12 @@ from airlift.schema import SourceCollection
 from airlift.steps.access import plan_access
 from airlift.steps.choose_way import choose_way, choose_ways
 from airlift.steps.chunk_format import as_it_is_there, choose_format, with_value_rules
-from airlift.steps.existing import appends_to, existing_reasons, settle_created
+from airlift.steps.existing import (
+    appends_to,
+    existing_reasons,
+    settle_created,
+    with_limits_there,
+)
 from airlift.steps.own_files import imports_own_files
 from airlift.steps.schema_probe import ask_target
 from airlift.target_changes import Created
@@ -140,8 +145,10 @@ def _plan_collection(
     can = migration.capabilities
     leaves_out = appends and way != "upsert"
     schema = mapped.target
+    described: dict[str, Any] | None = None
     if appends and (target := migration.target(mapped)).exists(schema.name):
-        schema = as_it_is_there(schema, target.describe(schema.name))
+        described = target.describe(schema.name)
+        schema = as_it_is_there(schema, described)
     file_format, format_notes = choose_format(params, can, schema, way, leaves_out)
     if collection.imports_own_files:
         file_format, format_notes = OWN_FILES.name, []
@@ -159,6 +166,8 @@ def _plan_collection(
         # Without it the ids of earlier versions stay, by which a run is gone on with.
         *([params.on_long_text] if params.on_long_text else []),
     )
+    if described:
+        mapped = with_limits_there(mapped, described)
     chunks: list[Chunk] = []
     for chunk in cut:
         if chunk.partition in mapped.partitions:
