@@ -262,10 +262,6 @@ def test_what_fits_nowhere_is_refused_by_name():
     assert "'sparse_float_vector': the target has no SPARSE_FLOAT_VECTOR fields" in said[0]
     said = reasons(schema_of(DataType.FLOAT_VECTOR, nullable=True), MILVUS_2_3)
     assert "'float_vector': the target has no vector fields without a value" in said[0]
-    two = schema_of(DataType.FLOAT_VECTOR, DataType.BINARY_VECTOR)
-    said = reasons(two, MILVUS_2_3)
-    assert len(said) == 1 and "has 2 vector fields ['float_vector', 'binary_vector']" in said[0]
-    assert len(fitted(two, MILVUS_2_3, {"exclude": ["float_vector"]}).target.vectors) == 1
 
 
 def test_json_is_brought_into_one_form():

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from airlift.errors import AirliftError
+from airlift.memory_limit import memory_limit, within_limit
 from airlift.sources.backup.binlog import INSERT, Frame, read_frame
 from airlift.storage import Storage
 
@@ -95,7 +96,7 @@ class LogFile:
         self.address = storage.address(path)
         self._held = ExitStack()
         try:
-            with reading(self.address):
+            with reading(self.address), memory_limit(self.address):
                 stream = self._held.enter_context(storage.open_input(path))
                 self.frame: Frame = read_frame(stream, self.address, size, event)
                 self._files = [
@@ -141,7 +142,8 @@ class LogFile:
         count = 0
         with reading(self.address):
             for one in self._files:
-                for batch in one.iter_batches(rows, columns=columns, use_threads=False):
+                decoded = one.iter_batches(rows, columns=columns, use_threads=False)
+                for batch in within_limit(self.address, decoded):
                     while batch.num_rows:
                         part = batch.slice(0, rows - count)
                         batch = batch.slice(part.num_rows)

@@ -15,11 +15,15 @@ import pyarrow.parquet as pq
 from airlift.errors import AirliftError
 from airlift.json_exact import InexactNumber, RepeatedKeys, exact_value, is_unicode
 from airlift.json_text import canonical_column, lossless_text
+from airlift.memory_limit import memory_limit, within_limit
 from airlift.sources.faiss.npy import NpyFile
 from airlift.storage import Storage
 
 BLOCK_ROWS = 65_536
+_PARQUET_ROWS = 4096
+"""Long texts that repeat are short in the file, and as long as ever once they are decoded."""
 _LINES_AT_ONCE = 1024
+_MAX_LINE = 16 << 20
 _SHOWN = 80
 
 
@@ -52,7 +56,9 @@ def open_rows(folder: Storage, paths: list[str]) -> Iterator[Rows]:
             yield _npy(folder, paths)
         elif _magic(folder, paths[0]) == b"PAR1":
             with folder.open_input(paths[0]) as stream:
-                yield _parquet(pq.ParquetFile(stream))
+                with memory_limit(address):
+                    file = pq.ParquetFile(stream)
+                yield _parquet(file, address)
         elif paths[0].endswith((".jsonl", ".ndjson", ".json")):
             yield _json_lines(folder, paths[0])
         else:
@@ -70,8 +76,12 @@ def _magic(folder: Storage, path: str) -> bytes:
     return magic
 
 
-def _parquet(file: pq.ParquetFile) -> Rows:
-    return file.schema_arrow, lambda: (Block(rows, {}) for rows in file.iter_batches(BLOCK_ROWS))
+def _parquet(file: pq.ParquetFile, address: str) -> Rows:
+    def blocks() -> Iterator[Block]:
+        for rows in within_limit(address, file.iter_batches(min(BLOCK_ROWS, _PARQUET_ROWS))):
+            yield Block(rows, {})
+
+    return file.schema_arrow, blocks
 
 
 # --- .npy ---------------------------------------------------------------------------------------
@@ -234,7 +244,7 @@ def _shown(value: Any) -> str:
 def _parsed(folder: Storage, path: str) -> Iterator[_Line]:
     """Each line's object; empty lines are passed over."""
     with folder.open_input(path) as stream:
-        lines = enumerate(io.BufferedReader(stream, 1 << 20), 1)
+        lines = enumerate(_lines(stream, folder.address(path)), 1)
         filled = ((number, line) for number, line in lines if line.strip())
         while some := list(itertools.islice(filled, _LINES_AT_ONCE)):
             texts, reasons = canonical_column(pa.array([line for _, line in some], pa.binary()))
@@ -244,6 +254,18 @@ def _parsed(folder: Storage, path: str) -> Iterator[_Line]:
                 if not isinstance(values, dict):
                     raise AirliftError(f"{where}: expected an object, found {values!r:.80}")
                 yield _Line(number, values, at in reasons)
+
+
+def _lines(stream: pa.NativeFile, address: str) -> Iterator[bytes]:
+    reader, number = io.BufferedReader(stream, 1 << 20), 0
+    while line := reader.readline(_MAX_LINE + 1):
+        number += 1
+        if len(line) > _MAX_LINE:
+            raise AirliftError(
+                f"{address}:{number}: the line is longer than {_MAX_LINE >> 20} MB; expected one "
+                "object a line (JSON Lines)"
+            )
+        yield line
 
 
 def _read_line(line: bytes, where: str) -> Any:
