@@ -28,6 +28,7 @@ from airlift.steps.export_meta import export_meta
 from airlift.steps.plan import make_plan
 from airlift.steps.write_chunks import write_batch
 from localservers import Milvus, MilvusLite, MilvusOnS3
+from localservers.ports import wait_until
 from samples.milvus_collection import songs, write_songs
 from tests.paths.place import FLAT, Place, SourceKind, bucket_place, lite_place, local_place
 
@@ -209,12 +210,17 @@ def test_partitions_that_are_not_loaded(from_milvus, to_lite, loaded, chosen):
     [collection] = to_lite.run(**params, mapping=mapping)["collections"]
     [note] = [note for note in collection["notes"] if "loaded to be read" in note]
     assert str(sorted({*every} - {*loaded})) in note
-    states = {
-        name: from_milvus.get_load_state("parted", partition_name=name)["state"].name
-        for name in every
-    }
-    assert states == {name: "Loaded" if name in loaded else "NotLoad" for name in every}
+
+    def states() -> dict[str, str]:
+        return {
+            name: from_milvus.get_load_state("parted", partition_name=name)["state"].name
+            for name in every
+        }
+
+    assert states() == {name: "Loaded" if name in loaded else "NotLoad" for name in every}
+    # It does not wait for partitions beside loaded ones.
     from_milvus.load_collection("parted")
+    wait_until(lambda: set(states().values()) == {"Loaded"}, 60, lambda: str(states()))
     for partition in chosen or every:
         ours = rows_of(from_milvus, "parted", partition=partition)
         assert rows_of(to_lite.client, "parted", partition=partition) == ours
