@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 
 from airlift.errors import AirliftError, Refused
 from localservers import Milvus, MilvusLite, MilvusOnS3
-from samples.faiss_indexes import IndexSpec, IndexTruth, write_faiss
+from samples.faiss_indexes import IndexSpec, IndexTruth, write_faiss, write_index
 from tests.paths.place import (
     BIN_FLAT,
     Place,
@@ -232,4 +234,39 @@ def test_nothing_is_written_when_the_source_is_refused(place: Place) -> None:
     place.write(IndexSpec("songs", 400, "Flat", 16))
     with pytest.raises(AirliftError, match="length 1"):
         place.run(mapping={"songs": {"metric_type": "COSINE"}})
+    assert not place.client.has_collection("songs")
+
+
+@pytest.mark.parametrize("form", ["ids_url", "column"])
+def test_keys_that_are_texts(place: Place, form: str) -> None:
+    """UUIDs from an `.npy`, or from a packed CSV file beside the index."""
+    vectors = np.random.default_rng(4).standard_normal((300, 8), dtype=np.float32)
+    place.folder.mkdir(parents=True, exist_ok=True)
+    write_index(place.folder / "songs.index", vectors, "Flat")
+    keys = [str(uuid.UUID(int=n * 7919)) for n in range(300)]
+    lines = "".join(f'{key},"title, {n}",{n}\n' for n, key in enumerate(keys))
+    (place.folder / "songs.csv.gz").write_bytes(gzip.compress(f"uuid,title,n\n{lines}".encode()))
+    np.save(place.folder / "ids.npy", np.array(keys))
+    params = {"primary_key": "uuid" if form == "column" else "key"}
+    if form == "ids_url":
+        params["ids_url"] = f"{place.folder}/ids.npy"
+    report = place.run(verify="full", scalars_url=f"{place.folder}/songs.csv.gz", **params)
+    assert counts(only(report)) == {300}
+    name = params["primary_key"]
+    rows = place.client.query(
+        "songs", filter=f'{name} != "x"', output_fields=["*"], limit=1000, consistency_level=0
+    )
+    assert {row[name] for row in rows} == set(keys)
+    for row in rows:
+        n = keys.index(row[name])
+        assert (row["title"], row["n"]) == (f"title, {n}", n)
+        assert np.array(row["vector"], np.float32).tobytes() == vectors[n].tobytes()
+
+
+def test_texts_that_repeat_are_no_keys(place: Place) -> None:
+    place.folder.mkdir(parents=True, exist_ok=True)
+    write_index(place.folder / "songs.index", np.eye(4, dtype=np.float32), "Flat")
+    np.save(place.folder / "ids.npy", np.array(["a", "b", "a", "c"]))
+    with pytest.raises(Refused, match="primary keys stand in several rows"):
+        place.run(ids_url=f"{place.folder}/ids.npy")
     assert not place.client.has_collection("songs")

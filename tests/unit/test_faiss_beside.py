@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError
-from airlift.sources.faiss import scalar_files
+from airlift.sources.faiss import json_rows, scalar_files
 from airlift.sources.faiss.places import FileRef, collection_name
 from airlift.storage import open_storage
 from samples.faiss_indexes import IndexSpec, IndexTruth, write_faiss, write_index
@@ -50,7 +50,8 @@ def vectors(rows: int) -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scalar_files, "BLOCK_ROWS", 100)
+    for module in (scalar_files, json_rows):
+        monkeypatch.setattr(module, "BLOCK_ROWS", 100)
 
 
 # --- ids ------------------------------------------------------------------------------------------
@@ -183,7 +184,9 @@ def test_scalars_that_do_not_fit(tmp_path: Path) -> None:
         ({"song": ["1", "2", "3"]}, "song", "holds string; expected the vectors' whole numbers"),
         ({"song": [1, 2, None]}, "song", "1 nulls"),
         ({"year": [1, 2, 3]}, "song", "has no column 'song'; it has year"),
-        ({"id": [1, 2, 3]}, "", "columns ['id'], as the index's own fields"),
+        ({"vector": [1, 2, 3]}, "", "columns ['vector'], as the index's own fields"),
+        ({"id": [1.5, 2.5, 3.5]}, "", "primary_key 'id' holds DOUBLE; expected texts or integers"),
+        ({"id": ["a", None, "c"]}, "", "primary_key 'id': each row needs a value"),
         ({"tags": [[1, None], [], None]}, "", "a list holds null"),
         ({"n": pa.array([1, 2, 1 << 63], pa.uint64())}, "", "'n'"),
         ({"at": [datetime.datetime(2020, 1, 1, 0, 0, 0, 5), None, None]}, "", "'at'"),

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from airlift.datatypes import DataType
 from airlift.errors import Refused
 from airlift.repeated_keys import RepeatedKeys
 from airlift.schema import CollectionSchema, Field, SourceCollection
@@ -58,7 +57,7 @@ def what_is_lost(layout: Layout) -> str:
 
 
 def schema_of(
-    name: str, layout: Layout, scalars: tuple[Field, ...], params: FaissParams
+    name: str, layout: Layout, key: Field, scalars: tuple[Field, ...], params: FaissParams
 ) -> CollectionSchema:
     """The collection's fields. Raises Refused when two have one name."""
     taken = {params.primary_key, params.vector_field}
@@ -70,7 +69,6 @@ def schema_of(
                 "these other names by primary_key and vector_field"
             ]
         )
-    key = Field(name=params.primary_key, type=DataType.INT64, primary_key=True)
     vector = Field(
         name=params.vector_field,
         type=vector_type(layout),
@@ -161,7 +159,8 @@ def check_keys(
         for place, file in enumerate(files):
             for numbers, ids in file.ids(base):
                 keys = looker.take(numbers, ids)
-                finder.add(place, np.arange(len(keys)), keys)
+                if beside.keys_are_ids:  # `convert` looks at others
+                    finder.add(place, np.arange(len(keys)), keys)
             base += file.layout.rows
         finder.finish()
         looker.finish(finder, auto_id)
@@ -191,7 +190,7 @@ class _KeyLook:
                         "in which vectors were added; give scalars_id_column, and leave ids_url out"
                     ]
                 )
-        keys = self._beside.keys(numbers, ids)
+        keys = self._beside.ids(numbers, ids)
         missing = self._beside.missing(keys)
         self._missing += len(missing)
         self._examples += missing[: _EXAMPLES - len(self._examples)].tolist()

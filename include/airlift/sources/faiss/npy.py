@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from airlift.errors import AirliftError
@@ -82,11 +83,23 @@ class NpyFile:
         return np.asarray(self._all[places])
 
 
-def whole_numbers(file: NpyFile) -> NpyFile:
+def ids_file(file: NpyFile) -> NpyFile:
     """The file, if it holds ids. Raises AirliftError."""
-    if file.dtype.kind not in "iu":
-        raise AirliftError(f"{file.address} holds {file.dtype}; ids are whole numbers, as int64")
+    if file.dtype.kind not in "iuUS":
+        raise AirliftError(
+            f"{file.address} holds {file.dtype}; ids are whole numbers (int64), or texts (`U`, `S`)"
+        )
     return file
+
+
+def texts(values: NDArray[Any], address: str) -> pa.Array:
+    """Texts of a fixed width as Arrow has them. Raises AirliftError for what is no UTF-8."""
+    if values.dtype.kind == "U":
+        return pa.array(values.tolist(), pa.string())
+    try:
+        return pa.array([value.decode() for value in values.tolist()], pa.string())
+    except UnicodeDecodeError as error:
+        raise AirliftError(f"{address} holds texts that are not UTF-8: {error}") from error
 
 
 def as_int64(values: NDArray[Any], address: str) -> NDArray[np.int64]:

@@ -30,22 +30,29 @@ class FaissParams(MigrationParams):
     ids_url: str = param(
         SOURCE,
         "",
-        "An `.npy` of whole numbers: the id of each vector, in the order in which they were added. "
-        "Empty: the index's own ids, or positions from 0.",
+        "An `.npy` of whole numbers or texts: the id of each vector, in the order in which they "
+        "were added. Empty: the index's own ids, or positions from 0.",
         json_schema_extra=URL_PATTERN,
     )
     scalars_url: str = param(
         SOURCE,
         "",
-        "Fields beside the vectors: a Parquet file, a JSON Lines file, or a folder with an `.npy` "
-        "for each field. A row for each vector in the order in which they were added, unless "
-        "`scalars_id_column` joins them.",
+        "Fields beside the vectors: Parquet, JSON or CSV, one file or several (a pattern, or with "
+        "commas) whose rows follow one another, or a folder with an `.npy` for each field. A row "
+        "for each vector in the order in which they were added, unless `scalars_id_column` joins "
+        "them.",
         json_schema_extra=URL_PATTERN,
     )
     scalars_id_column: str = param(
         SOURCE, "", "The column of the scalars that holds the vectors' ids. Empty: the same order."
     )
-    primary_key: str = param(SOURCE, "id", "Name of the primary key field.", min_length=1)
+    primary_key: str = param(
+        SOURCE,
+        "id",
+        "Name of the primary key field. Where the scalars have such a column, of texts or "
+        "integers, its values are the keys.",
+        min_length=1,
+    )
     vector_field: str = param(SOURCE, "vector", "Name of the vector field.", min_length=1)
     source_conn_id: str = param(
         SOURCE,

@@ -30,6 +30,7 @@ from airlift.sources.faiss.kinds import (
     Kind,
 )
 from airlift.sources.faiss.layout import Layout
+from airlift.sources.faiss.other_files import what_begins_with
 from airlift.sources.faiss.transforms import parse_transform
 
 _MAX_LISTS = 1 << 26
@@ -89,6 +90,8 @@ class _Parser:
             self.cursor.damaged("indexes inside indexes without end")
         code = self.cursor.fourcc()
         kind = (BINARY_KINDS if self.binary else KINDS).get(code)
+        if kind is None and self.depth == 0 and (what := self._something_else()):
+            raise AirliftError(f"{self.cursor.address} is no Faiss index: it is {what}")
         if kind is None:
             self.cursor.damaged(f"{code!r} is no kind of index that is known")
         if kind.why and end is None:
@@ -102,6 +105,11 @@ class _Parser:
                 f"the {kind.name} ends here, expected {end - self.cursor.at:,} bytes more"
             )
         return layout
+
+    def _something_else(self) -> str:
+        """What the file is in place of an index; "" where that is not known."""
+        self.cursor.at = 0
+        return what_begins_with(self.cursor.read(min(24, self.cursor.size)))
 
     def _inside(self, end: int | None) -> Layout:
         return _Parser(self.cursor, self.binary, self.depth + 1).index(end)

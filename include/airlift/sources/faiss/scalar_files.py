@@ -1,87 +1,109 @@
-"""Reads the rows of a scalars file: Parquet, JSON Lines, or a folder of `.npy`."""
+"""Reads the rows of scalars files: Parquet, JSON, CSV, or a folder of `.npy`."""
 
 from __future__ import annotations
 
-import io
-import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from contextlib import ExitStack, contextmanager
 
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from airlift.errors import AirliftError
-from airlift.json_exact import InexactNumber, RepeatedKeys, exact_value, is_unicode
-from airlift.json_text import canonical_column, lossless_text
 from airlift.memory_limit import memory_limit, within_limit
+from airlift.sources.faiss.blocks import BLOCK_ROWS, Block, Rows
+from airlift.sources.faiss.csv_rows import csv_rows
+from airlift.sources.faiss.json_rows import json_rows
 from airlift.sources.faiss.npy import NpyFile
+from airlift.sources.faiss.other_files import what_begins_with
+from airlift.sources.faiss.text_files import TextFile
 from airlift.storage import Storage
 
-BLOCK_ROWS = 65_536
 _PARQUET_ROWS = 4096
 """Long texts that repeat are short in the file, and as long as ever once they are decoded."""
-_LINES_AT_ONCE = 1024
-_MAX_LINE = 16 << 20
-_SHOWN = 80
 
 
-class Block(NamedTuple):
-    """Some rows of a file.
-
-    Attributes:
-        rows: the columns.
-        bad: by row, why the file has no value for a field that its column holds exactly.
-    """
-
-    rows: pa.RecordBatch
-    bad: dict[int, str]
-
-
-Rows = tuple[pa.Schema, Callable[[], Iterator[Block]]]
-"""The columns, and what yields them in blocks of at most BLOCK_ROWS."""
+_TEXTS: dict[str, Callable[[list[TextFile]], Rows]] = {
+    ".jsonl": json_rows,
+    ".ndjson": json_rows,
+    ".json": json_rows,
+    ".csv": csv_rows,
+    ".tsv": csv_rows,
+}
 
 
 @contextmanager
 def open_rows(folder: Storage, paths: list[str]) -> Iterator[Rows]:
-    """Opens a Parquet or JSON Lines file, or several `.npy` files with a column each.
+    """Opens files of one form, whose rows follow one another; of `.npy` each is a column.
 
     Raises:
-        AirliftError: it is neither, or is damaged.
+        AirliftError: one is of no form that is known, or is damaged.
     """
     address = folder.address(paths[0])
     try:
-        if paths[0].endswith(".npy"):
-            yield _npy(folder, paths)
-        elif _magic(folder, paths[0]) == b"PAR1":
-            with folder.open_input(paths[0]) as stream:
-                with memory_limit(address):
-                    file = pq.ParquetFile(stream)
-                yield _parquet(file, address)
-        elif paths[0].endswith((".jsonl", ".ndjson", ".json")):
-            yield _json_lines(folder, paths[0])
-        else:
-            raise AirliftError(
-                f"{address} is neither Parquet nor JSON Lines (`.jsonl`); scalars_url names one of "
-                "them, or a folder with an .npy file for each field"
-            )
+        with ExitStack() as held:
+            if paths[0].endswith(".npy"):
+                yield _npy(folder, paths)
+            elif _begin(folder, paths[0]).startswith(b"PAR1"):
+                yield _parquet(folder, paths, held)
+            else:
+                yield _text(folder, paths)
     except (pa.ArrowException, OSError) as error:
-        raise AirliftError(f"{address} is damaged or no Parquet file: {error}") from error
+        raise AirliftError(f"{address} is damaged: {error}; copy it again") from error
 
 
-def _magic(folder: Storage, path: str) -> bytes:
+def _begin(folder: Storage, path: str) -> bytes:
     with folder.open_input(path) as stream, folder.explained("read", path):
-        magic: bytes = stream.read_at(min(4, stream.size()), 0)
-    return magic
+        begin: bytes = stream.read_at(min(8, stream.size()), 0)
+    return begin
 
 
-def _parquet(file: pq.ParquetFile, address: str) -> Rows:
+def _text(folder: Storage, paths: list[str]) -> Rows:
+    files = [TextFile(folder, path) for path in paths]
+    readers = {suffix(file.name) for file in files}
+    for file in files:
+        if suffix(file.name) not in _TEXTS:
+            begin = _begin(folder, paths[files.index(file)])
+            raise AirliftError(
+                f"{file.address} is {what_begins_with(begin) or 'of no form that is known'}; "
+                "expected Parquet, JSON (.jsonl, .ndjson, .json) or CSV (.csv, .tsv), also with "
+                ".gz, or a folder with an .npy file for each field"
+            )
+    rows = {_TEXTS[name] for name in readers}
+    if len(rows) > 1:
+        raise AirliftError(
+            f"{files[0].address} and the others are of several forms; expected one form"
+        )
+    return rows.pop()(files)
+
+
+def suffix(name: str) -> str:
+    """The end of a file's name from its last dot on; "" without one."""
+    return name[name.rindex(".") :] if "." in name else ""
+
+
+def _parquet(folder: Storage, paths: list[str], held: ExitStack) -> Rows:
+    files = []
+    for path in paths:
+        address = folder.address(path)
+        stream = held.enter_context(folder.open_input(path))
+        with memory_limit(address):
+            files.append((address, pq.ParquetFile(stream)))
+    first, schema = files[0][0], files[0][1].schema_arrow
+    kinds = dict(zip(schema.names, schema.types, strict=True))
+    for address, file in files[1:]:
+        found = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
+        if found != kinds:
+            raise AirliftError(
+                f"{address} has the columns {found}, {first} {kinds}; expected the same in each"
+            )
+
     def blocks() -> Iterator[Block]:
-        for rows in within_limit(address, file.iter_batches(min(BLOCK_ROWS, _PARQUET_ROWS))):
-            yield Block(rows, {})
+        for address, file in files:
+            rows = file.iter_batches(min(BLOCK_ROWS, _PARQUET_ROWS), columns=schema.names)
+            for batch in within_limit(address, rows):
+                yield Block(batch.select(schema.names), {})
 
-    return file.schema_arrow, blocks
+    return schema, blocks
 
 
 # --- .npy ---------------------------------------------------------------------------------------
@@ -125,153 +147,3 @@ def _npy_values(file: NpyFile, start: int, stop: int) -> pa.Array:
     if file.dtype.kind == "S":
         return pa.array([one.decode() for one in values.tolist()], pa.string())
     return pa.array(values.tolist(), _arrow_type(file))
-
-
-# --- JSON Lines ---------------------------------------------------------------------------------
-
-_NESTED = pa.struct([])
-"""Stands for a column whose values become JSON."""
-
-_KINDS: dict[type, pa.DataType] = {
-    bool: pa.bool_(),
-    int: pa.int64(),
-    float: pa.float64(),
-    str: pa.string(),
-}
-_NAMES = {pa.int64(): "INT64", pa.float64(): "DOUBLE", pa.string(): "VARCHAR", pa.bool_(): "BOOL"}
-
-
-class _Line(NamedTuple):
-    """A line's number, its object, and whether that holds what JSON in Milvus can't."""
-
-    number: int
-    values: dict[str, Any]
-    odd: bool
-
-
-def _json_lines(folder: Storage, path: str) -> Rows:
-    kinds: dict[str, pa.DataType | None] = {}
-    for line in _parsed(folder, path):
-        for name, value in line.values.items():
-            if name not in kinds and not is_unicode(name):
-                raise AirliftError(
-                    f"{folder.address(path)}:{line.number}: the key {name!r} is no valid Unicode"
-                )
-            kinds[name] = _joined(kinds.get(name), value)
-    # An empty struct counts as false.
-    schema = pa.schema(
-        [(name, pa.string() if kind is None else kind) for name, kind in kinds.items()]
-    )
-
-    def blocks() -> Iterator[Block]:
-        held: list[_Line] = []
-        for line in _parsed(folder, path):
-            held.append(line)
-            if len(held) == BLOCK_ROWS:
-                yield _json_block(held, schema)
-                held = []
-        if held:
-            yield _json_block(held, schema)
-
-    return schema, blocks
-
-
-def _joined(kind: pa.DataType | None, value: Any) -> pa.DataType | None:
-    """The type that holds what was seen so far and this value too, if any does."""
-    if value is None or isinstance(value, InexactNumber) or _is_beyond_int64(value):
-        return kind
-    found = _KINDS.get(type(value), _NESTED)
-    if kind is None or kind == found:
-        return found
-    return pa.float64() if {kind, found} == {pa.int64(), pa.float64()} else _NESTED
-
-
-def _is_beyond_int64(value: Any) -> bool:
-    return isinstance(value, int) and not -(1 << 63) <= value < 1 << 63
-
-
-def _json_block(lines: list[_Line], schema: pa.Schema) -> Block:
-    reasons: dict[int, str] = {}
-    odd = any(line.odd for line in lines)
-    for row, line in enumerate(lines):
-        if line.odd and isinstance(line.values, RepeatedKeys):
-            reasons[row] = f"field {line.values.first!r}: the line has it more than once"
-    columns = []
-    for column in schema:
-        values = [line.values.get(column.name) for line in lines]
-        if column.type == _NESTED:
-            # Already as text: structs of any shape would need one Arrow type.
-            texts = [None if value is None else lossless_text(value) for value in values]
-            columns.append(pa.array(texts, pa.string()))
-        else:
-            columns.append(_typed(column, values, odd, reasons))
-    return Block(pa.RecordBatch.from_arrays(columns, names=schema.names), reasons)
-
-
-def _typed(column: pa.Field, values: list[Any], odd: bool, reasons: dict[int, str]) -> pa.Array:
-    """A column of scalars; null, and a reason, for a value that its type does not hold exactly."""
-    if not odd:
-        try:
-            return pa.array(values, column.type)
-        except (pa.ArrowException, OverflowError):
-            pass  # numbers too large for the type, which are looked for now
-    for row, value in enumerate(values):
-        if value is not None and not _fits(value, column.type):
-            name = _NAMES[column.type]
-            reasons.setdefault(
-                row, f"field {column.name!r}: the value {_shown(value)} does not fit {name} exactly"
-            )
-            values[row] = None
-    if column.type == pa.float64():
-        # Arrow refuses whole numbers above 2**53, also those that a double holds.
-        values = [None if value is None else float(value) for value in values]
-    return pa.array(values, column.type)
-
-
-def _fits(value: Any, kind: pa.DataType) -> bool:
-    if isinstance(value, str):
-        return is_unicode(value)
-    if isinstance(value, InexactNumber) or _is_beyond_int64(value):
-        return False
-    return kind != pa.float64() or isinstance(value, float) or int(float(value)) == value
-
-
-def _shown(value: Any) -> str:
-    text = lossless_text(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
-def _parsed(folder: Storage, path: str) -> Iterator[_Line]:
-    """Each line's object; empty lines are passed over."""
-    with folder.open_input(path) as stream:
-        lines = enumerate(_lines(stream, folder.address(path)), 1)
-        filled = ((number, line) for number, line in lines if line.strip())
-        while some := list(itertools.islice(filled, _LINES_AT_ONCE)):
-            texts, reasons = canonical_column(pa.array([line for _, line in some], pa.binary()))
-            for at, ((number, line), text) in enumerate(zip(some, texts.to_pylist(), strict=True)):
-                where = f"{folder.address(path)}:{number}"
-                values = _read_line(line, where) if at in reasons else orjson.loads(text)
-                if not isinstance(values, dict):
-                    raise AirliftError(f"{where}: expected an object, found {values!r:.80}")
-                yield _Line(number, values, at in reasons)
-
-
-def _lines(stream: pa.NativeFile, address: str) -> Iterator[bytes]:
-    reader, number = io.BufferedReader(stream, 1 << 20), 0
-    while line := reader.readline(_MAX_LINE + 1):
-        number += 1
-        if len(line) > _MAX_LINE:
-            raise AirliftError(
-                f"{address}:{number}: the line is longer than {_MAX_LINE >> 20} MB; expected one "
-                "object a line (JSON Lines)"
-            )
-        yield line
-
-
-def _read_line(line: bytes, where: str) -> Any:
-    """The value of a line that is no plain JSON, with nothing lost."""
-    try:
-        # What is not UTF-8 becomes halves of surrogate pairs: no text either, but of one value.
-        return exact_value(line.decode(errors="surrogateescape"))
-    except ValueError as error:
-        raise AirliftError(f"{where} is no JSON: {error}") from error

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict
 from airlift.chunk import Chunk, chunk_id
 from airlift.connections import Connections
 from airlift.errors import AirliftError, Refused
-from airlift.fixed_width import int64_array
 from airlift.mapping_params import CollectionMapping
 from airlift.schema import CollectionSchema, SourceCollection
 from airlift.sources.base import BATCH_BYTES, FILE_BATCH_BYTES, BadRows, FileSource, SourceFile
@@ -111,15 +110,17 @@ class FaissSource(FileSource):
         rows = tuple(file.layout.rows for file in files)
         found = Beside.find(self._params, self._places)
         beside = self._open_beside(name, found, sum(rows))
-        schema = schema_of(name, files[0].layout, beside.fields, self._params)
+        key = beside.key_field
+        schema = schema_of(name, files[0].layout, key, beside.fields, self._params)
         detail = Detail(files=tuple(refs), rows=rows, beside=found)
         return [
             SourceCollection(
                 collection_schema=schema,
                 rows=sum(rows),
+                keys_unique=beside.keys_are_ids,
                 partition_rows={"": sum(rows)},
                 empty_because=f"{self._params.index_url} holds no vector",
-                notes=notes_of(files),
+                notes=[*notes_of(files), *beside.key_notes],
                 detail=detail.model_dump(mode="json"),
             )
         ]
@@ -215,12 +216,12 @@ class FaissSource(FileSource):
         for part in plan.parts:
             file = self._open(part.file)
             for rows in file.rows(part.start, part.stop, part.base, block):
-                ids = beside.keys(rows.numbers, rows.ids)
+                ids = beside.ids(rows.numbers, rows.ids)
                 if cosine:
                     must_be_unit_length(rows.vectors, file.layout, ids, f"collection {name!r}")
                 vectors = vector_column(rows.vectors, file.layout, fields[1])
-                scalars, reasons = beside.columns(rows.numbers, ids)
-                columns = [int64_array(ids), vectors, *scalars]
+                keys, scalars, reasons = beside.columns(rows.numbers, ids)
+                columns = [keys, vectors, *scalars]
                 yield from _parted(pa.RecordBatch.from_arrays(columns, schema=schema), reasons)
 
     def _look_at_first_rows(
