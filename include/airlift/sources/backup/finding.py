@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from airlift.errors import AirliftError, Refused
 from airlift.sources.backup.meta import FULL, META, PARTS
+from airlift.sources.stray_files import is_archive
 from airlift.storage import Storage
 
 _BELOW_ROOT = "backup"  # what milvus-backup's backupRootPath is, if nobody changes it
@@ -37,6 +39,7 @@ def find_backups(folder: Storage, names: Sequence[str], asked: str) -> tuple[Sto
     Raises:
         Refused: it is not there; with what was expected and what was found.
     """
+    _refuse_files(folder, asked)
     if not names and is_backup(folder):
         return folder, [""]
     looked = [folder, folder.folder(_BELOW_ROOT)]
@@ -65,6 +68,21 @@ def find_backups(folder: Storage, names: Sequence[str], asked: str) -> tuple[Sto
             f"holds such folders, or a bucket's root with {_BELOW_ROOT}/NAME below; found {found}"
         ]
     )
+
+
+def _refuse_files(folder: Storage, asked: str) -> None:
+    """Raises Refused where the address is of a file, not of a folder."""
+    is_file = folder.is_local and Path(folder.path()).is_file()
+    if not is_file and folder.list():
+        return
+    name = asked.rstrip("/").rpartition("/")[2]
+    if is_archive(name):
+        raise Refused([f"{asked} is an archive: unpack it, and give the folder that it makes"])
+    if name in (FULL, *PARTS):
+        place = asked.rstrip("/").removesuffix(f"/{name}").removesuffix(f"/{META}")
+        raise Refused([f"{asked} is a file of a backup: give the backup's folder, {place}"])
+    if is_file:
+        raise Refused([f"{asked} is no backup: it is a file; give the folder that {META}/ is in"])
 
 
 def _backups_in(folder: Storage) -> list[str]:

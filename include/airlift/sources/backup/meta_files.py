@@ -20,6 +20,7 @@ from airlift.sources.backup.meta import (
     PartitionMeta,
     SegmentMeta,
 )
+from airlift.sources.stray_files import MINIO_DISK, is_minio_disk
 from airlift.storage import Storage
 
 _META_LIMIT = 1 << 30
@@ -49,6 +50,8 @@ def read_meta(backup: Storage) -> BackupMeta:
     folder = backup.folder(META)
     if folder.exists(FULL):
         return _read(folder, FULL, BackupMeta)
+    if is_minio_disk(folder, FULL) or is_minio_disk(folder, PARTS[0]):
+        raise AirliftError(f"{backup.url} can't be read: {MINIO_DISK}")
     missing = [name for name in PARTS if not folder.exists(name)]
     if missing and (snapshot := _snapshot(folder, missing)):
         return snapshot

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from airlift.sources.backup.meta import CollectionMeta, FieldLogs, SegmentMeta
 from airlift.sources.base import SourceFile
+from airlift.sources.stray_files import is_stray
 from airlift.storage import Storage
 
 _BINLOGS = "binlogs"
@@ -134,7 +135,7 @@ class SegmentFinder:
         folder = f"{root}/{self._collection.collection_id}"
         held: dict[Key, StoredLog] = {}
         for path, size in self._storage.list(folder, recursive=True).items():
-            if size is None:
+            if size is None or is_stray(path):
                 continue
             parts = path.removeprefix(f"{folder}/").split("/")
             if len(parts) in (ids + 1, ids + 2):

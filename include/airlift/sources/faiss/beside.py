@@ -16,6 +16,7 @@ from airlift.sources.faiss.params import FaissParams, OnMissingScalars
 from airlift.sources.faiss.places import FileRef, Places, place_of
 from airlift.sources.faiss.scalars import Scalars
 from airlift.sources.faiss.vectors import Ids
+from airlift.sources.stray_files import is_stray
 
 _KEY_TYPES = {
     DataType.VARCHAR: DataType.VARCHAR,
@@ -223,4 +224,4 @@ def _is_folder_of_arrays(places: Places, url: str) -> bool:
     folder = places.original(place.root)
     if folder.exists(place.path):
         return False
-    return any(name.endswith(".npy") for name in folder.list(place.path))
+    return any(name.endswith(".npy") and not is_stray(name) for name in folder.list(place.path))

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from airlift.errors import AirliftError, Refused
 from airlift.file_identity import FileIdentity
+from airlift.sources.stray_files import MINIO_DISK, is_minio_disk, is_stray
 from airlift.sources.unchanged import DescribedFile
 from airlift.storage import Storage, open_storage
 
@@ -120,6 +121,7 @@ class Places:
             path
             for path, size in listed.items()
             if size is not None
+            and not is_stray(path)
             and len(there := path.split("/")) == len(parts)
             and all(map(fnmatchcase, there, parts))
         ]
@@ -140,7 +142,10 @@ class Places:
         ]
 
     def _nothing(self, url: str, place: Place) -> str:
-        if not _WILD.search(place.path) and self.original(place.root).list(place.path):
+        folder = self.original(place.root)
+        if not _WILD.search(place.path) and is_minio_disk(folder, place.path):
+            return f"{url} can't be read: {MINIO_DISK}"
+        if not _WILD.search(place.path) and folder.list(place.path):
             return f"{url} is a folder; name its files, as {url.rstrip('/')}/*"
         return f"{url} names no file that is there; check the address"
 
