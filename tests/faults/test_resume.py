@@ -77,6 +77,10 @@ def imports(calls: Calls) -> int:
     return sum(arguments[1] == "songs" for arguments in calls.arguments)
 
 
+BEHIND_PROBE = 2
+"""Which call makes the collection: the first makes one like it, to see whether the target does."""
+
+
 def run_until_killed(place: Place, owner: Any, name: str, **params: Any) -> None:
     """Runs a migration that a call of `name` kills; see `Calls`."""
     kill = {key: params.pop(key) for key in ("kill_before", "kill_after") if key in params}
@@ -142,7 +146,7 @@ def test_killed_right_after_the_collection_was_made(place: Place, if_exists: str
     """The collection bears a mark that was written down before it was made, so it is known."""
     truth = place.write(SMALL)["songs"]
     given = {"write_mode": "insert", "if_exists": if_exists}
-    run_until_killed(place, MilvusDatabase, "create", kill_after=1, **given)
+    run_until_killed(place, MilvusDatabase, "create", kill_after=BEHIND_PROBE, **given)
     made = place.client.describe_collection("songs")["collection_id"]
     report = place.run(**given)
     assert place.client.describe_collection("songs")["collection_id"] == made
@@ -154,10 +158,12 @@ def test_killed_right_after_the_collection_was_made(place: Place, if_exists: str
 
 
 @pytest.mark.parametrize("resumed", [True, False])
-def test_a_check_that_was_killed_leaves_nothing(place: Place, resumed: bool) -> None:
-    """The collection by which the target is asked whether it can read staging goes in the end."""
+@pytest.mark.parametrize("probe", [1, 2])
+def test_a_check_that_was_killed_leaves_nothing(place: Place, resumed: bool, probe: int) -> None:
+    """The collections by which the target is asked whether it can read staging, and whether it
+    takes the schema, go in the end."""
     place.write(SMALL)
-    run_until_killed(place, MilvusDatabase, "create", kill_after=1)
+    run_until_killed(place, MilvusDatabase, "create", kill_after=probe)
     assert any(name.startswith("airlift_probe_") for name in place.client.list_collections())
     if resumed:
         place.run()
@@ -169,7 +175,7 @@ def test_a_check_that_was_killed_leaves_nothing(place: Place, resumed: bool) -> 
 
 def test_a_collection_that_was_not_written_down_is_rolled_back(place: Place) -> None:
     place.write(SMALL)
-    run_until_killed(place, MilvusDatabase, "create", kill_after=1, write_mode="insert")
+    run_until_killed(place, MilvusDatabase, "create", kill_after=BEHIND_PROBE, write_mode="insert")
     assert undo(place, place.migration_id).collections == ("songs",)
     assert not place.client.has_collection("songs")
 
@@ -177,7 +183,7 @@ def test_a_collection_that_was_not_written_down_is_rolled_back(place: Place) -> 
 def test_killed_before_the_collection_was_made_and_a_stranger_makes_it(place: Place) -> None:
     """One of the same name without the mark is not taken for our own, nor touched."""
     place.write(SMALL)
-    run_until_killed(place, MilvusDatabase, "create", kill_before=1, write_mode="insert")
+    run_until_killed(place, MilvusDatabase, "create", kill_before=BEHIND_PROBE, write_mode="insert")
     place.client.create_collection("songs", dimension=SMALL.dim)
     with pytest.raises(AirliftError, match="the collection 'songs' exists on the target already"):
         place.run(write_mode="insert")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from airlift.errors import AirliftError
 from airlift.milvus.database import MilvusDatabase
 from airlift.schema import CollectionSchema
 from airlift.storage import Storage
@@ -52,6 +53,10 @@ def probe_collection(
     probe.folder.write_bytes(_DATABASE, database_name.encode())
     try:
         database.create(schema.model_copy(update={"name": probe.name}))
+    except AirliftError:
+        _drop(database, token, staging)
+        raise
+    try:
         yield probe
     finally:
         _drop(database, token, staging)
