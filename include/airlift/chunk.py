@@ -39,6 +39,9 @@ def chunk_id(index: int, *content: object) -> str:
     return f"{index:06d}-{digest.hexdigest()[:12]}"
 
 
+SAMPLE = "sample.parquet"
+"""The file of a chunk's folder that holds the rows which are compared with the target's."""
+
 APPENDED_KEYS = "appended_keys.parquet"
 """The file of a chunk that holds the primary keys of rows appended to a collection with others."""
 

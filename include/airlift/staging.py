@@ -33,6 +33,7 @@ Staging, not Airflow's database, is what a resumed migration goes by.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -48,6 +49,32 @@ from airlift.storage import Storage
 from airlift.target_changes import Created
 
 Model = TypeVar("Model", bound=BaseModel)
+
+log = logging.getLogger("airlift")
+
+_WRITTEN_BY = {
+    "meta.json": "export_meta",
+    "plan.json": "plan",
+    "manifest.json": "convert",
+    "changes.json": "create",
+    "target_notes.json": "create",
+    "verification.json": "verify",
+    "versions.json": "check",
+    "assessment.json": "plan",
+    "draft.json": "plan",
+}
+"""The task that writes a file again, from what is elsewhere."""
+
+_LOST = {
+    "created.json": "If the task create has not run yet, clear the task create. Else only this file "
+    "says which collections this migration has made: drop these on the target, remove the file if "
+    "it is there, and run again with the same migration_id; what is converted stays",
+    "import.json": "Only it says how far the chunk has got: drop the collection on the target, "
+    "remove the file, and clear the task create",
+    "published.json": "Only it says which aliases were moved: look at the target's aliases, remove "
+    "the file, and clear the task publish",
+}
+_LOST_OTHER = "Restore it from a copy, or use a new migration_id"
 
 
 class Meta(BaseModel):
@@ -138,16 +165,42 @@ class Staging:
         return self.folder.folder(f"{collection}/{chunk}")
 
     def read(self, name: str, model: type[Model]) -> Model | None:
-        """A JSON file of the folder; None when there is none yet."""
+        """A JSON file of the folder; None when there is none yet.
+
+        A damaged file of those that a task writes anew counts as none: that task is to run again.
+
+        Raises:
+            AirliftError: another version has written it; or it is damaged, and nothing else holds
+                what it says.
+        """
         if not self.folder.exists(name):
             return None
+        data = self.folder.read_bytes(name)
         try:
-            return model.model_validate_json(self.folder.read_bytes(name))
+            return model.model_validate_json(data)
         except ValidationError as error:
-            raise AirliftError(
-                f"{self.folder.address(name)} was not written by this version: {error}; use a new "
-                "migration_id"
-            ) from error
+            self._refuse_unreadable(name, data, error)
+            return None
+
+    def _refuse_unreadable(self, name: str, data: bytes, error: ValidationError) -> None:
+        """Raises AirliftError, but for a damaged file that a task writes anew."""
+        address, last = self.folder.address(name), name.rpartition("/")[2]
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        task = _WRITTEN_BY.get(last)
+        if any(one["type"] == "json_invalid" for one in found):
+            what = f"{address} is damaged: its {len(data):,} bytes are no JSON"
+            if task:
+                log.warning("%s; the task %s writes it again", what, task)
+                return
+            raise AirliftError(f"{what}. {_LOST.get(last, _LOST_OTHER)}") from error
+        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found[:3])
+        instead = f", or remove the file and clear the task {task}" if task else ""
+        if lost := _LOST.get(last):
+            instead = f". {lost}"
+        raise AirliftError(
+            f"{address} was not written by this version: {problems}; finish with the version that "
+            f"began the migration, or use a new migration_id{instead}"
+        ) from error
 
     def write(self, name: str, value: BaseModel) -> None:
         """Writes a JSON file of the folder."""
@@ -186,9 +239,8 @@ class Staging:
 
     def _needed(self, value: Model | None, name: str, task: str) -> Model:
         if value is None:
-            raise AirliftError(
-                f"{self.folder.address(name)} is missing; clear the task {task} to write it again"
-            )
+            lost = _LOST.get(name) or f"Clear the task {task} to write it again"
+            raise AirliftError(f"{self.folder.address(name)} is missing or damaged. {lost}")
         return value
 
     def manifest(self, collection: str, chunk: str) -> Manifest | None:

@@ -64,7 +64,7 @@ class Created(BaseModel):
         begun: collections that it was about to make, and does not know yet to be there.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     databases: tuple[str, ...] = ()
     begun: tuple[BegunCollection, ...] = ()

@@ -110,7 +110,7 @@ def test_chunks_of_a_plan_that_is_gone_are_converted_again(place):
 def test_imported_chunks_of_a_plan_that_is_gone_are_refused(place):
     reads(place)
     plan_file(place).unlink()
-    with pytest.raises(AirliftError, match=r"whose fingerprint key is gone.*new migration_id"):
+    with pytest.raises(AirliftError, match=r"whose fingerprint key is gone.*same migration_id"):
         reads(place)
 
 

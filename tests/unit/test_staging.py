@@ -59,12 +59,26 @@ def test_what_is_written_is_read(staging):
 )
 def test_what_is_missing_names_the_task_that_makes_it(staging, ask, task):
     with pytest.raises(
-        AirliftError, match=rf"{staging.folder.url}/{ask}.json.*clear the task {task}"
+        AirliftError, match=rf"(?i){staging.folder.url}/{ask}.json.*clear the task {task}"
     ):
         getattr(staging, ask)()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"source": 1}', '{"chunk": "1"}'])
+@pytest.mark.parametrize("text", ["", "{", '{"source": "a', "\0\1", "no JSON"])
+def test_a_damaged_file_that_is_written_again_counts_as_none(staging, text):
+    staging.folder.write_bytes("meta.json", text.encode())
+    with pytest.raises(AirliftError, match=r"meta.json is missing or damaged. Clear the task exp"):
+        staging.meta()
+
+
+@pytest.mark.parametrize("name", ["created.json", "c/1/import.json"])
+def test_a_damaged_file_that_nobody_can_write_again_is_refused(staging, name):
+    staging.folder.write_bytes(name, b'{"collection')
+    with pytest.raises(AirliftError, match=rf"{name} is damaged: its 12 bytes are no JSON. .*drop"):
+        staging.created() if name == "created.json" else staging.import_record("c", "1")
+
+
+@pytest.mark.parametrize("text", ["[]", '{"source": 1}', '{"chunk": "1"}'])
 def test_a_file_of_another_version_is_refused(staging, text):
     staging.folder.write_bytes("meta.json", text.encode())
     with pytest.raises(AirliftError, match=r"meta.json was not written by this version"):

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from airlift.chunk import APPENDED_KEYS, Chunk
+from airlift.chunk import APPENDED_KEYS, SAMPLE, Chunk
 from airlift.fingerprint import Fingerprint, Fingerprinter, FingerprintKey
 from airlift.key_buckets import buckets_of
 from airlift.migration import Migration
@@ -21,6 +21,7 @@ from airlift.plan import CollectionPlan
 from airlift.reading_ahead import map_ahead
 from airlift.row_hash import BUCKETS
 from airlift.schema import CollectionSchema
+from airlift.steps.staged_chunk import reading_chunk
 
 _KEYS_A_QUERY = 1024
 _SHOWN = 5
@@ -36,7 +37,10 @@ def read_sample(migration: Migration, collection: CollectionPlan) -> dict[str, p
     folder = migration.staging.folder
 
     def read(chunk: Chunk) -> pa.Table:
-        with folder.open_input(f"{collection.name}/{chunk.id}/sample.parquet") as stream:
+        with (
+            reading_chunk(migration, collection.name, chunk.id, SAMPLE),
+            folder.open_input(f"{collection.name}/{chunk.id}/{SAMPLE}") as stream,
+        ):
             return pq.read_table(stream, schema=collection.mapped.target.arrow)
 
     samples: dict[str, list[pa.Table]] = {}

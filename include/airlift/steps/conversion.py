@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from airlift.bad_rows import find_bad_rows
-from airlift.chunk import APPENDED_KEYS, Chunk, ChunkFile, Manifest
+from airlift.chunk import APPENDED_KEYS, SAMPLE, Chunk, ChunkFile, Manifest
 from airlift.errors import AirliftError
 from airlift.fixed_width import int64_array
 from airlift.formats.base import ChunkWriter
@@ -247,7 +247,7 @@ class Conversion:
 
     def _write_sample(self, folder: Storage) -> None:
         table = pa.Table.from_batches(self._sample, schema=self._transform.schema)
-        _write_table(folder, "sample.parquet", table)
+        _write_table(folder, SAMPLE, table)
 
     def _write_bad_rows(self) -> None:
         """One file for each kind of columns: those of the source's batches, and of its bad rows."""

@@ -75,7 +75,7 @@ def convert_chunk(
             raise AirliftError(
                 f"collection {collection.name!r}, chunk {chunk.id}: it was imported by a run with "
                 "another plan, whose fingerprint key is gone, so its rows can't be compared; drop "
-                "the collection on the target and use a new migration_id"
+                "the collection on the target, and run again with the same migration_id"
             )
     elif manifest and (is_imported or staging.has_files(collection.name, manifest)):
         return manifest, True

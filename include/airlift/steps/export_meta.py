@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from airlift.errors import AirliftError
 from airlift.migration import Migration
 from airlift.params import IfExists
 from airlift.staging import Meta
@@ -20,6 +21,8 @@ def export_meta(migration: Migration) -> dict[str, Any]:
         Refused: a collection can't be described; with every reason.
     """
     earlier = migration.staging.read("meta.json", Meta)
+    if earlier is None and migration.params.incremental_by:
+        _refuse_lost_mark(migration)
     # A migration that is resumed begins where it began, also when it has moved the mark itself.
     since = earlier.since if earlier else _since(migration)
     # Also where an earlier attempt has copied all files: the originals may be others since.
@@ -44,6 +47,15 @@ def export_meta(migration: Migration) -> dict[str, Any]:
             for one in collections
         }
     }
+
+
+def _refuse_lost_mark(migration: Migration) -> None:
+    """Raises AirliftError where nobody knows any more after which value this run began."""
+    if migration.staging.folder.exists("meta.json"):
+        raise AirliftError(
+            f"{migration.staging.folder.address('meta.json')} is damaged, and only it says after "
+            "which value this incremental run began; use a new migration_id"
+        )
 
 
 def _since(migration: Migration) -> dict[str, int | str]:

@@ -25,6 +25,7 @@ def ensure_still_verified(migration: Migration) -> Verifications:
     """
     staging = migration.staging
     verified = staging.read("verification.json", Verifications) or Verifications()
+    staging.created()  # raises, where it is lost: without it no import counts
     by_name = {verification.collection: verification for verification in verified.collections}
     problems = []
     for collection in staging.plan().collections:

@@ -20,6 +20,7 @@ from airlift.steps.compare import (
 )
 from airlift.steps.index import begin_load, undo_temporary
 from airlift.steps.search_sample import search_sample
+from airlift.steps.staged_chunk import ensure_recorded
 from airlift.steps.unrecorded_jobs import unrecorded_jobs
 from airlift.target_changes import Published
 from airlift.targets.running_imports import wait_for_imports
@@ -38,6 +39,7 @@ def verify(migration: Migration) -> dict[str, Any]:
     plan = migration.staging.plan()
     migration.staging.folder.delete_file("verification.json")  # what an earlier attempt found
     for collection in plan.collections:
+        ensure_recorded(migration, collection)
         # A Milvus Lite file forgets what is loaded as soon as the task that loaded it ends.
         if not migration.target(collection.mapped).is_loaded(collection.target_name):
             begin_load(migration, collection)

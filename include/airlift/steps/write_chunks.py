@@ -21,6 +21,7 @@ from airlift.steps.pending_chunks import (
     record_done,
     tell_done,
 )
+from airlift.steps.staged_chunk import reading_chunk
 from airlift.targets.ways import WRITE_WAYS
 
 _INSERT_BYTES = 8 << 20
@@ -82,7 +83,10 @@ def _told(batches: Iterator[pa.RecordBatch], clock: ChunkClock) -> Iterator[pa.R
 
 
 def _read_back(migration: Migration, one: PendingChunk) -> Iterator[pa.RecordBatch]:
-    schema = one.collection.mapped.target
+    name, schema = one.collection.name, one.collection.mapped.target
+    if not migration.staging.has_files(name, one.manifest):
+        raise AirliftError(f"{one.what}: its files are gone or cut short; clear the task convert")
     folder = migration.staging.chunk_folder(one.collection.name, one.chunk.id)
     batch_rows = max(1, _INSERT_BYTES // schema.row_bytes)
-    return FORMATS[one.collection.file_format].read(folder, schema, batch_rows)
+    with reading_chunk(migration, name, one.chunk.id):
+        yield from FORMATS[one.collection.file_format].read(folder, schema, batch_rows)
