@@ -146,7 +146,8 @@ def _map_one(
             "mapping turns the dynamic field off; allow it, or exclude '$meta'"
         )
     if not any(field.is_vector for field in made.fields):
-        reasons.append(f"collection {schema.name!r}: no vector field is left; include one")
+        inside = f"; {collection.vectors_inside}" if collection.vectors_inside else ""
+        reasons.append(f"collection {schema.name!r}: no vector field is left; include one{inside}")
     if reasons:
         raise Refused(reasons)
 

@@ -207,6 +207,8 @@ class SourceCollection(BaseModel):
         since: the value that this run begins with; None for all rows.
         empty_because: what explains that there are no rows, for the warning where it has none: the
             filter that chooses none, a backup of metadata alone.
+        vectors_inside: where vectors are that are no fields, and which param makes fields of them,
+            for the message that the collection has no vector field; "" for none.
         own_files: what a target could import without conversion; None for a source without such.
         imports_own_files: whether it does. The step `plan` sets it before `Source.cut`, which then
             makes a chunk of each job.
@@ -224,6 +226,7 @@ class SourceCollection(BaseModel):
     since_field: str = ""
     since: int | str | None = None
     empty_because: str = ""
+    vectors_inside: str = ""
     own_files: OwnFiles | None = None
     imports_own_files: bool = False
     notes: list[str] = []

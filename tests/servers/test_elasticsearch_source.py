@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,6 +17,7 @@ from airlift.storage import open_storage
 from tests.servers.search_place import (
     DIM,
     batches,
+    eight,
     make_index,
     open_contexts,
     planned,
@@ -320,3 +322,86 @@ def test_user_may_say_what_a_list_of_numbers_is(server: Any, scratch: Any) -> No
     with pytest.raises(Refused, match=r"one dimension; .* have \[3, 8\]"):
         ambiguous.describe()
     ambiguous.finish()
+
+
+def chunked(server: Any, count: int = 40) -> dict[str, Any]:
+    """Documents with none to several chunks, in all the spellings that a server takes."""
+    made = iter(vectors(count * 4, seed=7))
+    docs: dict[str, Any] = {}
+    for n in range(count):
+        chunks: list[Any] = [
+            {"text": f"t{n}-{place}", "v": next(made), "page": {"number": place}, "extra": n}
+            for place in range(n % 4)
+        ]
+        docs[f"d#{n}"] = {"title": f"title {n}", "chunks": chunks}
+    docs["d#1"]["chunks"] = docs["d#1"]["chunks"][0]
+    docs["d#2"]["chunks"].insert(0, None)
+    docs["d#3"]["chunks"] = [[*docs["d#3"]["chunks"][:2]], docs["d#3"]["chunks"][2]]
+    docs["d#4"]["chunks"] = None
+    del docs["d#8"]["chunks"]
+    del docs["d#5"]["title"]
+    docs["d#7"]["chunks"][1]["tags"] = ["x", "y"]
+    return docs
+
+
+def rows_of_chunks(docs: dict[str, Any]) -> dict[str, Any]:
+    """The rows that the documents are, by key."""
+    rows = {}
+    for key, doc in docs.items():
+        chunks = doc.get("chunks")
+        listed = chunks if isinstance(chunks, list) else [chunks]
+        listed = [each for item in listed for each in (item if isinstance(item, list) else [item])]
+        for place, chunk in enumerate(listed):
+            if chunk is not None:
+                rows[f"{key}#{place}"] = {
+                    "_id": f"{key}#{place}",
+                    "title": doc.get("title"),
+                    "chunks.text": chunk["text"],
+                    "chunks.v": [float(number) for number in np.array(chunk["v"], np.float32)],
+                    "chunks.page": chunk["page"],
+                    "chunks.tags": chunk.get("tags"),
+                    "$meta": {"chunks.extra": chunk["extra"]},
+                }
+    return rows
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_each_nested_object_is_a_row(server: Any, scratch: Any, shards: int) -> None:
+    if server.NAME == "elasticsearch" and not eight(server):
+        vector: dict[str, Any] = {"type": "float", "index": False, "doc_values": False}
+    else:
+        vector = vector_field(server)
+    chunks = {
+        "type": "nested",
+        "dynamic": False,
+        "properties": {
+            "text": {"type": "text"},
+            "v": vector,
+            "page": {"properties": {"number": {"type": "integer"}}},
+            "tags": {"type": "keyword"},
+        },
+    }
+    name = f"chunks-{shards}"
+    make_index(
+        server,
+        name,
+        {"title": {"type": "keyword"}, "chunks": chunks},
+        settings={"number_of_shards": shards},
+    )
+    docs = chunked(server)
+    write(server, name, {"gone": docs["d#7"], **docs})
+    write(server, name, {"gone": None, "d#6": docs["d#6"]})
+    mapping = {name: CollectionMapping(fields=({"source": "chunks.v", "type": "FLOAT_VECTOR"},))}
+    source = source_of(server, scratch, [name], explode="chunks", mapping=mapping, page_rows=7)
+    assert source.check() == []
+    collection, cut = planned(source, chunk_bytes=1500)
+    found, bad = read_all(source, cut)
+    source.finish()
+    for row in found.values():
+        row |= {key: json.loads(row[key]) for key in ("chunks.page", "$meta")}
+    assert found == rows_of_chunks(docs)
+    assert not bad
+    assert collection.rows == len(found) == sum(chunk.rows for chunk in cut)
+    assert len(cut) > 2
+    without = sum(not doc.get("chunks") for doc in docs.values())
+    assert any(note.startswith(f"{without} documents have no object") for note in collection.notes)

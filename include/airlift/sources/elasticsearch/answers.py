@@ -196,6 +196,7 @@ class Bucket(_Answer):
 
     doc_count: Count
     key: float = 0.0
+    objects: dict[str, Any] | None = None
 
 
 class NamedBuckets(_Answer):
@@ -209,6 +210,12 @@ class SequenceLimits(_Answer):
 
     low: Value
     high: Value
+
+
+class Counted(_Answer):
+    """A `nested` aggregation: how many nested objects the documents have."""
+
+    doc_count: Count
 
 
 class HistogramBuckets(_Answer):
@@ -234,6 +241,7 @@ POINT_IN_TIME = TypeAdapter(PointInTime)
 SEARCH = TypeAdapter(SearchAnswer)
 VALUES = TypeAdapter(dict[str, Value])
 NAMED_BUCKETS = TypeAdapter(NamedBuckets)
+COUNTED = TypeAdapter(Counted)
 SEQUENCE_LIMITS = TypeAdapter(SequenceLimits)
 SEQUENCE_CELLS = TypeAdapter(SequenceCells)
 ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)

@@ -31,7 +31,11 @@ from airlift.sources.elasticsearch.refusals import ServerError
 
 
 class Found(BaseModel):
-    """A collection of the source: its indices, their mappings and settings."""
+    """A collection of the source: its indices, their mappings and settings.
+
+    Attributes:
+        originals: the mappings as the server has them, where `explode` has changed `mappings`.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -39,6 +43,7 @@ class Found(BaseModel):
     parts: tuple[IndexPart, ...]
     mappings: tuple[dict[str, Any], ...]
     settings: tuple[dict[str, Any], ...]
+    originals: tuple[dict[str, Any], ...] = ()
 
 
 def choose(server: SearchServer, params: ElasticsearchParams) -> tuple[list[Found], list[str]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from airlift.sources.elasticsearch.answers import (
+    COUNTED,
     SEQUENCE_CELLS,
     SEQUENCE_LIMITS,
     Shape,
@@ -29,20 +31,28 @@ def pieces(size: int, chunk_bytes: int) -> int:
     return max(-(-size // chunk_bytes), shared)
 
 
-def count_cells(reader: Reader, part: IndexPart) -> list[Span]:
-    """Counts each shard's documents in up to 256 ranges of their numbers, exactly."""
+def count_cells(reader: Reader, part: IndexPart, explode: str = "") -> list[Span]:
+    """Counts each shard's documents in up to 256 ranges of their numbers, exactly.
+
+    Args:
+        explode: the path of nested objects to count besides; empty for none.
+    """
     cells: list[Span] = []
     for shard in range(part.shards):
         if limits := _limits(reader, part, shard):
-            cells += _cells(reader, part, shard, *limits)
+            cells += _cells(reader, part, shard, *limits, explode)
     return cells
 
 
-def _cells(reader: Reader, part: IndexPart, shard: int, low: int, high: int) -> list[Span]:
+def _cells(
+    reader: Reader, part: IndexPart, shard: int, low: int, high: int, explode: str
+) -> list[Span]:
     """The ranges of a shard that hold documents, whose numbers go from `low` to `high`."""
     what = f"index {part.index!r}, shard {shard}"
     width = max(-(-(high + 1 - low) // _CELLS), 1)
-    cut = {"histogram": {"field": SEQ_NO, "interval": width, "offset": low % width}}
+    cut: dict[str, Any] = {"histogram": {"field": SEQ_NO, "interval": width, "offset": low % width}}
+    if explode:
+        cut["aggs"] = {"objects": {"nested": {"path": explode}}}
     # Not beyond the highest: there, new documents arrive.
     below = {"range": {SEQ_NO: {"lte": high}}}
     total, found = _aggregated(reader, part, shard, SEQUENCE_CELLS, {"cells": cut}, below)
@@ -57,8 +67,18 @@ def _cells(reader: Reader, part: IndexPart, shard: int, low: int, high: int) -> 
             raise unexpected(what, problem, cut)
         start = int(bucket.key)
         stop = min(start + width, high + 1)
+        objects = understood(bucket.objects, COUNTED, what).doc_count if explode else None
         if rows := bucket.doc_count:
-            cells.append(Span(index=part.index, shard=shard, start=start, stop=stop, rows=rows))
+            cells.append(
+                Span(
+                    index=part.index,
+                    shard=shard,
+                    start=start,
+                    stop=stop,
+                    rows=rows,
+                    objects=objects,
+                )
+            )
     return cells
 
 
@@ -96,12 +116,12 @@ def _aggregated(
 
 def group(cells: Sequence[Span], count: int) -> Iterator[list[Span]]:
     """Puts ranges together into `count` groups of about the same number of rows, or fewer."""
-    total = sum(cell.rows for cell in cells)
+    total = sum(cell.rows_made for cell in cells)
     held: list[Span] = []
     rows = made = 0
     for cell in cells:
         held.append(cell)
-        rows += cell.rows
+        rows += cell.rows_made
         if rows * count >= total * (made + 1):
             yield _joined(held)
             made = rows * count // total
@@ -117,6 +137,8 @@ def _joined(cells: Sequence[Span]) -> list[Span]:
         last = spans[-1] if spans else None
         if last and (last.index, last.shard) == (cell.index, cell.shard):
             joined = {"stop": cell.stop, "rows": last.rows + cell.rows}
+            if cell.objects is not None:
+                joined["objects"] = last.rows_made + cell.objects
             spans[-1] = last.model_copy(update=joined)
         else:
             spans.append(cell)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from airlift.datatypes import TYPES, DataType
@@ -19,10 +18,9 @@ from airlift.sources.elasticsearch.columns import (
     inner_vectors,
     metric_of,
     unknown_metric,
-    whole_fields,
 )
 from airlift.sources.elasticsearch.dates import DEFAULT_FORMATS
-from airlift.sources.elasticsearch.documents import Documents
+from airlift.sources.elasticsearch.description import Description
 from airlift.sources.elasticsearch.indexes import quantisation
 from airlift.sources.elasticsearch.measuring import Measured
 from airlift.sources.elasticsearch.notes import named, notes_of
@@ -51,34 +49,6 @@ _OPEN = ("false", "runtime", "false_allow_templates")
 _SAFE_LONG = 2**63 - 2048
 
 
-@dataclass
-class Description:
-    """A collection's columns as far as they are known.
-
-    Attributes:
-        known: top-level fields that the mapping lists and that are no others.
-        others: those that it lists and that have no column.
-        is_open: whether documents may hold fields that the mapping does not list.
-        flat: objects that have no subobjects; see `Documents`.
-        constants: values that stand in the mappings; see `Documents`.
-        partly: fields that `_source` keeps in some of the indices only.
-    """
-
-    columns: list[Column] = field(default_factory=list)
-    known: set[str] = field(default_factory=set)
-    others: list[str] = field(default_factory=list)
-    is_open: bool = False
-    flat: set[str] = field(default_factory=set)
-    constants: dict[str, dict[str, Any]] = field(default_factory=dict)
-    partly: set[str] = field(default_factory=set)
-    notes: list[str] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
-
-    def documents(self) -> Documents:
-        """What reads the keys of the collection's documents."""
-        return Documents(self.known, self.flat, whole_fields(self.columns), self.constants)
-
-
 class Describer:
     """Describes one collection.
 
@@ -97,9 +67,10 @@ class Describer:
 
     def from_mapping(self) -> Description:
         """What the mappings of the indices alone tell."""
-        made = Description()
-        for part, mapping in zip(self._found.parts, self._found.mappings, strict=True):
+        made = Description(explode=self._params.explode)
+        for mapping in self._found.originals or self._found.mappings:
             made.flat |= set(flat_objects(mapping))
+        for part, mapping in zip(self._found.parts, self._found.mappings, strict=True):
             made.constants[part.index] = constants_of(mapping)
         for name, definitions in self._definitions().items():
             self._add(made, name, definitions)
@@ -130,18 +101,39 @@ class Describer:
         for name, edit in self._edits.items():
             if name in there or name in (DOCUMENT_ID, "$meta"):
                 continue
+            if name == made.explode:
+                made.reasons.append(
+                    f"mapping names {name!r}, of whose objects explode makes rows; name the fields "
+                    f"below it, such as {f'{name}.text'!r}"
+                )
+                continue
             if name in beside:
                 self._add_beside(made, name, beside[name], edit)
             elif edit.type and name not in made.known:
                 # The user knows of a field that the mapping does not list.
-                path = (name,) if "" in made.flat else tuple(name.split("."))
+                path = self._path_of(made, name)
                 made.columns.append(Column(name=name, path=path, type=edit.type))
                 made.others = [other for other in made.others if other != name]
                 if len(path) == 1:
                     made.known.add(name)
 
+    def _path_of(self, made: Description, name: str) -> tuple[str, ...]:
+        """The keys that lead to a field that the mapping does not list."""
+        if "" in made.flat:
+            return (name,)
+        if made.is_below(name):
+            first, *others = name.removeprefix(f"{made.explode}.").split(".")
+            return (f"{made.explode}.{first}", *others)
+        return tuple(name.split("."))
+
     def _add_beside(self, made: Description, name: str, beside: Beside, edit: FieldMapping) -> None:
         """A field whose values no document holds: the server is asked for them."""
+        if made.is_below(name):
+            made.reasons.append(
+                f"field {name!r}: no document holds it, and the server gives such values by the "
+                f"document, not by each object of {made.explode!r}; leave it out of mapping"
+            )
+            return
         column = column_of(name, (), beside.definition, self._params.dates)
         if not isinstance(column, Column):
             if edit.type is None:
@@ -154,6 +146,13 @@ class Describer:
 
     def _keep_what_source_keeps(self, made: Description) -> None:
         kept = kept_columns(made.columns, self._found.mappings)
+        made.reasons += [
+            f"the values of {column.name!r} are left out of _source, and the server gives them by "
+            f"the document, not by each object of {made.explode!r}; index the documents again with "
+            "whole _source, or leave the field out by `exclude` of mapping"
+            for column in kept.columns
+            if column.fetched_by and made.is_below(column.name)
+        ]
         made.columns, made.partly = kept.columns, kept.partly
         # What stands there against all expectation becomes a dynamic value, or a bad row.
         made.known -= kept.lost
@@ -276,6 +275,7 @@ class Describer:
             known=tuple(sorted(made.known)),
             flat=tuple(sorted(made.flat)),
             constants=made.constants,
+            explode=made.explode,
             dynamic=is_open and how is OtherFields.DYNAMIC,
             other_fields=how,
             on_missing_vector=self._params.on_missing_vector,
@@ -283,7 +283,7 @@ class Describer:
 
     @staticmethod
     def _note_ignored(made: Description, found: Measured) -> None:
-        of_all = f"of {found.total:,} documents have"
+        of_all = f"of {found.documents:,} documents have"
         if found.ignored:
             made.notes.append(
                 f"{found.ignored:,} {of_all} values that the index ignores: malformed ones, too "
@@ -359,6 +359,11 @@ class Describer:
         if wanted in (DOCUMENT_ID, INDEX_AND_ID):
             columns.insert(0, document_id.model_copy(update={"is_key": True, "kind": wanted}))
             return
+        if made.explode and not made.is_below(wanted):
+            made.reasons.append(
+                f"primary_key {wanted!r} is the same in all rows of a document; with explode use "
+                f"_id (each row gets <_id>#<n>), _index/_id, or a field below {made.explode!r}"
+            )
         place = next((at for at, one in enumerate(columns) if one.name == wanted), None)
         if place is None:
             made.reasons.append(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from airlift.json_text import lossless_text
 from airlift.sources.elasticsearch.answers import (
+    COUNTED,
     NAMED_BUCKETS,
     VALUES,
     Value,
@@ -18,6 +19,7 @@ from airlift.sources.elasticsearch.answers import (
 from airlift.sources.elasticsearch.choosing import Found
 from airlift.sources.elasticsearch.columns import Column
 from airlift.sources.elasticsearch.documents import Documents, find
+from airlift.sources.elasticsearch.nested_rows import NestedRows, has_object
 from airlift.sources.elasticsearch.outside_source import fetched, search_parts
 from airlift.sources.elasticsearch.pages import complete, page_of, source_of
 from airlift.sources.elasticsearch.reading import SEQ_NO, IndexPart, Reader
@@ -39,17 +41,21 @@ class Measured:
     """What was found in the documents of a collection.
 
     Attributes:
-        total: how many there are.
+        total: how many there are: documents, or nested objects where `explode` makes rows of them.
+        documents: how many documents there are.
         missing: by field, how many lack it; no entry where that can't be known.
         several: fields of which a document has several values.
         largest: by field of unsigned_long, the largest value.
-        sample: some documents, with what stands beside them.
+        sample: some of them, with what stands beside them.
+        page_bytes: bytes of an average document of the sample, as JSON.
         ignored: how many have a value that the index has ignored.
         ignored_in: in which fields, as far as that is known.
         routed: how many were put to a shard by hand, so that an `_id` may stand in two shards.
     """
 
     total: int = 0
+    documents: int = 0
+    page_bytes: int = 0
     missing: dict[str, int] = field(default_factory=dict)
     several: set[str] = field(default_factory=set)
     largest: dict[str, float] = field(default_factory=dict)
@@ -73,9 +79,16 @@ class Measured:
 
 
 def measure(
-    reader: Reader, found: Found, columns: Sequence[Column], documents: Documents
+    reader: Reader,
+    found: Found,
+    columns: Sequence[Column],
+    documents: Documents,
+    nested: NestedRows | None = None,
 ) -> Measured:
     """Looks at the documents of a collection's indices.
+
+    Args:
+        nested: makes rows of nested objects; None where documents are rows.
 
     Raises:
         ServerError: also where the server can't give what is asked for beside `_source`.
@@ -83,18 +96,21 @@ def measure(
     measured = Measured()
     unknown: set[str] = set()
     beside = search_parts(columns)
+    sizes: list[int] = []
     for part, mapping in zip(found.parts, found.mappings, strict=True):
         searchable = [one for one in columns if one.path and _is_searchable(one, mapping)]
         unknown |= {one.name for one in columns} - {one.name for one in searchable}
-        _count(reader, part, searchable, measured)
+        _count(reader, part, searchable, measured, nested.path if nested else "")
         for order in ("asc", "desc"):
             body = {"size": _SAMPLE, "sort": [{SEQ_NO: order}], **beside}
             hits = page_of(reader.search(part, None, [], body), f"index {part.index!r}").hits
+            sizes += [len(lossless_text(source_of(hit))) for hit in hits] if nested else []
             measured.sample += [
-                documents.normal(source_of(hit), part.index)
-                | {column.name: fetched(column, hit) for column in columns if column.fetched_by}
-                for hit in hits
+                documents.normal(source_of(row), part.index)
+                | {column.name: fetched(column, row) for column in columns if column.fetched_by}
+                for row in (nested.some(hits) if nested else hits)
             ]
+    measured.page_bytes = sum(sizes) // len(sizes) if sizes else measured.sample_bytes
     for name in unknown:
         measured.missing.pop(name, None)
     for column in columns:
@@ -133,23 +149,23 @@ def _copied_to(mapping: Mapping[str, Any]) -> set[str]:
     return found
 
 
-def _count(reader: Reader, part: IndexPart, columns: Sequence[Column], measured: Measured) -> None:
-    lacks: dict[str, Any] = {
-        one.name: {"bool": {"must_not": {"exists": {"field": one.name}}}} for one in columns
-    }
+def _count(
+    reader: Reader, part: IndexPart, columns: Sequence[Column], measured: Measured, explode: str
+) -> None:
+    below = [one for one in columns if explode and one.name.startswith(f"{explode}.")]
+    lacks, metrics = _requests([one for one in columns if one not in below])
     lacks["_routing"] = {"exists": {"field": "_routing"}}
     lacks["_ignored"] = {"exists": {"field": "_ignored"}}
-    counted = [one for one in columns if one.kind in _COUNTED]
-    values = {f"values {one.name}": {"value_count": {"field": one.name}} for one in counted}
-    largest = {
-        f"largest {one.name}": {"max": {"field": one.name}}
-        for one in columns
-        if one.kind == "unsigned_long"
-    }
-    aggs = {"missing": {"filters": {"filters": lacks}}}
+    aggs: dict[str, Any] = {"missing": {"filters": {"filters": lacks}}}
+    inner: dict[str, Any] = {}
+    if explode:
+        inner_lacks, inner_metrics = _requests(below)
+        inner = {"missing": {"filters": {"filters": inner_lacks}}} if below else {}
+        aggs["objects"] = {"nested": {"path": explode}, "aggs": inner}
+        metrics["objects"] = {**aggs["objects"], "aggs": {**inner, **inner_metrics}}
     body = {"size": 0, "track_total_hits": True}
     try:
-        answer = reader.search(part, None, [], {**body, "aggs": {**aggs, **values, **largest}})
+        answer = reader.search(part, None, [], {**body, "aggs": {**aggs, **metrics}})
     except ServerError as error:
         if error.status != 400:
             raise
@@ -157,24 +173,83 @@ def _count(reader: Reader, part: IndexPart, columns: Sequence[Column], measured:
         answer = reader.search(part, None, [], {**body, "aggs": aggs})
     what = f"index {part.index!r}"
     found = complete(parsed(answer, what), what)
-    measured.total += found.total
-    metrics = dict(found.aggregations)
-    buckets = understood(metrics.pop("missing", None), NAMED_BUCKETS, what).buckets
-    numbers = understood(metrics, VALUES, what)
-    missing = {name: part_of(buckets, name, what).doc_count for name in lacks}
+    there = dict(found.aggregations)
+    objects = there.pop("objects", None)
+    missing = _missing(there.pop("missing", None), lacks, what)
+    measured.documents += found.total
     measured.routed += missing.pop("_routing")
     if ignored := missing.pop("_ignored"):
         measured.ignored += ignored
         _sample_ignored(reader, part, measured)
+    _add(measured, [one for one in columns if one not in below], found.total, missing, there, what)
+    if not explode:
+        measured.total += found.total
+        return
+    total = understood(objects, COUNTED, what).doc_count
+    measured.total += total
+    if below:
+        there = {name: value for name, value in objects.items() if name.startswith(_METRICS)}
+        missing = _missing(objects.get("missing"), inner["missing"]["filters"]["filters"], what)
+        _add(measured, below, total, missing, there, what)
+
+
+_METRICS = ("values ", "largest ")
+
+
+def _requests(columns: Sequence[Column]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What finds those that lack a field; and what counts and compares values."""
+    lacks = {one.name: {"bool": {"must_not": {"exists": {"field": one.name}}}} for one in columns}
+    values = {
+        f"values {one.name}": {"value_count": {"field": one.name}}
+        for one in columns
+        if one.kind in _COUNTED
+    }
+    largest = {
+        f"largest {one.name}": {"max": {"field": one.name}}
+        for one in columns
+        if one.kind == "unsigned_long"
+    }
+    return lacks, {**values, **largest}
+
+
+def _missing(found: Any, names: Iterable[str], what: str) -> dict[str, int]:
+    buckets = understood(found, NAMED_BUCKETS, what).buckets
+    return {name: part_of(buckets, name, what).doc_count for name in names}
+
+
+def _add(
+    measured: Measured,
+    columns: Sequence[Column],
+    total: int,
+    missing: Mapping[str, int],
+    metrics: Mapping[str, Any],
+    what: str,
+) -> None:
+    numbers = understood(metrics, VALUES, what)
     for one in columns:
         lacking = missing[one.name]
         measured.missing[one.name] = measured.missing.get(one.name, 0) + lacking
         values_there = numbers.get(f"values {one.name}", Value()).value or 0
-        if values_there > found.total - lacking:
+        if values_there > total - lacking:
             measured.several.add(one.name)
         top = numbers.get(f"largest {one.name}", Value()).value
         if top is not None:
             measured.largest[one.name] = max(top, measured.largest.get(one.name, 0))
+
+
+def documents_without_objects(reader: Reader, found: Found, explode: str) -> int:
+    """How many of a collection's documents have no nested object at a path.
+
+    Args:
+        found: the collection as it was before `nested_rows.exploded`.
+    """
+    lacking = {"bool": {"must_not": [has_object(explode)]}}
+    count = 0
+    for part in found.parts:
+        answer = reader.search(part, None, [lacking], {"size": 0, "track_total_hits": True})
+        what = f"index {part.index!r}"
+        count += complete(parsed(answer, what), what).total
+    return count
 
 
 def _sample_ignored(reader: Reader, part: IndexPart, measured: Measured) -> None:

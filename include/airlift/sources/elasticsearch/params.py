@@ -70,6 +70,15 @@ class ElasticsearchParams(MigrationParams):
         "along as a column); or `_index/_id`, for several indices with the same ids.",
         min_length=1,
     )
+    explode: str = param(
+        MAPPING,
+        "",
+        "Path of a `nested` field, such as `chunks`: each of its objects becomes a row, with the "
+        "document's other fields beside it and the key `<_id>#<n>` (n from 0). Fields below it are "
+        "called `chunks.text`. Empty: a row of each document.",
+        pattern=r"^([^.]+(\.[^.]+)*)?$",
+        json_schema_extra={"examples": ["chunks"]},
+    )
     dates: Dates = param(
         MAPPING,
         Dates.MILLISECONDS,

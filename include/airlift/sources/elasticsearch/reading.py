@@ -52,6 +52,10 @@ class Span(BaseModel):
     Every change of a document gives it a new number, above all others in its shard. So a range
     below the highest number can lose documents, but never get one: when it has as many as before,
     they are the same.
+
+    Attributes:
+        rows: documents in it.
+        objects: nested objects in them, where these are what becomes rows (`explode`).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -61,6 +65,12 @@ class Span(BaseModel):
     start: int
     stop: int
     rows: int
+    objects: int | None = None
+
+    @property
+    def rows_made(self) -> int:
+        """Rows of the collection that it gives."""
+        return self.rows if self.objects is None else self.objects
 
 
 class Reader:

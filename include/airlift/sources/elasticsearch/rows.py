@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,12 @@ from pydantic import BaseModel, ConfigDict
 from airlift.errors import AirliftError
 from airlift.json_text import lossless_text
 from airlift.schema import DYNAMIC_FIELD
-from airlift.sources.base import BadRows
+from airlift.sources.base import BATCH_BYTES, BadRows
 from airlift.sources.elasticsearch.arrays import array_of, cut_array, missing
 from airlift.sources.elasticsearch.columns import Column, whole_fields
 from airlift.sources.elasticsearch.documents import Documents, Names, find, without
 from airlift.sources.elasticsearch.lists import arrow_list, mask_array
+from airlift.sources.elasticsearch.nested_rows import NestedRows
 from airlift.sources.elasticsearch.outside_source import fetched
 from airlift.sources.elasticsearch.pages import Page, source_of
 from airlift.sources.elasticsearch.params import DOCUMENT_ID, OnMissingVector, OtherFields
@@ -35,6 +36,7 @@ class Layout(BaseModel):
         known: the top-level fields that have a column, or are left out on purpose.
         dynamic: whether there is a dynamic field for the others.
         flat, constants: see `airlift.sources.elasticsearch.documents.Documents`.
+        explode: the path of the nested objects that are rows; empty where documents are.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -44,6 +46,7 @@ class Layout(BaseModel):
     dynamic: bool
     flat: tuple[str, ...] = ()
     constants: dict[str, dict[str, Any]] = {}
+    explode: str = ""
     other_fields: OtherFields = OtherFields.DYNAMIC
     on_missing_vector: OnMissingVector = OnMissingVector.FAIL
 
@@ -72,8 +75,10 @@ class RowMaker:
         self._layout = layout
         self._schema = layout.schema
         self._known = frozenset(layout.known)
-        self._documents = Documents(
-            layout.known, layout.flat, whole_fields(layout.columns), layout.constants
+        whole = whole_fields(layout.columns)
+        self._documents = Documents(layout.known, layout.flat, whole, layout.constants)
+        self._nested = (
+            NestedRows(layout.explode, layout.known, layout.flat, whole) if layout.explode else None
         )
         # Inside fields that the mapping does not list: what is beside them stays a dynamic value.
         self._inside_others = [
@@ -85,13 +90,21 @@ class RowMaker:
         self._cut_columns = {
             place: VectorCutter(column)
             for place, column in enumerate(layout.columns)
-            if can_cut(column)
+            if can_cut(column) and not self._nested
         }
         self.cutters = tuple(self._cut_columns.values())
         self._key = next(place for place, column in enumerate(layout.columns) if column.is_key)
 
+    def batches(self, page: Page) -> Iterator[tuple[pa.RecordBatch, BadRows | None]]:
+        """The rows of a page as `rows` gives them, in pieces where one document is several."""
+        if self._nested is None:
+            yield self.rows(page)
+            return
+        for rows in self._nested.batches(page.hits, BATCH_BYTES):
+            yield self.rows(page._replace(hits=rows))
+
     def rows(self, page: Page) -> tuple[pa.RecordBatch, BadRows | None]:
-        """The good rows of a page, and the bad ones.
+        """The good rows of a page, and the bad ones. Each hit is one of them.
 
         Raises:
             AirliftError: a vector is missing, and the params say to fail.

@@ -21,8 +21,19 @@ from airlift.sources.base import BATCH_BYTES, BadRows, SourceFile, StillSource
 from airlift.sources.elasticsearch.choosing import Found, choose
 from airlift.sources.elasticsearch.client import SearchServer, connect
 from airlift.sources.elasticsearch.cutting import count_cells, group, pieces
-from airlift.sources.elasticsearch.describing import Describer, Description
-from airlift.sources.elasticsearch.measuring import Measured, measure
+from airlift.sources.elasticsearch.describing import Describer
+from airlift.sources.elasticsearch.description import Description
+from airlift.sources.elasticsearch.measuring import (
+    Measured,
+    documents_without_objects,
+    measure,
+)
+from airlift.sources.elasticsearch.nested_rows import (
+    check_rows,
+    exploded,
+    reasons_against,
+    vectors_inside,
+)
 from airlift.sources.elasticsearch.notes import named
 from airlift.sources.elasticsearch.outside_source import search_parts
 from airlift.sources.elasticsearch.pages import page_of
@@ -102,7 +113,10 @@ class ElasticsearchSource(StillSource):
                 return [f"{version.name} is too old: {version.product} 7.17 or newer is needed"]
             found, reasons = choose(self._server, self._params)
             for one in found:
-                described = Describer(one, self._params).from_mapping()
+                if unfit := self._unfit(one):
+                    reasons += unfit
+                    continue
+                described = Describer(self._as_rows(one), self._params).from_mapping()
                 reasons += _told(one, described)
             return reasons
         except Refused as error:
@@ -117,7 +131,11 @@ class ElasticsearchSource(StillSource):
         """The chosen collections, counted at a point in time. Raises Refused."""
         found, reasons = choose(self._server, self._params)
         collections: list[SourceCollection] = []
-        for one in found:
+        for whole in found:
+            if unfit := self._unfit(whole):
+                reasons += unfit
+                continue
+            one = self._as_rows(whole)
             describer = Describer(one, self._params)
             made = describer.from_mapping()
             if not made.reasons:
@@ -125,6 +143,7 @@ class ElasticsearchSource(StillSource):
                 if measured is not None:
                     layout = describer.measured(made, measured)
                     self._lack_vectors(one, layout, measured, made)
+                    self._note_explode(whole, made)
                 if measured is not None and not made.reasons:
                     collections.append(self._collection(one, layout, measured, made))
             reasons += _told(one, made)
@@ -155,8 +174,9 @@ class ElasticsearchSource(StillSource):
     def cut(self, collection: SourceCollection, chunk_bytes: int) -> list[Chunk]:
         """Cuts a collection; see `Source.cut`."""
         detail = Detail.model_validate(collection.detail)
-        cells = [cell for part in detail.parts for cell in count_cells(self._reader, part)]
-        rows = sum(cell.rows for cell in cells)
+        explode = self._params.explode
+        cells = [cell for part in detail.parts for cell in count_cells(self._reader, part, explode)]
+        rows = sum(cell.rows_made for cell in cells)
         count = pieces(rows * detail.row_bytes, chunk_bytes)
         collection.rows = rows
         collection.partition_rows = {"": rows}
@@ -172,7 +192,7 @@ class ElasticsearchSource(StillSource):
             )
             read = plan.model_dump(mode="json")
             shaped_by = {key: value for key, value in read.items() if key != "page_rows"}
-            chunk_rows = sum(span.rows for span in spans)
+            chunk_rows = sum(span.rows_made for span in spans)
             chunks.append(
                 Chunk(
                     id=chunk_id(len(chunks), collection.name, shaped_by, uuids),
@@ -201,14 +221,17 @@ class ElasticsearchSource(StillSource):
             pages = self._reader.pages(
                 parts[span.index], span, plan.page_rows, maker.cutters, beside
             )
-            for page in pages:
-                batch, bad = maker.rows(page)
+            made = 0
+            for batch, bad in (rows for page in pages for rows in maker.batches(page)):
+                made += batch.num_rows
                 if bad is not None:
+                    made += bad.rows.num_rows
                     yield bad
                 held.append(batch)
                 if sum(one.nbytes for one in held) >= BATCH_BYTES:
                     yield _joined(held)
                     held = []
+            check_rows(span, made, layout.explode)
         if held:
             yield _joined(held)
 
@@ -241,10 +264,36 @@ class ElasticsearchSource(StillSource):
     def _reader(self) -> Reader:
         return Reader(self._server, self._snapshots)
 
+    def _unfit(self, found: Found) -> list[str]:
+        """Why `explode` can't make rows of a collection."""
+        if not self._params.explode:
+            return []
+        reasons = reasons_against(found, self._params.explode)
+        return [f"collection {found.name!r}: {reason}" for reason in reasons]
+
+    def _as_rows(self, found: Found) -> Found:
+        """The collection whose documents are what becomes rows."""
+        return exploded(found, self._params.explode) if self._params.explode else found
+
+    def _note_explode(self, found: Found, made: Description) -> None:
+        """What the user should know of the rows that `explode` makes."""
+        explode = self._params.explode
+        if not explode:
+            return
+        if without := documents_without_objects(self._reader, found, explode):
+            made.notes.append(
+                f"{without:,} documents have no object in {explode!r} and give no row (explode)"
+            )
+        if self._params.query:
+            made.notes.append(
+                f"query chooses documents: all of their objects in {explode!r} become rows, also "
+                "those that it would not find by themselves"
+            )
+
     def _measured(self, found: Found, made: Description) -> Measured | None:
         """What the documents tell; None, with a reason, when not all can be had from the server."""
         try:
-            return measure(self._reader, found, made.columns, made.documents())
+            return measure(self._reader, found, made.columns, made.documents(), made.rows())
         except ServerError as error:
             beside = [column.name for column in made.columns if column.fetched_by]
             if error.passes or not error.status or not beside:
@@ -265,9 +314,17 @@ class ElasticsearchSource(StillSource):
             missing = measured.missing.get(column.name)
             if not column.is_vector or not missing:
                 continue
-            told = f"{missing:,} of {measured.total:,} documents have no vector {column.name!r}"
+            below = made.is_below(column.name)
+            rows, total = (
+                (f"objects of {made.explode!r}", measured.total)
+                if below
+                else ("documents", measured.documents)
+            )
+            told = f"{missing:,} of {total:,} {rows} have no vector {column.name!r}"
             if how is OnMissingVector.FAIL:
-                lacking = {"bool": {"must_not": {"exists": {"field": column.name}}}}
+                lacking: dict[str, Any] = {"bool": {"must_not": {"exists": {"field": column.name}}}}
+                if below:
+                    lacking = {"nested": {"path": made.explode, "query": lacking}}
                 first = [
                     str(hit["_id"])
                     for part in found.parts
@@ -296,7 +353,7 @@ class ElasticsearchSource(StillSource):
             name=found.name, fields=tuple(fields), dynamic_field=layout.dynamic or None
         )
         row_bytes = max(_row_bytes(layout, measured), 1)
-        page = max(_PAGE_BYTES // max(measured.sample_bytes, 1), 1)
+        page = max(_PAGE_BYTES // max(measured.page_bytes, 1), 1)
         text = orjson.dumps(layout.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
         path = f"layouts/{chunk_id(0, text.decode())}.json"
         self._scratch.write_bytes(path, text)
@@ -313,7 +370,8 @@ class ElasticsearchSource(StillSource):
             rows=measured.total,
             keys_unique=self._keys_unique(found, measured),
             partition_rows={"": measured.total},
-            empty_because=_empty_because(found, self._params.query),
+            empty_because=_empty_because(found, self._params),
+            vectors_inside="" if vectors else vectors_inside(found),
             notes=made.notes,
             detail=detail.model_dump(mode="json"),
         )
@@ -326,8 +384,12 @@ class ElasticsearchSource(StillSource):
         return key == INDEX_AND_ID or (key == DOCUMENT_ID and len(found.parts) == 1)
 
 
-def _empty_because(found: Found, query: dict[str, Any] | None) -> str:
+def _empty_because(found: Found, params: ElasticsearchParams) -> str:
+    query = params.query
     indices = ", ".join(part.index for part in found.parts[:_SHOWN])
+    if params.explode:
+        chosen = "" if query is None else f" that {orjson.dumps(query).decode()} finds"
+        return f"no document of {indices}{chosen} has an object in {params.explode!r}"
     if query:
         return f"the query {orjson.dumps(query).decode()} finds none in {indices}"
     return f"no document is in {indices}"
