@@ -104,7 +104,10 @@ def planned(
 def read_all(
     source: ElasticsearchSource, chunks: Iterable[Chunk]
 ) -> tuple[dict[Any, dict[str, Any]], dict[Any, str]]:
-    """Rows by primary key, and reasons of bad ones; a repeated key fails."""
+    """Rows by primary key, and reasons of bad ones; a repeated key fails.
+
+    An empty dynamic field is left out: a row says no more by it.
+    """
     rows: dict[Any, dict[str, Any]] = {}
     bad: dict[Any, str] = {}
     for chunk in chunks:
@@ -122,6 +125,8 @@ def read_all(
             for row in given.to_pylist():
                 key = next(iter(row.values()))
                 assert key not in rows, key
+                if row.get("$meta") == "{}":
+                    del row["$meta"]
                 rows[key] = row
         assert count == chunk.rows
     return rows, bad

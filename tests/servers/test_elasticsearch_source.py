@@ -199,7 +199,7 @@ def test_a_server_killed_in_the_middle(server: Any, scratch: Any) -> None:
     rows: dict[str, Any] = {}
     killed = False
     for batch in batches(source, chunks):
-        rows |= {row["_id"]: row for row in batch.to_pylist()}
+        rows |= {row["_id"]: row for row in batch.drop_columns(["$meta"]).to_pylist()}
         if not killed:
             killed = True
             server.kill()
@@ -322,6 +322,44 @@ def test_user_may_say_what_a_list_of_numbers_is(server: Any, scratch: Any) -> No
     with pytest.raises(Refused, match=r"one dimension; .* have \[3, 8\]"):
         ambiguous.describe()
     ambiguous.finish()
+
+
+def test_fields_that_mapping_leaves_out_do_not_come(server: Any, scratch: Any) -> None:
+    attachment = {"properties": {"data": {"type": "binary"}}}
+    make_index(server, "files", fields(server) | {"attachment": attachment})
+    docs = documents(20)
+    spellings = ({"attachment": {"data": "eA=="}}, {"attachment.data": "eA=="}, {})
+    write(server, "files", {k: doc | spellings[n % 3] for n, (k, doc) in enumerate(docs.items())})
+    mapping = {"files": CollectionMapping(exclude=("attachment",))}
+    source = source_of(server, scratch, ["files"], mapping=mapping)
+    _, cut = planned(source)
+    found, bad = read_all(source, cut)
+    source.finish()
+    assert not bad
+    assert {row.pop("attachment") for row in found.values()} == {None}
+    assert found == expected(docs)
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_a_closed_index_behind_an_alias_is_named(server: Any, scratch: Any, shards: int) -> None:
+    names = [f"closed-{shards}-{n}" for n in range(2)]
+    for name in names:
+        make_index(server, name, fields(server), settings={"number_of_shards": shards})
+        write(server, name, documents(3, prefix=name))
+    alias = f"behind-{shards}"
+    actions = [{"add": {"index": name, "alias": alias}} for name in names]
+    server.request("POST", "/_aliases", json={"actions": actions})
+    server.request("POST", f"/{names[1]}/_close")
+    source = source_of(server, scratch, [alias])
+    said = f"collection {alias!r}: its index {names[1]!r} is closed; open it"
+    [reason] = source.check()
+    assert reason.startswith(said)
+    with pytest.raises(Refused, match=said):
+        source.describe()
+    server.request("POST", f"/{names[1]}/_open")
+    server.request("GET", f"/_cluster/health/{names[1]}", params={"wait_for_status": "yellow"})
+    assert source.check() == []
+    source.close()
 
 
 def chunked(server: Any, count: int = 40) -> dict[str, Any]:

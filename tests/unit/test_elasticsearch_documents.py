@@ -161,7 +161,9 @@ def test_fields_beside_a_column_inside_an_unlisted_object_are_refused_or_left_ou
     made, bad = rows(documents, dynamic=False, other_fields=OtherFields.REFUSE)
     assert [row["_id"] for row in made] == ["0", "2"]
     assert bad == [
-        "field 'b': the mapping of the index does not list it; see other_fields",
+        "field 'b': the mapping of the index does not list it, and there is no dynamic field for "
+        "it; set other_fields to dynamic or leave_out, let mapping have the dynamic field, or name "
+        "the field there with a type",
     ]
     made, bad = rows(documents, dynamic=False, other_fields=OtherFields.LEAVE_OUT)
     assert [row["b.c"] for row in made] == ["1", "1", "1"]

@@ -596,7 +596,12 @@ def test_documents_may_hold_what_the_mapping_does_not_list(
     mapping: dict[str, Any], settings: dict[str, str], is_open: bool
 ) -> None:
     one = found({"v": VECTOR}, **mapping).model_copy(update={"settings": (settings,)})
-    assert described(one)[2].dynamic == is_open
+    # What a mapping says now need not be what it said when documents were indexed.
+    assert described(one)[2].dynamic
+    barred = {"mapping": {"i": {"dynamic_field": False}}}
+    assert described(one, **barred)[2].dynamic == is_open
+    for how in ("refuse", "leave_out"):
+        assert not described(one, other_fields=how)[2].dynamic
 
 
 def test_a_constant_is_never_missing_and_differs_by_index() -> None:

@@ -66,8 +66,25 @@ def choose(server: SearchServer, params: ElasticsearchParams) -> tuple[list[Foun
                 together.setdefault(index, filters)
         named = {params.into_collection: together}
     query = [params.query] if params.query else []
-    found = [_described(server, name, indices, query) for name, indices in named.items()]
+    found = []
+    for name, indices in named.items():
+        one = _described(server, name, indices, query)
+        closed = _closed_reasons(one)
+        reasons += closed
+        if not closed:
+            found.append(one)
     return found, reasons
+
+
+def _closed_reasons(found: Found) -> list[str]:
+    """Why documents of an alias or a data stream can't be read: an index of it is closed."""
+    return [
+        f"collection {found.name!r}: its index {part.index!r} is closed; open it (POST "
+        f"/{part.index}/_open), or take it out of the alias or data stream"
+        for part, settings in zip(found.parts, found.settings, strict=True)
+        # Servers keep it in a closed index, and remove it when that is opened.
+        if str(settings.get("index.verified_before_close")).lower() == "true"
+    ]
 
 
 def _resolved(

@@ -45,6 +45,7 @@ class Column(BaseModel):
             them; see `airlift.sources.elasticsearch.outside_source`.
         metric_type: that it is searched by.
         index, unlike_index: as in `airlift.schema.Field`.
+        skipped: whether `mapping` leaves it out, so that it is not asked for: null in every row.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -63,6 +64,7 @@ class Column(BaseModel):
     index: dict[str, Any] | None = None
     unlike_index: str = ""
     is_key: bool = False
+    skipped: bool = False
 
     @property
     def names(self) -> Names:

@@ -61,7 +61,9 @@ class Describer:
         self._found = found
         self._params = params
         mapping = params.mapping.get(found.name, CollectionMapping())
+        self._mapping = mapping
         self._metric = mapping.metric_type
+        self._bars_dynamic = mapping.dynamic_field is False
         own = (edit for edit in mapping.fields if edit.source and not edit.source_key)
         self._edits = {edit.source: edit for edit in own}
 
@@ -77,6 +79,7 @@ class Describer:
         self._keep_what_source_keeps(made)
         self._add_asked(made)
         made.columns = [self._edited(made, self._with_metric(one)) for one in made.columns]
+        made.columns = [self._unless_left_out(made, one) for one in made.columns]
         for place, mapping in enumerate(self._found.mappings):
             self._look_at_source(made, place, mapping)
             made.is_open |= self._is_open(place, mapping)
@@ -204,6 +207,29 @@ class Describer:
                     "give mapping a metric_type"
                 )
 
+    def _unless_left_out(self, made: Description, column: Column) -> Column:
+        """The column, not to be asked for where the user's mapping leaves it out.
+
+        Whole fields at the top of documents only: an object without some of its fields may come as
+        another value. A transform may read what is left out afterwards.
+        """
+        name = column.name
+        is_read = (
+            self._mapping.takes(name)
+            or self._mapping.transform
+            or name == self._params.primary_key
+            or "" in made.flat
+            or "." in name
+            or any(sign in name for sign in "*\\")
+            or any(other.name.startswith(f"{name}.") for other in made.columns)
+        )
+        if is_read:
+            return column
+        dim = column.dim or 8  # not known of each vector field, and of no use
+        update: dict[str, Any] = {"skipped": True, "nullable": True, "path": (), "dim": dim}
+        update |= {"fetched_by": None, "without": ()}
+        return column.model_copy(update=update if column.is_vector else {**update, "dim": 0})
+
     def _with_metric(self, column: Column) -> Column:
         """The column with what an OpenSearch index sets for all of its vectors."""
         settings = self._found.settings[0]
@@ -269,6 +295,9 @@ class Describer:
                 f"fields that have no column, such as {sorted(seen | set(made.others))}, are left "
                 "out, as other_fields asks"
             )
+        # A mapping that is closed now may have been open when documents were indexed, or may have
+        # let fields beyond a limit pass: only the user can rule that out.
+        may_hold_others = is_open or not self._bars_dynamic
         self._note_ignored(made, found)
         return Layout(
             columns=tuple(columns),
@@ -276,7 +305,7 @@ class Describer:
             flat=tuple(sorted(made.flat)),
             constants=made.constants,
             explode=made.explode,
-            dynamic=is_open and how is OtherFields.DYNAMIC,
+            dynamic=may_hold_others and how is OtherFields.DYNAMIC,
             other_fields=how,
             on_missing_vector=self._params.on_missing_vector,
         )
@@ -298,6 +327,8 @@ class Describer:
             )
 
     def _measured(self, made: Description, column: Column, found: Measured) -> Column:
+        if column.skipped:
+            return column
         update: dict[str, Any] = {"nullable": self._nullable(made, column, found)}
         chosen = self._edits.get(column.name)
         if not (chosen and chosen.type):

@@ -241,7 +241,7 @@ def _kept_vector(column: Column, kept: Kept) -> Column:
     return column.model_copy(update={"fetched_by": how})
 
 
-def search_parts(columns: Iterable[Column]) -> dict[str, Any]:
+def search_parts(columns: Sequence[Column]) -> dict[str, Any]:
     """What a search has to ask for beside `_source`; see `fetched`."""
     parts: dict[str, Any] = {}
     for column in columns:
@@ -254,6 +254,9 @@ def search_parts(columns: Iterable[Column]) -> dict[str, Any]:
             parts["_source"] = True  # here too
         elif column.fetched_by:
             parts.setdefault(column.fetched_by.value, []).append({"field": column.name})
+    # Not to be read nor sent: attachments may be most of a document.
+    if skipped := [column.name for column in columns if column.skipped]:
+        parts["_source"] = {"excludes": skipped}
     return parts
 
 

@@ -103,9 +103,10 @@ class Reader:
         body = {"track_total_hits": False, "query": _all_of([*part.filters, *filters]), **body}
         version = self._server.version
         is_new = version.product == "Elasticsearch" and version.order >= (9, 2)
-        if is_new and body.get("_source", True) is True:
+        source = body.get("_source", True)
+        if is_new and source is not False:
             # Vectors are left out by default from then on, without a word.
-            body["_source"] = {"exclude_vectors": False}
+            body["_source"] = {**({} if source is True else source), "exclude_vectors": False}
         snapshot = self._snapshots.of(part.index)
         for _ in range(_MOST_RENEWALS):
             try:

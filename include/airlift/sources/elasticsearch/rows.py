@@ -131,7 +131,7 @@ class RowMaker:
             raw = get(hits, sources)
             if place == self._key:
                 keys = raw
-            if column.is_vector:
+            if column.is_vector and not column.skipped:
                 # To Elasticsearch an empty list is the same as nothing.
                 raw = [None if value == [] else value for value in raw] if [] in raw else raw
                 self._lack_vectors(column, hits, raw)
@@ -175,8 +175,9 @@ class RowMaker:
                 continue
             if not self._layout.dynamic:
                 reasons[row] = (
-                    f"field {next(iter(others))!r}: the mapping of the index does not list it; see "
-                    "other_fields"
+                    f"field {next(iter(others))!r}: the mapping of the index does not list it, and "
+                    "there is no dynamic field for it; set other_fields to dynamic or leave_out, "
+                    "let mapping have the dynamic field, or name the field there with a type"
                 )
                 continue
             texts[row] = lossless_text(others)
@@ -196,6 +197,8 @@ Getter = Callable[[Sequence[Hit], Sequence[Any]], list[Any]]
 
 
 def _getter(column: Column) -> Getter:
+    if column.skipped:
+        return lambda hits, _: [None] * len(hits)
     if column.fetched_by:
         return lambda hits, _: [fetched(column, hit) for hit in hits]
     if not column.path:

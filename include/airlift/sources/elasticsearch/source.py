@@ -312,7 +312,7 @@ class ElasticsearchSource(StillSource):
         how = self._params.on_missing_vector
         for column in layout.columns:
             missing = measured.missing.get(column.name)
-            if not column.is_vector or not missing:
+            if not column.is_vector or column.skipped or not missing:
                 continue
             below = made.is_below(column.name)
             rows, total = (
@@ -348,7 +348,7 @@ class ElasticsearchSource(StillSource):
         fields = [column.field for column in layout.columns]
         if layout.dynamic:
             fields.append(Field(name=DYNAMIC_FIELD, type=DataType.JSON))
-        vectors = [column.name for column in layout.columns if column.is_vector]
+        vectors = [c.name for c in layout.columns if c.is_vector and not c.skipped]
         schema = CollectionSchema(
             name=found.name, fields=tuple(fields), dynamic_field=layout.dynamic or None
         )
@@ -412,6 +412,8 @@ def _row_bytes(layout: Layout, measured: Measured) -> int:
     size = 0
     beside = measured.sample_bytes
     for column in layout.columns:
+        if column.skipped:
+            continue
         width = column.field.model_copy(update={"nullable": False}).width
         if column.is_vector and width:
             size += width
