@@ -8,6 +8,7 @@ are still what they were.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 import uuid
@@ -25,6 +26,7 @@ log = logging.getLogger("airlift")
 
 KEEP_ALIVE = "30m"
 _FOLDER = "points_in_time"
+_MOST_NAME_BYTES = 128
 
 
 class Snapshot(BaseModel):
@@ -35,6 +37,13 @@ class Snapshot(BaseModel):
     index: str
     id: str
     opened: float
+
+
+def _file_name(index: str) -> str:
+    """Of an index, for a file: its name may have 255 bytes, as many as a file's name in all."""
+    if len(index.encode()) <= _MOST_NAME_BYTES:
+        return index
+    return f"{hashlib.sha256(index.encode()).hexdigest()}.index"
 
 
 class Snapshots:
@@ -86,13 +95,13 @@ class Snapshots:
         found = [
             Snapshot.model_validate(self._scratch.read_json(path))
             for path in self._scratch.list(_FOLDER)
-            if path.rpartition("/")[2].rpartition("@")[0] == index
+            if path.rpartition("/")[2].rpartition("@")[0] == _file_name(index)
         ]
         return max(found, key=lambda one: one.opened, default=None)
 
     def _open(self, index: str) -> Snapshot:
         snapshot = Snapshot(index=index, id=self._opened_id(index), opened=time.time())
-        name = f"{_FOLDER}/{index}@{uuid.uuid4().hex}"
+        name = f"{_FOLDER}/{_file_name(index)}@{uuid.uuid4().hex}"
         try:
             self._scratch.write_json(name, snapshot.model_dump(mode="json"))
         except BaseException:
