@@ -202,6 +202,28 @@ def test_a_mapping_without_source_is_refused() -> None:
     assert any("only a part of each _source (v)" in note for note in made.notes)
 
 
+@pytest.mark.parametrize(
+    ("settings", "refused"),
+    [
+        ({"index.disable_sequence_numbers": "true"}, True),
+        ({"index.disable_sequence_numbers": True, "index.mode": "logsdb"}, True),
+        ({"index.mode": "columnar"}, True),
+        ({"index.mode": "columnar", "index.disable_sequence_numbers": "true"}, True),
+        ({"index.mode": "columnar", "index.disable_sequence_numbers": "false"}, False),
+        ({"index.disable_sequence_numbers": "false"}, False),
+        ({"index.mode": "time_series"}, False),
+        ({}, False),
+    ],
+)
+def test_an_index_without_sequence_numbers_is_refused_by_name(
+    settings: dict[str, Any], refused: bool
+) -> None:
+    one = found({"v": VECTOR}).model_copy(update={"settings": (settings,)})
+    reasons = described(one)[1].reasons
+    assert any("index 'i0' keeps no _seq_no" in reason for reason in reasons) == refused
+    assert bool(reasons) == refused
+
+
 def test_keys() -> None:
     one = found({"n": {"type": "long"}, "o": {"type": "object"}, "v": VECTOR})
     assert next(iter(described(one)[0])) == "_id"
