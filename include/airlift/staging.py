@@ -67,8 +67,8 @@ _WRITTEN_BY = {
 
 _LOST = {
     "created.json": "If the task create has not run yet, clear the task create. Else only this "
-    "file says which collections this migration has made: drop these on the target, remove the file if "
-    "it is there, and run again with the same migration_id; what is converted stays",
+    "file says which collections this migration has made: drop these on the target, remove the "
+    "file if it is there, and run again with the same migration_id; what is converted stays",
     "import.json": "Only it says how far the chunk has got: drop the collection on the target, "
     "remove the file, and clear the task create",
     "published.json": "Only it says which aliases were moved: look at the target's aliases, remove "

@@ -51,7 +51,8 @@ RUNS = [
     Killed("convert", BULK, Point("write vector.npy", 1, "in")),
     Killed("accepted", BULK, Point("write import.json", 1, "before")),
     Killed("waiting", BULK, Point("ask GetImportState", 1, "before"), "triggerer"),
-    Killed("create", INSERT, Point("call CreateCollection", 1, "after")),
+    # Once the collection is made: what is about to be made is written down before.
+    Killed("create", INSERT, Point("write created.json", 2, "before")),
     Killed(
         "insert",
         Route("faiss", "milvus", {"write_mode": "insert"}),

@@ -293,8 +293,8 @@ def source_reasons(index: str, mapping: Json, settings: Json) -> list[str]:
     if _has_no_numbers(settings):
         return [
             f"index {index!r} keeps no _seq_no (index.disable_sequence_numbers), by which "
-            "documents are read in ranges that can be read again; reindex it into an index that has "
-            "index.disable_sequence_numbers false, and move that one"
+            "documents are read in ranges that can be read again; reindex it into an index that "
+            "has index.disable_sequence_numbers false, and move that one"
         ]
     return []
 
