@@ -64,8 +64,19 @@ _ADVICE = {
 }
 # Arrow's messages hold the whole address that it asked: with Azure's shared access signature.
 _SIGNATURE = re.compile(r"([?&]sig=)[^&\s'\"]+")
+# Names in quotes, and paths: both are the user's, and may hold any word.
+_NAMED = re.compile(r"'[^']*'|\b[a-z][a-z0-9]*://\S+|(?<!\S)/?[^\s/:\[\]()=,]+(?:/[^\s/]+)+/?")
 # Where Google says that what is to be written is not there.
 _UPLOAD = "function=CreateResumableUpload"
+
+
+def own_words(text: str, address: str) -> str:
+    """What a store says in its own words: buckets, keys and addresses are taken out.
+
+    Args:
+        address: the address that was asked; it may stand in the text.
+    """
+    return _NAMED.sub("''", text.replace(address, "''"))
 
 
 @contextmanager
@@ -78,7 +89,8 @@ def explained(action: str, address: str) -> Iterator[None]:
         raise AirliftError(f"cannot {action} {address}: {advice}") from error
     except (OSError, pa.ArrowException) as error:
         text = str(error)
-        known = next((said for word, said in _ADVICE.items() if word in text), None)
+        words = own_words(text, address)
+        known = next((said for word, said in _ADVICE.items() if word in words), None)
         shown = _SIGNATURE.sub(r"\1…", text)
         # Who logs the cause logs what it says.
         cause = error if shown == text else None

@@ -31,6 +31,7 @@ class _Meaning:
         words: a pattern in what was said.
         codes: Milvus' error codes.
         states: gRPC's status names.
+        refines: Milvus' error codes that have several meanings, which the words tell apart.
         kind: the error to raise, for those who can help themselves.
     """
 
@@ -38,23 +39,35 @@ class _Meaning:
     words: str = ""
     codes: frozenset[int] = frozenset()
     states: frozenset[str] = frozenset()
+    refines: frozenset[int] = frozenset()
     kind: type[AirliftError] = AirliftError
 
     def fits(self, said: _Said) -> bool:
-        if self.codes & said.codes or self.states & said.states:
+        """Whether it is meant; where the server gave a code that is known, words don't count."""
+        if self.codes & said.codes:
             return True
-        return bool(self.words) and bool(re.search(self.words, said.text, re.IGNORECASE))
+        if said.codes & _KNOWN_CODES and not self.refines & said.codes:
+            return False
+        if self.states & said.states:
+            return True
+        return bool(self.words) and bool(re.search(self.words, said.own_words, re.IGNORECASE))
 
 
 @dataclass(frozen=True)
 class _Said:
-    """Everything that an error and its causes tell."""
+    """Everything that an error and its causes tell.
+
+    Attributes:
+        own_words: the text without what users have named: only that is looked at for words.
+    """
 
     text: str
+    own_words: str
     codes: frozenset[int]
     states: frozenset[str]
 
 
+_QUOTA = frozenset({9})
 # The first that fits is taken, so the special ones stand before the general ones.
 _MEANINGS = (
     # TLS
@@ -122,15 +135,17 @@ _MEANINGS = (
         "the server's memory is used up; give it more memory, release collections that are not "
         "needed, or migrate less at once",
         r"memory (quota|limit)|out of memory|\boom\b",
+        refines=_QUOTA,
     ),
     _Meaning(
         "the server's disk quota is used up; raise it or free space, then run again",
         r"disk (quota|limit)|no space left",
+        refines=_QUOTA,
     ),
     _Meaning(
         "a quota of the server is used up, so it denies writing; raise the quota or free space",
         r"quota exceeded|force deny|denied to write",
-        codes=frozenset({9}),
+        codes=_QUOTA,
     ),
     _Meaning(
         "one message was larger than the server takes; use a smaller batch",
@@ -139,7 +154,7 @@ _MEANINGS = (
     ),
     _Meaning(
         "the server's rate limit was hit, again and again; run fewer tasks at once, or raise it",
-        r"rate.?limit|too many requests",
+        r"rate[ -]?limit|too many requests",
         codes=frozenset({8}),
         states=frozenset({"RESOURCE_EXHAUSTED"}),
         kind=RateLimited,
@@ -192,6 +207,26 @@ _MEANINGS = (
 )
 
 
+_KNOWN_CODES = frozenset(code for meaning in _MEANINGS for code in meaning.codes)
+# `[collection=ssl_certs]`, 'ssl_certs', "ssl_certs", `ssl_certs`: as Milvus writes names.
+_NAMED = re.compile(r"(\[(?!reason=)[\w ]+=)[^\]]*\]|'[^']*'|\"[^\"]*\"|`[^`]*`")
+# Names that stand bare. Constants of TLS libraries and gRPC are in capitals.
+_BARE = re.compile(r"(?<![\w.])(?!pem_root_certs\b)[a-z\d]+(?:_[a-z\d]+)+(?!\w)")
+_QUOTED = re.compile(r"'([^']+)'|\"([^\"]+)\"")
+
+
+def _own_words(text: str, what: str) -> str:
+    """What a server says in its own words: names are taken out.
+
+    Args:
+        what: what was being done; names that are quoted in it are taken out everywhere.
+    """
+    for name in {part for match in _QUOTED.findall(what) for part in match if part}:
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "", text)
+    text = _NAMED.sub(lambda match: f"{match[1]}]" if match[1] else "''", text)
+    return _BARE.sub("''", text)
+
+
 def explained(error: BaseException, what: str) -> AirliftError:
     """Turns an error of pymilvus or gRPC into one that a user understands.
 
@@ -204,7 +239,7 @@ def explained(error: BaseException, what: str) -> AirliftError:
     """
     if isinstance(error, AirliftError):
         return error
-    said = _said(error)
+    said = _said(error, what)
     meaning = next((meaning for meaning in _MEANINGS if meaning.fits(said)), None)
     if meaning is None:
         return AirliftError(f"cannot {what}: {said.text or type(error).__name__}")
@@ -236,7 +271,7 @@ def _is_milvus_error(error: BaseException) -> bool:
     return isinstance(error, MilvusException | grpc.RpcError | grpc.FutureTimeoutError)
 
 
-def _said(error: BaseException) -> _Said:
+def _said(error: BaseException, what: str = "") -> _Said:
     """Collects along the causes; pymilvus raises errors that are their own cause."""
     texts: list[str] = []
     codes: set[int] = set()
@@ -261,4 +296,5 @@ def _said(error: BaseException) -> _Said:
         cause = cause.__cause__
     # pymilvus' own words hide the reason; where gRPC gave one, that is the one to show.
     told = [text for text in texts if "illegal connection params" not in text] or texts
-    return _Said("; ".join(told)[:1000], frozenset(codes), frozenset(states - {""}))
+    said = "; ".join(told)[:1000]
+    return _Said(said, _own_words(said, what), frozenset(codes), frozenset(states - {""}))
