@@ -127,6 +127,14 @@ def test_texts_that_repeat_are_read(tmp_path: Path) -> None:
     assert sum(sizes) == 20_000 and max(sizes) <= 4096
 
 
+def test_texts_of_a_backup_that_repeat_are_read(tmp_path: Path) -> None:
+    (tmp_path / "100").write_bytes(binlog(as_parquet(repeated("x" * 65_535, 20_000)), 100, 21))
+    log = LogFile(open_storage(str(tmp_path)), "100", (tmp_path / "100").stat().st_size)
+    for batch in log.batches(8_192):
+        assert batch.num_rows in (8_192, 20_000 % 8_192)
+    log.close()
+
+
 def test_a_line_without_end_is_refused(tmp_path: Path) -> None:
     index = faiss.IndexFlatL2(4)
     index.add(np.zeros((2, 4), np.float32))

@@ -20,6 +20,8 @@ _WHOLE_LOCAL = 1 << 20
 _WHOLE_REMOTE = 16 << 20
 _BIT_LOCAL = 1 << 20
 _BIT_REMOTE = 8 << 20
+# Long texts that repeat are short in the file, and as long as ever once they are decoded.
+_TEXT_ROWS = 4096
 _THRIFT_LIMIT = 16 << 20
 _FIELD_ID = b"PARQUET:field_id"
 
@@ -128,6 +130,14 @@ class LogFile:
         """The columns of its Parquet; empty where it holds no events."""
         return self._files[0].schema_arrow if self._files else pa.schema([])
 
+    @property
+    def _has_fixed_width(self) -> bool:
+        """Whether its rows are as large as its file says, however often a value repeats."""
+        return all(
+            pa.types.is_primitive(kind) or pa.types.is_fixed_size_binary(kind)
+            for kind in self.schema.types
+        )
+
     def field_ids(self) -> dict[int, str]:
         """Field id -> column, of a file that holds several fields (storage v2)."""
         return {
@@ -142,7 +152,8 @@ class LogFile:
         count = 0
         with reading(self.address):
             for one in self._files:
-                decoded = one.iter_batches(rows, columns=columns, use_threads=False)
+                at_once = rows if self._has_fixed_width else min(rows, _TEXT_ROWS)
+                decoded = one.iter_batches(at_once, columns=columns, use_threads=False)
                 for batch in within_limit(self.address, decoded):
                     while batch.num_rows:
                         part = batch.slice(0, rows - count)
