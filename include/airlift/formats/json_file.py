@@ -29,6 +29,7 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from airlift.chunk import ChunkFile
+from airlift.damaged_files import reading_chunk_file
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError
 from airlift.fixed_width import bool_array, fixed_bytes
@@ -214,7 +215,7 @@ class JsonFormat(OneFileFormat):
         folder: Storage, schema: CollectionSchema, batch_rows: int
     ) -> Iterator[pa.RecordBatch]:
         """Reads a written chunk back."""
-        with folder.open_input(_NAME) as stream:
+        with reading_chunk_file(folder, _NAME), folder.open_input(_NAME) as stream:
             waiting: list[pa.RecordBatch] = []
             for lines in _blocks(stream, f"{folder.url}/{_NAME}"):
                 waiting.append(_rows(lines, schema))
@@ -236,7 +237,7 @@ def _blocks(stream: Any, address: str) -> Iterator[list[bytes]]:
     """
     rest = stream.read(len(_HEAD))
     if rest != _HEAD:
-        raise AirliftError(f"{address} does not begin as a chunk does; clear the task convert")
+        raise AirliftError(f"{address} does not begin as a chunk does")
     rest = b""
     while block := stream.read(_BLOCK_BYTES):
         *lines, rest = (rest + block).split(b"\n")
@@ -247,7 +248,7 @@ def _blocks(stream: Any, address: str) -> Iterator[list[bytes]]:
             return
         if lines:
             yield [line.removesuffix(b",") for line in lines]
-    raise AirliftError(f"{address} ends too early; clear the task convert")
+    raise AirliftError(f"{address} ends too early")
 
 
 def _file_type(field: Field) -> pa.DataType:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from airlift.chunk import ChunkFile
+from airlift.damaged_files import reading_chunk_file
 from airlift.datatypes import TYPES
 from airlift.errors import AirliftError
 from airlift.fixed_width import fixed_bytes
@@ -127,21 +129,51 @@ class NumpyFormat:
         folder: Storage, schema: CollectionSchema, batch_rows: int
     ) -> Iterator[pa.RecordBatch]:
         """Reads a written chunk back."""
-        streams = [folder.open_input(_file(field)) for field in schema.written]
-        rows = 0
-        for stream in streams:
-            np.lib.format.read_magic(stream)
-            shape, _, _ = np.lib.format.read_array_header_1_0(stream)
-            rows = shape[0]
-        for start in range(0, rows, batch_rows):
-            count = min(batch_rows, rows - start)
-            columns = [
-                _column(field, stream.read_buffer(count * (field.width or 0)), count)
-                for field, stream in zip(schema.written, streams, strict=True)
-            ]
-            yield pa.RecordBatch.from_arrays(columns, schema=schema.arrow)
-        for stream in streams:
-            stream.close()
+        with ExitStack() as stack:
+            streams = []
+            rows: int | None = None
+            for field in schema.written:
+                with reading_chunk_file(folder, _file(field)):
+                    stream = stack.enter_context(folder.open_input(_file(field)))
+                    streams.append(stream)
+                    rows = _rows_of(stream, field, rows)
+            for start in range(0, rows or 0, batch_rows):
+                count = min(batch_rows, (rows or 0) - start)
+                columns = []
+                for field, stream in zip(schema.written, streams, strict=True):
+                    with reading_chunk_file(folder, _file(field)):
+                        columns.append(_column(field, _exactly(stream, field, count), count))
+                yield pa.RecordBatch.from_arrays(columns, schema=schema.arrow)
+
+
+def _rows_of(stream: pa.NativeFile, field: Field, expected: int | None) -> int:
+    """Rows of a field's file, whose header is read.
+
+    Args:
+        expected: rows of the files of the fields before it; None for the first.
+
+    Raises:
+        ValueError: it is not as it was written.
+    """
+    rows: int = (stream.size() - len(_header(field, 0))) // (field.width or 1)
+    if expected is not None and rows != expected:
+        raise ValueError(f"it has {rows:,} rows, the other fields {expected:,}")
+    header = _header(field, max(rows, 0))
+    # A header has one length whatever it says, so the file's length tells its rows.
+    if stream.read(len(header)) != header:
+        raise ValueError(f"it does not begin with the header of {rows:,} rows")
+    if stream.size() != len(header) + rows * (field.width or 0):
+        raise ValueError("it ends within a row")
+    return rows
+
+
+def _exactly(stream: pa.NativeFile, field: Field, count: int) -> pa.Buffer:
+    """The bytes of so many rows. Raises ValueError when there are fewer."""
+    wanted = count * (field.width or 0)
+    data = stream.read_buffer(wanted)
+    if data.size != wanted:
+        raise ValueError(f"{wanted:,} bytes were expected, {data.size:,} came")
+    return data
 
 
 def _column(field: Field, data: pa.Buffer, count: int) -> pa.Array:

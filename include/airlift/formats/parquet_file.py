@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from airlift.chunk import ChunkFile
+from airlift.damaged_files import reading_chunk_file
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError
 from airlift.formats.base import MAX_FILE_BYTES, OneFileFormat
@@ -150,7 +151,7 @@ class ParquetFormat(OneFileFormat):
         folder: Storage, schema: CollectionSchema, batch_rows: int
     ) -> Iterator[pa.RecordBatch]:
         """Reads a written chunk back."""
-        with folder.open_input(_NAME) as stream:
+        with reading_chunk_file(folder, _NAME), folder.open_input(_NAME) as stream:
             for batch in pq.ParquetFile(stream).iter_batches(batch_rows):
                 columns = [_from_file(field, batch.column(field.name)) for field in schema.written]
                 yield pa.RecordBatch.from_arrays(columns, schema=schema.arrow)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
+from airlift.damaged_files import DamagedFile
 from airlift.errors import AirliftError
 from airlift.migration import Migration
 from airlift.plan import CollectionPlan
@@ -26,6 +27,8 @@ def reading_chunk(
     """
     try:
         yield
+    except DamagedFile:
+        raise  # it says so already
     except (pa.ArrowException, OSError, ValueError, EOFError, AirliftError) as error:
         folder = migration.staging.chunk_folder(collection, chunk)
         raise AirliftError(
