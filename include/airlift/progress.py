@@ -77,6 +77,14 @@ def file_name(step: str, index: int = -1) -> str:
     return f"{FOLDER}/{step}{'' if index < 0 else f'-{index:05d}'}.json"
 
 
+def forget_progress(staging: Staging, step: str) -> None:
+    """Removes what is known of a step's tasks: the collection that they worked on is another."""
+    begin = f"{FOLDER}/{step}-"
+    for name in staging.folder.list(FOLDER):
+        if name.startswith(begin):
+            staging.folder.delete_file(name)
+
+
 def write_progress(staging: Staging, progress: TaskProgress) -> None:
     """Writes how far a task is; a failure is only logged: nothing depends on it."""
     try:

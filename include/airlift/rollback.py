@@ -20,7 +20,7 @@ from airlift.milvus.rows import MilvusRows
 from airlift.names import is_valid, with_database
 from airlift.rollback_access import AccessRollback
 from airlift.rollback_params import RollbackParams
-from airlift.staging import Staging
+from airlift.staging import ImportRecord, Staging, is_import_record
 from airlift.steps.claim import claimed_migration, claimed_names
 from airlift.steps.existing import half_made
 from airlift.steps.probe_collections import drop_left_probes
@@ -167,7 +167,39 @@ class Rollback:
         )
         begun = [one for one in created.begun if not one.database or one.database in there]
         made = [found for one in begun if (found := half_made(one, self._database(one)))]
-        return created.add(*made)
+        created = created.add(*made)
+        self._refuse_lost_record(created)
+        return created
+
+    def _refuse_lost_record(self, created: Created) -> None:
+        """Raises AirliftError when chunks are in collections of the target that no record names."""
+        start = len(self._params.migration_id) + 1
+        paths = [path[start:] for path in self._files if is_import_record(path)]
+        known = {one.name for one in created.collections}
+        lost: set[str] = set()
+        for path in paths:
+            name = path.rsplit("/", 2)[0]
+            if name not in known | lost and self._holds_chunk(name, path):
+                lost.add(name)
+        if lost:
+            raise AirliftError(
+                f"{self._staging.folder.address('created.json')} does not name the collections "
+                f"{sorted(lost)}, to which this migration has moved rows: it is not known whether "
+                "they were there before. Drop those collections yourself where they held nothing "
+                "before, then run the rollback again"
+            )
+
+    def _holds_chunk(self, name: str, path: str) -> bool:
+        """Whether a chunk went into the collection that has that name now."""
+        database, _, target_name = name.rpartition(".")
+        if database and database not in self._server.databases():
+            return False
+        target = self._at(database)
+        if target.found_by(target_name) != target_name:
+            return False
+        record = self._staging.read(path, ImportRecord)
+        wanted = ("", record.collection_id) if record else ()
+        return target.collection_id(target_name) in wanted
 
     @cached_property
     def _server(self) -> MilvusDatabase:

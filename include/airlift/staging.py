@@ -119,6 +119,11 @@ class ImportRecord(BaseModel):
     seconds: float = 0.0
 
 
+def is_import_record(path: str) -> bool:
+    """Whether a file of a staging folder says how far a chunk got on the target."""
+    return path.rpartition("/")[2] == "import.json"
+
+
 class SourceChanges(BaseModel):
     """`changes.json`: what has changed at the source while it was read.
 
@@ -180,6 +185,14 @@ class Staging:
             return model.model_validate_json(data)
         except ValidationError as error:
             self._refuse_unreadable(name, data, error)
+            return None
+
+    def read_for_people(self, name: str, model: type[Model]) -> Model | None:
+        """As `read` of what only the report and the page show: a damaged file counts as none."""
+        try:
+            return self.read(name, model)
+        except AirliftError as error:
+            log.warning("%s", error)
             return None
 
     def _refuse_unreadable(self, name: str, data: bytes, error: ValidationError) -> None:

@@ -36,7 +36,8 @@ class StepTime(BaseModel):
 def read_steps(migration: Migration) -> list[StepTime]:
     """How long the tasks took so far, in the order in which they began."""
     folder = migration.staging.folder
-    steps = [StepTime.model_validate_json(folder.read_bytes(name)) for name in folder.list("steps")]
+    read = migration.staging.read_for_people
+    steps = [step for name in folder.list("steps") if (step := read(name, StepTime))]
     return sorted(steps, key=lambda step: step.started)
 
 
@@ -79,7 +80,7 @@ class timed:
 
     def __enter__(self) -> timed:
         if self._now.run:
-            known = self._migration.staging.read(self._now.file, StepTime)
+            known = self._migration.staging.read_for_people(self._now.file, StepTime)
             same = known is not None and known.run == self._now.run
             self.set_back = bool(known and same and known.attempt >= self._now.attempt)
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pyarrow as pa
 import pytest
 
 from airlift.datatypes import DataType
-from airlift.errors import AirliftError
+from airlift.errors import AirliftError, Refused
+from airlift.rollback import Rollback
+from airlift.rollback_params import RollbackParams
 from airlift.run import move_in
 from airlift.schema import CollectionSchema, Field
 from airlift.steps.check import check
@@ -21,10 +24,11 @@ from airlift.steps.create import create
 from airlift.steps.export_meta import export_meta
 from airlift.steps.index import build_indexes, load_collections
 from airlift.steps.plan import make_plan
-from airlift.steps.publish import publish
+from airlift.steps.publish import publish, write_report
 from airlift.steps.verify import verify
 from tests.paths.arrow_source import ArrowSource, migration_of
 from tests.paths.place import Place
+from tests.paths.truth import count
 
 KEY = Field(name="id", type=DataType.INT64, primary_key=True)
 VECTOR = Field(name="vector", type=DataType.FLOAT_VECTOR, dim=4, metric_type="L2")
@@ -147,3 +151,70 @@ def do_as_told(place: Place, said: str, path: Path) -> None:
         path.unlink(missing_ok=True)
     for manifest in re.findall(r"remove (\S+manifest.json)", said):
         Path(manifest).unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("if_exists", ["fail", "append", "replace"])
+@pytest.mark.parametrize("text", [None, "{}"])
+def test_a_collection_of_ones_own_is_not_taken_for_a_strangers(either, if_exists, text):
+    """Without `created.json` nothing is dropped, nothing is added, and rows stay as they are."""
+    names = list(STEPS)
+    params = {"file_format": "parquet", "if_exists": if_exists, "write_mode": "insert"}
+    run_steps(either, names[: names.index("verify")], **params)
+    created = Path(either.staging_url) / either.migration_id / "created.json"
+    created.unlink() if text is None else created.write_text(text)
+    with pytest.raises(Refused, match="does not name the collection 'songs'.*nothing is dropped"):
+        run_steps(either, names, **params)
+    assert count(either.client, "songs") == len(ROWS)
+    either.client.drop_collection("songs")
+    run_steps(either, names, **params)
+    assert count(either.client, "songs") == len(ROWS)
+
+
+def test_a_rollback_does_not_forget_a_collection(lite):
+    names = list(STEPS)
+    run_steps(lite, names[: names.index("verify")], file_format="parquet")
+    folder = Path(lite.staging_url) / lite.migration_id
+    (folder / "created.json").unlink()
+    params = RollbackParams(migration_id=lite.migration_id, staging_url=lite.staging_url)
+    with closing(Rollback(params, lite.connections)) as rollback:
+        with pytest.raises(AirliftError, match=r"does not name the collections \['songs'\]"):
+            rollback.undo()
+        assert (folder / "plan.json").exists() and lite.client.has_collection("songs")
+    lite.client.drop_collection("songs")
+    with closing(Rollback(params, lite.connections)) as rollback:
+        rollback.undo()
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("keep_progress", [True, False])
+def test_rows_are_not_inserted_twice_when_their_record_is_lost(place, keep_progress):
+    """Where the progress shows that an earlier attempt was at the chunk, the target is asked; in
+    the worst case the counts differ, and no run ends well."""
+    names = list(STEPS)
+    params = {"file_format": "parquet", "write_mode": "insert"}
+    at = names.index("index")
+    run_steps(place, names[:at], **params)
+    folder = Path(place.staging_url) / place.migration_id
+    [record] = folder.glob("songs/*/import.json")
+    record.unlink()
+    if keep_progress:
+        run_steps(place, names[at - 1 :], **params)
+        assert count(place.client, "songs") == len(ROWS)
+        return
+    for path in (folder / "progress").glob("bulk_insert*"):
+        path.unlink()
+    with pytest.raises(AirliftError, match="source and target differ"):
+        run_steps(place, names[at - 1 :], **params)
+
+
+@pytest.mark.parametrize("folder", ["steps", "failures"])
+def test_what_is_only_shown_does_no_harm(lite, folder):
+    place = Path(lite.staging_url) / lite.migration_id / folder
+    names = list(STEPS)
+    run_steps(lite, names[:3], file_format="parquet")
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "plan.json").write_text("{")
+    (place / "check.json").write_text('{"other": 1}')
+    run_steps(lite, names, file_format="parquet")
+    with migration_of(lite, source()) as migration:
+        assert write_report(migration, "done")

@@ -32,9 +32,8 @@ class StepFailure(BaseModel):
 def read_failures(migration: Migration) -> list[StepFailure]:
     """The tasks that have failed and did not succeed since, in the order in which they failed."""
     folder = migration.staging.folder
-    found = [
-        StepFailure.model_validate_json(folder.read_bytes(name)) for name in folder.list(_FOLDER)
-    ]
+    read = migration.staging.read_for_people
+    found = [failure for name in folder.list(_FOLDER) if (failure := read(name, StepFailure))]
     return sorted(found, key=lambda one: one.at)
 
 

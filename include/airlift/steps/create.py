@@ -15,11 +15,12 @@ from airlift.migration import Migration, log
 from airlift.milvus.rows import MilvusRows
 from airlift.params import IfExists
 from airlift.plan import CollectionPlan
+from airlift.progress import forget_progress
 from airlift.schema import CollectionSchema
 from airlift.staging import SourceChanges
-from airlift.steps.existing import own_id, settle_created
+from airlift.steps.existing import lost_record, own_id, settle_created
 from airlift.steps.index import begin_load
-from airlift.steps.pending_chunks import earlier_jobs
+from airlift.steps.pending_chunks import STEP, earlier_jobs
 from airlift.steps.schema_check import check_collections
 from airlift.steps.unique_keys import refuse_repeated_keys
 from airlift.target_changes import BegunCollection, Created, CreatedCollection
@@ -129,6 +130,8 @@ def _take_place(migration: Migration, collection: CollectionPlan) -> CreatedColl
     target, name = migration.target(collection.mapped), collection.target_name
     if not target.exists(name):
         return None
+    if lost := lost_record(migration, collection.mapped, collection.name, name):
+        raise AirliftError(lost)
     if not collection.appends:
         if migration.params.if_exists is IfExists.REPLACE:
             log.warning("%s is there already and is dropped, as if_exists asks", collection.name)
@@ -158,6 +161,8 @@ def _make_collection(
 ) -> CreatedCollection:
     """Makes a collection."""
     target, name = migration.target(collection.mapped), collection.target_name
+    # What earlier attempts wrote went into another collection.
+    forget_progress(migration.staging, STEP)
     target.create(schema, begun.mark)
     log.info("%s is made", collection.name)
     return CreatedCollection(

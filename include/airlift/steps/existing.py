@@ -7,10 +7,11 @@ from typing import Any
 
 from airlift.datatypes import DataType
 from airlift.mapping import MappedCollection
-from airlift.migration import Migration
+from airlift.migration import InDatabase, Migration
 from airlift.milvus.database import MilvusDatabase
 from airlift.params import IfExists, Verify
 from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field, SourceCollection
+from airlift.staging import ImportRecord, is_import_record
 from airlift.target_changes import BegunCollection, Created, CreatedCollection
 
 
@@ -104,6 +105,8 @@ def existing_reasons(
             )
     if (created and created.find(mapped.full_name)) or not target.exists(name):
         return reasons
+    if lost := lost_record(migration, mapped, mapped.full_name, name):
+        return [*reasons, lost]
     pointed = target.alias_target(name)
     if pointed:
         reasons.append(f"{name!r} is an alias of {pointed!r} on the target; use cutover_alias")
@@ -121,6 +124,35 @@ def existing_reasons(
             "name, or set if_exists to append or replace"
         )
     return reasons
+
+
+def lost_record(migration: Migration, collection: InDatabase, name: str, target_name: str) -> str:
+    """Why a collection must be left alone: staging lost that this migration has written to it.
+
+    Without its `created.json` the migration would take a collection of its own for a stranger's:
+    drop it, or add its rows once more.
+
+    Args:
+        name: as the plan calls it, which is also its folder in staging.
+
+    Returns:
+        The reason; "" where no chunk of this migration is known to be in it.
+    """
+    staging = migration.staging
+    paths = [path for path in staging.folder.list(name, recursive=True) if is_import_record(path)]
+    if not paths:
+        return ""
+    target_id = migration.target(collection).collection_id(target_name)
+    for path in paths:
+        record = staging.read(path, ImportRecord)
+        if record and (not target_id or record.collection_id == target_id):
+            return (
+                f"{staging.folder.address('created.json')} does not name the collection {name!r}, "
+                f"but {path} says that this migration has written rows to it: nothing is dropped "
+                "and nothing is added. If the collection held nothing before, drop the collection "
+                "on the target, and run again with the same migration_id: what is converted stays"
+            )
+    return ""
 
 
 def with_limits_there(mapped: MappedCollection, described: dict[str, Any]) -> MappedCollection:

@@ -15,7 +15,7 @@ from airlift.errors import AirliftError
 from airlift.formats import OWN_FILES
 from airlift.migration import Migration
 from airlift.plan import CollectionPlan
-from airlift.progress import BatchProgress, ChunkClock
+from airlift.progress import BatchProgress, ChunkClock, TaskProgress, file_name
 from airlift.staging import ImportRecord
 from airlift.target_changes import Created
 from airlift.targets.base import ImportWay
@@ -27,12 +27,18 @@ STEP = "bulk_insert"
 
 @dataclass
 class PendingChunk:
-    """A chunk that is not known to be imported."""
+    """A chunk that is not known to be imported.
+
+    Attributes:
+        record_lost: whether it has no `import.json` although an earlier attempt was at it: its rows
+            may be on the target.
+    """
 
     collection: CollectionPlan
     chunk: Chunk
     manifest: Manifest
     record: ImportRecord
+    record_lost: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -59,6 +65,7 @@ def chunks_of(migration: Migration, batch: int, ways: Container[str]) -> list[Pe
     staging = migration.staging
     created, plan = staging.created(), staging.plan()
     refs = [one for one in plan.batches[batch] if plan.collection(one.collection).way in ways]
+    begun = _begun_before(migration, batch)
     found = []
     for (collection, chunk), manifest, record in zip(
         plan.chunks(refs), staging.manifests(refs), staging.current_imports(refs), strict=True
@@ -70,9 +77,20 @@ def chunks_of(migration: Migration, batch: int, ways: Container[str]) -> list[Pe
                 f"collection {collection.name!r}, chunk {chunk.id}: not {missing}; clear the task "
                 f"{'create' if made is None else 'convert'}"
             )
+        lost = record is None and (collection.name, chunk.id) in begun
+        lost = lost and staging.import_record(collection.name, chunk.id) is None
         record = record or ImportRecord(collection_id=made.collection_id)
-        found.append(PendingChunk(collection, chunk, manifest, record))
+        found.append(PendingChunk(collection, chunk, manifest, record, lost))
     return found
+
+
+def _begun_before(migration: Migration, batch: int) -> set[tuple[str, str]]:
+    """The chunks that the progress of an earlier attempt at the batch names."""
+    try:
+        progress = migration.staging.read(file_name(STEP, batch), TaskProgress)
+    except AirliftError:
+        return set()  # it is for people, and written anew
+    return {chunk.key for chunk in progress.chunks} if progress else set()
 
 
 def import_way(migration: Migration, collection: CollectionPlan) -> ImportWay:

@@ -50,7 +50,7 @@ def write_batch(migration: Migration, batch: int) -> dict[str, Any]:
 def _write_chunk(migration: Migration, one: PendingChunk, clock: ChunkClock) -> None:
     mapped = one.collection.mapped
     way = WRITE_WAYS[one.collection.way](migration.target(mapped))
-    again = bool(one.record.started)
+    again = bool(one.record.started) or one.record_lost
     if again and one.collection.repeated_keys and way.repeat_needs_loading:
         raise AirliftError(
             f"{one.what} was inserted in part, and rows that share an id can't be told apart: "
