@@ -523,3 +523,31 @@ def test_json_that_milvus_cannot_hold_is_a_bad_row(elasticsearch_8, lite):
     left = {name: {"exclude": ["off", "$meta"]}}
     [collection] = lite.run(mapping=left, migration_id="left", if_exists="replace")["collections"]
     assert collection["rows_counted"] == len(texts)
+
+
+def test_each_nested_object_becomes_a_row(elasticsearch_8, either):
+    """Documents with no, one and many chunks; the rows are those that the documents say."""
+    chunk = {"vector": vector_field(elasticsearch_8, DIM), "text": {"type": "text"}}
+    fields = {"title": {"type": "keyword"}, "chunks": {"type": "nested", "properties": chunk}}
+    make_index(elasticsearch_8, "books", fields, settings={"number_of_shards": 2})
+    numbers = vectors(600, DIM, seed=8)
+    documents: dict[str, Any] = {}
+    wanted: dict[str, tuple[str, str, list[float]]] = {}
+    for at in range(200):
+        chunks = [
+            {"text": f"{at}.{n} ü", "vector": numbers[(at + n) % len(numbers)]}
+            for n in range(at % 5)
+        ]
+        documents[f"b#{at}"] = {"title": f"book {at}"} | ({"chunks": chunks} if chunks else {})
+        for n, one in enumerate(chunks):
+            wanted[f"b#{at}#{n}"] = (f"book {at}", one["text"], floats(one["vector"]))
+    fill(elasticsearch_8, "books", documents)
+    on(either, elasticsearch_8, "books")
+    [collection] = either.run(explode="chunks", verify="full")["collections"]
+    assert collection["rows_counted"] == len(wanted) == 400
+    assert any("40 documents" in note for note in collection["notes"])
+    found = {
+        key: (row["title"], row["chunks_text"], list(row["chunks_vector"]))
+        for key, row in rows_of(either, "books").items()
+    }
+    assert found == wanted
