@@ -127,7 +127,11 @@ class FieldMapper:
     def _refuse_together(self) -> None:
         """What is wrong with fields that are all right one by one."""
         for target, sources in collisions(self._named):
-            self._refuse(f"the fields {sources} would all become {target!r}")
+            self._refuse(
+                f"the fields {sources} would all become {target!r}; give them other targets in "
+                "mapping fields, or targets such as $meta.<name>: keys of the dynamic field keep "
+                "any name"
+            )
         keys = [one.name for one in self._made.fields if one.partition_key]
         if len(keys) > 1:
             self._refuse(

@@ -16,8 +16,14 @@ def is_valid(name: str) -> bool:
 
 
 def sanitized(name: str) -> str:
-    """The nearest name that Milvus takes: other characters become `_`, a leading digit gets one."""
+    """The nearest name that Milvus takes: other characters become `_`, a leading digit gets one.
+
+    Of a name without a letter or digit of ASCII nothing would be left: its characters' numbers in
+    Unicode stand for them, as `u6807_u9898` for `标题`.
+    """
     changed = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    if name and not re.search(r"[A-Za-z0-9]", changed) and not name.isascii():
+        changed = "_".join(f"u{ord(sign):04x}" for sign in name if not sign.isspace())
     if not changed or changed[0].isdigit():
         changed = "_" + changed
     return changed[:MAX_LENGTH]

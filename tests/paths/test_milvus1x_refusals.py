@@ -21,6 +21,7 @@ from airlift.connections import MilvusConnection
 from airlift.errors import AirliftError, Refused
 from airlift.milvus.client import ServerVersion
 from airlift.milvus.errors import Unavailable
+from airlift.storage import Storage
 from localservers import Milvus, MilvusLite, MilvusOnS3, S3Server
 from samples.milvus1x_tables import TableSpec
 from tests.paths.place import Place, bucket_of, bucket_place, lite_place, local_place
@@ -407,6 +408,15 @@ def test_a_bucket_or_a_key_that_is_not_there(in_bucket: Place) -> None:
     )
     assert_tells(said, "s3://milvus/no/such/meta.sqlite: it does not exist")
     assert_tells(said, "s3://milvus/no/such/tables is empty or does not exist")
+
+
+def test_staging_in_a_bucket_without_a_connection(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bucket's own refusal does not say whose keys were tried."""
+    monkeypatch.setattr(Storage, "check", lambda self, write=False: "access is denied")
+    said = refusal(place, Refused, staging_url="s3://bucket/staging", staging_conn_id="")
+    assert_tells(said, "staging: access is denied. staging_conn_id names no connection")
 
 
 # --- staging that the target can't read ----------------------------------------------------------

@@ -26,7 +26,13 @@ def test_taken(name):
         ("a.b c/d", "a_b_c_d"),
         ("naïve", "na_ve"),
         ("a\n", "a_"),
-        ("٣", "_"),  # a digit, but none of ours
+        ("٣", "u0663"),  # a digit, but none of ours
+        ("标题", "u6807_u9898"),
+        ("内容", "u5185_u5bb9"),
+        ("标_题", "u6807_u005f_u9898"),
+        ("タイトル 1", "_____1"),
+        ("😀", "u1f600"),
+        ("--", "__"),
         ("x" * 256, "x" * 255),
         ("9" * 255, "_" + "9" * 254),
     ],
@@ -34,6 +40,15 @@ def test_taken(name):
 def test_refused_and_changed(name, becomes):
     assert not is_valid(name)
     assert sanitized(name) == becomes
+
+
+@given(
+    st.lists(
+        st.text(st.characters(categories=("Lo",)), min_size=1, max_size=20), unique=True, max_size=9
+    )
+)
+def test_names_without_ascii_stay_apart(names):
+    assert len({sanitized(name) for name in names}) == len(names)
 
 
 @given(st.text(max_size=300))

@@ -24,7 +24,12 @@ def check(migration: Migration) -> dict[str, Any]:
     found: dict[str, Any] = {"migration_id": migration.id}
     staging_reason = migration.staging_root.check(write=True)
     if staging_reason:
-        reasons.append(f"staging: {staging_reason}")
+        is_bare = not migration.params.staging_conn_id and not migration.staging_root.is_local
+        hint = (
+            ". staging_conn_id names no connection, so this machine's own role was tried: give the "
+            "connection to the bucket"
+        )
+        reasons.append(f"staging: {staging_reason}{hint if is_bare else ''}")
     source = migration.original_source() if staging_reason else migration.source
     reasons += source.check()
     try:
