@@ -231,6 +231,7 @@ def test_objects_over_any_number_of_lines(tmp_path_factory, objects, indent, for
         ("a.jsonl", b"version https://git-lfs.github.com/spec/v1\n", "is no JSON"),
         ("a.csv", b"a,a\n1,2\n", "each once"),
         ("a.csv", b"a,b\n1,2\n3\n", "Expected 2 columns"),
+        ("a.csv", b'a\n"' + b"x" * (9 << 20), "a row is longer than 4 MB, or a quotation mark"),
         ("a.csv.gz", gzip.compress(b"a\n1\n" * 50)[:-9], "gzip can't unpack it"),
         ("a.jsonl.gz", b"\x1f\x8b" + b"nothing of the kind", "gzip can't unpack it"),
         ("a.pkl", b"\x80\x04\x95 pickled", "is a Python pickle, which runs code"),
@@ -332,3 +333,36 @@ def test_keys_from_two_places_are_refused(index):
     source = source_of(index, ids_url=f"{index}/ids.npy", scalars_url=f"{index}/s.parquet")
     with pytest.raises(Refused, match="ids_url gives keys too"):
         source.describe()
+
+
+def npy(header: bytes, data: bytes = b"") -> bytes:
+    padded = header + b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\0" + len(padded).to_bytes(2, "little") + padded + data
+
+
+def texts_of(kind: bytes, data: bytes, rows: bytes = b"4") -> bytes:
+    return npy(b"{'descr': '%s', 'fortran_order': False, 'shape': (%s,), }" % (kind, rows), data)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (npy(b"(" * 9_000), "is no .npy file"),
+        (
+            npy(b"{'descr': '<U1', 'fortran_order': False, 'shape': (4,), }", b"\0\xd8\0\0" * 4),
+            "Uni",
+        ),
+        (
+            npy(b"{'descr': '>U1', 'fortran_order': False, 'shape': (4,), }", b"\0\x11\0\0" * 4),
+            "Uni",
+        ),
+        (npy(b"{'descr': '|S1', 'fortran_order': False, 'shape': (4,), }", b"\xff" * 4), "UTF-8"),
+        (npy(b"{'descr': '<U1', 'fortran_order': False, 'shape': (9**99,), }"), "ids.npy"),
+        (npy(b"nothing of the kind"), "is no .npy file"),
+    ],
+)
+def test_texts_that_are_none_are_refused_by_the_file(index, data, said):
+    (index / "ids.npy").write_bytes(data)
+    with pytest.raises(AirliftError) as caught:
+        read(index, ids_url=f"{index}/ids.npy", primary_key="key")
+    assert said in str(caught.value) and "ids.npy" in str(caught.value)

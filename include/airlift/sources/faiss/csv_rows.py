@@ -7,6 +7,8 @@ where there is none. A field that is empty and not in quotation marks has no val
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -61,7 +63,7 @@ def csv_rows(files: list[TextFile]) -> Rows:
 
 
 def _names(file: TextFile) -> list[str]:
-    with file.open() as stream, csv.open_csv(stream, **_options(file)) as reader:
+    with _reader(file, _options(file)) as reader:
         names: list[str] = reader.schema.names
     twice = sorted({name for name in names if names.count(name) > 1 or not name})
     if twice:
@@ -81,11 +83,26 @@ def _batches(file: TextFile, names: list[str]) -> Iterator[pa.RecordBatch]:
         strings_can_be_null=True,
         quoted_strings_can_be_null=False,
     )
-    with file.open() as stream, csv.open_csv(stream, **options) as reader:
+    with _reader(file, options) as reader:
         yield from within_limit(file.address, reader)
 
 
-def _options(file: TextFile) -> dict[str, object]:
+@contextmanager
+def _reader(file: TextFile, options: dict[str, Any]) -> Iterator[csv.CSVStreamingReader]:
+    """Opens a file; its rows are read in the block."""
+    try:
+        with file.open() as stream, csv.open_csv(stream, **options) as reader:
+            yield reader
+    except pa.ArrowInvalid as error:
+        if "straddl" not in str(error):
+            raise
+        raise AirliftError(
+            f"{file.address}: a row is longer than {_READ_BYTES >> 20} MB, or a quotation mark is "
+            "not closed; correct it"
+        ) from error
+
+
+def _options(file: TextFile) -> dict[str, Any]:
     return {
         "read_options": csv.ReadOptions(block_size=_READ_BYTES, use_threads=False),
         "parse_options": csv.ParseOptions(

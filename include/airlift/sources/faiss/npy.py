@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tokenize
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,12 @@ from airlift.errors import AirliftError
 from airlift.storage import Storage
 
 _HEADER = 64 << 10
+# What numpy's own reader of a header may raise: it takes it for Python.
+_NO_HEADER = (
+    *(ValueError, TypeError, SyntaxError, OverflowError, RecursionError, MemoryError),
+    tokenize.TokenError,
+)
+_LAST_CHARACTER = 0x10FFFF
 
 
 class NpyFile:
@@ -40,7 +47,7 @@ class NpyFile:
                 else np.lib.format.read_array_header_2_0
             )
             shape, _, self.dtype = read_header(head)
-        except ValueError as error:
+        except _NO_HEADER as error:
             raise AirliftError(f"{self.address} is no .npy file: {error}") from error
         self._at = head.tell()
         if len(shape) != 1 or self.dtype.hasobject:
@@ -95,6 +102,10 @@ def ids_file(file: NpyFile) -> NpyFile:
 def texts(values: NDArray[Any], address: str) -> pa.Array:
     """Texts of a fixed width as Arrow has them. Raises AirliftError for what is no UTF-8."""
     if values.dtype.kind == "U":
+        numbers = np.ascontiguousarray(values).view(values.dtype.byteorder + "u4")
+        is_half = (numbers >= 0xD800) & (numbers <= 0xDFFF)
+        if (is_half | (numbers > _LAST_CHARACTER)).any():
+            raise AirliftError(f"{address} holds texts with characters that Unicode does not have")
         return pa.array(values.tolist(), pa.string())
     try:
         return pa.array([value.decode() for value in values.tolist()], pa.string())
