@@ -115,6 +115,12 @@ class Scene:
         rows[row] |= values
         pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
 
+    def edit_data(self, chunk: int, row: int, **values: Any) -> None:
+        """With the size that the manifest tells: another one is refused before a row is sent."""
+        self.edit_parquet(chunk, "data.parquet", row, **values)
+        size = self.chunk_file(chunk, "data.parquet").stat().st_size
+        self.edit_chunk(chunk, "manifest.json", lambda read: read["files"][0].update(size=size))
+
 
 def swap_titles(scene: Scene) -> None:
     one, two = UNSAMPLED, UNSAMPLED + 6
@@ -267,7 +273,7 @@ TAMPERINGS = (
     # in staging
     Tampering(
         "a value in a converted chunk's file changes before it is sent",
-        lambda scene: scene.edit_parquet(0, "data.parquet", UNSAMPLED, loudness=9.5),
+        lambda scene: scene.edit_data(0, UNSAMPLED, loudness=9.5),
         EVERY_ROW,
         before_import=True,
     ),
