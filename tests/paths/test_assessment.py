@@ -269,7 +269,7 @@ def test_a_refused_dry_run_fails_and_tells_everything(place: Place) -> None:
     assert "Dry run: nothing" not in page and "Every row arrived" not in page
     assert not [path for path in place.staged() if "probe-" in path]
     # Once it is mended, nothing is left of it.
-    report = place.run(dry_run=True, collections=["bits"])
+    report = place.run(dry_run=True, collections=["bits"], index="autoindex")
     assert (report["state"], report["failures"]) == ("planned", [])
     assert "draft.json" not in place.staged()
 
