@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,10 +23,13 @@ MAX_JSON_BYTES = 65_536
 MAX_CAPACITY = 4096
 MAX_SPARSE_INDEX = (1 << 32) - 2
 
+# Keys of a JSON object that a message names.
+_SHOWN = 3
+
 Marks = npt.NDArray[np.bool_]
 Check = Callable[[Field, pa.Array], Marks | None]
-Reason = str | Callable[[Field], str]
-"""Why a marked row is bad: what was expected, and what was found."""
+Reason = str | Callable[[Field, pa.Scalar], str]
+"""Why a marked row is bad: what was expected, and what was found in the row's value."""
 
 
 @cache
@@ -97,12 +101,45 @@ def _too_long(field: Field, column: pa.Array) -> Marks | None:
     return _marks(pc.greater(pc.binary_length(column), text_limit(field)))
 
 
+def _why_too_long(field: Field, value: pa.Scalar) -> str:
+    found = len(value.as_buffer())
+    return f"the text has {found:,} bytes, more than max_length ({text_limit(field):,})"
+
+
 def _json_too_long(field: Field, column: pa.Array) -> Marks | None:
     return _marks(pc.greater(pc.binary_length(column), MAX_JSON_BYTES))
 
 
+def _why_json_too_long(field: Field, value: pa.Scalar) -> str:
+    """Names the largest keys: in the dynamic field they are fields of the source."""
+    text = value.as_buffer().to_pybytes()
+    reason = f"the JSON has {len(text):,} bytes, more than {MAX_JSON_BYTES:,}"
+    if sizes := _bytes_of_keys(text):
+        largest = sorted(sizes, key=lambda key: -sizes[key])[:_SHOWN]
+        reason += f"; its longest keys: {', '.join(f'{key!r} ({sizes[key]:,})' for key in largest)}"
+    return f"{reason}; leave keys out, or make fields of them (mapping)"
+
+
+def _bytes_of_keys(text: bytes) -> dict[str, int]:
+    """The bytes of each key's value in a JSON object; empty for what is none."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}
+    return (
+        {key: len(orjson.dumps(part)) for key, part in value.items()}
+        if isinstance(value, dict)
+        else {}
+    )
+
+
 def _too_many(field: Field, column: pa.Array) -> Marks | None:
     return _marks(pc.greater(pc.list_value_length(column), _max_capacity(field)))
+
+
+def _why_too_many(field: Field, value: pa.Scalar) -> str:
+    reason = f"the array has {len(value):,} items, more than max_capacity"
+    return f"{reason} ({_max_capacity(field):,}); as JSON (type in mapping) it may have more"
 
 
 def _items_that(are_bad: Callable[[Field, pa.Array], pa.Array]) -> Check:
@@ -122,6 +159,11 @@ def _items_that(are_bad: Callable[[Field, pa.Array], pa.Array]) -> Check:
 
 def _long_items(field: Field, items: pa.Array) -> pa.Array:
     return pc.greater(pc.binary_length(items), text_limit(field))
+
+
+def _longest_item(items: pa.Scalar) -> int:
+    longest: int = pc.max(pc.binary_length(items.values)).as_py()
+    return longest
 
 
 def _items_not_finite(field: Field, items: pa.Array) -> pa.Array:
@@ -164,10 +206,12 @@ _too_long_items = _items_that(_long_items)
 _LONG_TEXTS = (_too_long, _too_long_items)
 _FINITE = (_not_finite, "a vector holds NaN or an infinity")
 _WHOLE = (_null_inside, "a vector holds a null")
-_NUMBER = (
+_NUMBER: tuple[Check, Reason] = (
     _not_a_number,
-    lambda field: f"the number is NaN or infinite (or too large for {field.type})",
+    lambda field, _: f"the number is NaN or infinite (or too large for {field.type})",
 )
+_TEXT: tuple[Check, Reason] = (_too_long, _why_too_long)
+_JSON: tuple[Check, Reason] = (_json_too_long, _why_json_too_long)
 _CHECKS: dict[DataType, tuple[tuple[Check, Reason], ...]] = {
     DataType.FLOAT_VECTOR: (_WHOLE, _FINITE),
     DataType.FLOAT16_VECTOR: (_FINITE,),
@@ -194,18 +238,10 @@ _CHECKS: dict[DataType, tuple[tuple[Check, Reason], ...]] = {
     ),
     DataType.FLOAT: (_NUMBER,),
     DataType.DOUBLE: (_NUMBER,),
-    DataType.VARCHAR: (
-        (
-            _too_long,
-            lambda field: f"the text is longer than max_length bytes ({text_limit(field):,})",
-        ),
-    ),
-    DataType.JSON: ((_json_too_long, f"the JSON is longer than {MAX_JSON_BYTES:,} bytes"),),
+    DataType.VARCHAR: (_TEXT,),
+    DataType.JSON: (_JSON,),
     DataType.ARRAY: (
-        (
-            _too_many,
-            lambda field: f"the array has more than max_capacity items ({_max_capacity(field):,})",
-        ),
+        (_too_many, _why_too_many),
         (_items_that(lambda field, items: items.is_null()), "an item of the array is null"),
     ),
 }
@@ -216,8 +252,9 @@ _ITEM_CHECKS: dict[DataType, tuple[Check, Reason]] = {
     ),
     DataType.VARCHAR: (
         _too_long_items,
-        lambda field: (
-            f"an item of the array is longer than max_length bytes ({text_limit(field):,})"
+        lambda field, items: (
+            f"an item of the array has {_longest_item(items):,} bytes, more than max_length "
+            f"({text_limit(field):,})"
         ),
     ),
 }
@@ -236,7 +273,9 @@ def _checked(field: Field, check: Check, column: pa.Array) -> Marks | None:
     return marks
 
 
-def _findings(field: Field, column: pa.Array, with_long_texts: bool) -> Iterator[tuple[Marks, str]]:
+def _findings(
+    field: Field, column: pa.Array, with_long_texts: bool
+) -> Iterator[tuple[Marks, Reason]]:
     """The marks of each thing that is wrong with a column, and its name."""
     if column.null_count and not field.nullable:
         yield column.is_null().to_numpy(zero_copy_only=False), "there is no value"
@@ -251,7 +290,7 @@ def _findings(field: Field, column: pa.Array, with_long_texts: bool) -> Iterator
             continue
         found = _checked(field, check, column)
         if found is not None:
-            yield found, why if isinstance(why, str) else why(field)
+            yield found, why
 
 
 def find_bad_rows(
@@ -272,10 +311,13 @@ def find_bad_rows(
     marks = np.zeros(batch.num_rows, dtype=np.bool_)
     reasons: dict[int, str] = {}
     for field in fields:
-        for found, reason in _findings(field, batch.column(field.name), with_long_texts):
+        column = batch.column(field.name)
+        for found, why in _findings(field, column, with_long_texts):
             marks |= found
-            for row in np.flatnonzero(found):
-                reasons.setdefault(int(row), f"field {field.name!r}: {reason}")
+            for row in map(int, np.flatnonzero(found)):
+                if row not in reasons:
+                    reason = why if isinstance(why, str) else why(field, column[row])
+                    reasons[row] = f"field {field.name!r}: {reason}"
     if not reasons:
         return None
     return marks, [reasons[row] for row in sorted(reasons)]

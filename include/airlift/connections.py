@@ -7,9 +7,19 @@ protocol `Connections`. Secrets are `SecretStr`, so they show in no log, report 
 from __future__ import annotations
 
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 from sqlalchemy.engine import URL
+
+ZILLIZ_CLOUD_DOMAINS = ("zillizcloud.com", "zilliz.com", "zilliz.com.cn")
+"""Where the clusters of Zilliz Cloud are."""
+
+
+def is_zilliz_cloud(host: str) -> bool:
+    """Whether a host name is one of Zilliz Cloud's; a name of one's own may hold the word too."""
+    name = host.rstrip(".").lower()
+    return any(name == domain or name.endswith(f".{domain}") for domain in ZILLIZ_CLOUD_DOMAINS)
 
 
 class MilvusConnection(BaseModel):
@@ -45,6 +55,11 @@ class MilvusConnection(BaseModel):
     def is_lite(self) -> bool:
         """Whether it is a Milvus Lite file."""
         return not self.uri.startswith(("http://", "https://", "tcp://", "unix:"))
+
+    @property
+    def is_zilliz_cloud(self) -> bool:
+        """Whether the host is one of Zilliz Cloud's."""
+        return not self.is_lite and is_zilliz_cloud(urlsplit(self.uri).hostname or "")
 
 
 class StorageConnection(BaseModel):

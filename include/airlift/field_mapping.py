@@ -214,6 +214,7 @@ class FieldMapper:
                     f"{one.default!r} is left out; default in mapping gives it one"
                 )
             update = {"type": kind, "default": None, "max_length": 0, "params": {}}
+            update |= {"element_type": None, "max_capacity": 0}
             update |= {"index": None, "unlike_index": ""}
             if kind is DataType.VARCHAR:
                 update["max_length"] = edit.max_length or TEXT_BYTES.get(one.type, 0)

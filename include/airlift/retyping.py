@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from airlift.datatypes import DataType
 from airlift.fixed_width import fixed_bytes
 from airlift.json_exact import is_json
-from airlift.json_text import canonical_column
+from airlift.json_text import canonical_column, lossless_text
 from airlift.schema import Field
 
 Convert = Callable[[pa.Array, Field], pa.Array]
@@ -113,6 +113,18 @@ def _json_text(column: pa.Array, field: Field) -> pa.Array:
     return _only(pa.array(fits.tolist(), pa.bool_()), texts)
 
 
+def _json_list(column: pa.Array, field: Field) -> pa.Array:
+    """Lists as JSON; null for one with NaN or an infinity, which JSON does not have."""
+    texts = [None if items is None else lossless_text(items) for items in column.to_pylist()]
+    made = pa.array(texts, field.arrow.type)
+    if not pa.types.is_floating(column.type.value_type):
+        return made
+    odd = pc.invert(pc.is_finite(column.flatten())).fill_null(False)
+    fits = np.ones(len(column), np.bool_)
+    fits[pc.list_parent_indices(column).filter(odd).to_numpy()] = False
+    return _only(pa.array(fits.tolist(), pa.bool_()), made)
+
+
 def _flat(column: pa.Array, kind: Any) -> npt.NDArray[Any]:
     values = fixed_bytes(column)
     assert values is not None  # noqa: S101 - vectors of these types have a fixed width
@@ -181,6 +193,7 @@ RETYPES: dict[tuple[DataType, DataType], Retype] = {
     **{(DataType.VARCHAR, kind): Retype(_digits) for kind in _WHOLE},
     (DataType.VARCHAR, DataType.BOOL): Retype(_truth),
     (DataType.JSON, DataType.VARCHAR): Retype(_json_text),
+    (DataType.ARRAY, DataType.JSON): Retype(_json_list),
     (DataType.FLOAT, DataType.DOUBLE): Retype(_cast),
     (DataType.DOUBLE, DataType.FLOAT): Retype(_cast, lossy=True),
     **_VECTORS,

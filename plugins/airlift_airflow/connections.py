@@ -8,7 +8,12 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 from sqlalchemy.engine import URL
 
-from airlift.connections import ElasticsearchConnection, MilvusConnection, StorageConnection
+from airlift.connections import (
+    ElasticsearchConnection,
+    MilvusConnection,
+    StorageConnection,
+    is_zilliz_cloud,
+)
 from airlift.errors import AirliftError
 from airlift_airflow.bucket_connections import BUCKET_CONNECTIONS
 from airlift_airflow.connection_fields import extra_of, flag_of, known_extra, name_of
@@ -206,14 +211,14 @@ def _milvus_uri(conn: Connection, secure: bool) -> str:
         raise AirliftError(
             f"{name_of(conn)}: expected http:// or https:// in the host, not {scheme}"
         )
-    if "zilliz" in rest.lower():
-        scheme = "https"
-    tls = secure or scheme == "https"
     parts = urlsplit(f"//{rest.rstrip('/')}")
     try:
         port = conn.port or parts.port
     except ValueError as error:
         raise AirliftError(f"{name_of(conn)}: no port number in the host {host!r}") from error
+    if is_zilliz_cloud(parts.hostname or ""):
+        scheme = "https"
+    tls = secure or scheme == "https"
     if parts.path or not parts.hostname:
         raise AirliftError(
             f"{name_of(conn)}: the host was expected to be a name, an address or a file ending in "

@@ -10,9 +10,12 @@ from pathlib import Path
 import httpx
 import pyarrow.parquet as pq
 import pytest
+from pydantic import SecretStr
 from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
+from airlift.connections import MilvusConnection
+from airlift.milvus.client import server_version
 from tests.emulators.rest_client import (
     PREFIX,
     Rest,
@@ -34,6 +37,8 @@ def test_zilliz_that_answers_a_build_tag(tmp_path):
         client = MilvusClient(uri=server.grpc_address, token=server.token)
         assert client.get_server_version() == "unknown-20260608-7ea6e3526"
         assert client.get_server_version(detail=True)["version"].endswith("Milvus 2.6)")
+        connection = MilvusConnection(uri=server.grpc_address, token=SecretStr(server.token))
+        assert server_version(client, connection).name == "Zilliz Cloud (Milvus 2.6)"
 
 
 def test_one_port_for_both(server, bucket):

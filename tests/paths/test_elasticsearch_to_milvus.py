@@ -316,7 +316,7 @@ def test_a_list_where_one_value_was_and_a_text_that_is_too_long(elasticsearch_8,
     write(elasticsearch_8, name, documents)
     on(place, elasticsearch_8, name)
     short = {"source": "word", "max_length": 100}
-    with pytest.raises(AirliftError, match="doc-151: field 'word': .* longer than max_length"):
+    with pytest.raises(AirliftError, match="doc-151: field 'word': .* more than max_length"):
         place.run(mapping={name: {"fields": [short]}})
     one = {"source": "word", "type": "VARCHAR"}
     with pytest.raises(AirliftError, match="doc-150: field 'word'"):

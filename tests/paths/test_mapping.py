@@ -288,6 +288,23 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airlift.user_transforms.entry_points", lambda group: entries)
 
 
+def test_lists_longer_than_an_array_may_be_become_json(either: Place) -> None:
+    """A collection that has a list of 5,000 items: as ARRAY a bad row, as JSON carried."""
+    tags = Field(name="tags", type=DataType.ARRAY, element_type=DataType.INT16)
+    rows = [{"tags": list(range(size))} for size in (0, 3, 5_000, 4_097, 4_096, 1)]
+    refused = source_of("tagged", (tags,), rows)
+    with pytest.raises(AirliftError, match=r"5,000 items, more than max_capacity \(4,096\)"):
+        run_from(either, refused, migration_id="array")
+    mapping = {"tagged": {"fields": [{"source": "tags", "type": "JSON"}]}}
+    report = run_from(either, source_of("tagged", (tags,), rows), mapping=mapping, verify="full")
+    [collection] = report["collections"]
+    assert collection["rows_counted"] == 6 and not collection.get("bad_rows")
+    found = rows_of(either, "tagged")
+    assert {key: row["tags"] for key, row in found.items()} == {
+        n: row["tags"] for n, row in enumerate(rows)
+    }
+
+
 @pytest.mark.usefixtures("installed")
 def test_rows_go_through_the_users_own_function(either: Place) -> None:
     source = source_of("heard", (CITY,), [{"city": f"köln {n}"} for n in range(30)])

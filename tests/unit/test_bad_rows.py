@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -63,7 +64,10 @@ def test_length_is_counted_in_bytes(values):
         assert found is None
     else:
         assert np.flatnonzero(found[0]).tolist() == long
-        assert set(found[1]) == {"field 't': the text is longer than max_length bytes (4)"}
+        sizes = [len(values[row].encode()) for row in long]
+        assert found[1] == [
+            f"field 't': the text has {size} bytes, more than max_length (4)" for size in sizes
+        ]
 
 
 def test_a_row_that_is_bad_twice_counts_once():
@@ -74,7 +78,7 @@ def test_a_row_that_is_bad_twice_counts_once():
     assert marks.tolist() == [False, True, True]
     assert reasons == [
         "field 'v': a vector holds NaN or an infinity",
-        "field 't': the text is longer than max_length bytes (4)",
+        "field 't': the text has 6 bytes, more than max_length (4)",
     ]
 
 
@@ -84,7 +88,7 @@ def test_a_row_that_is_bad_twice_counts_once():
         (Field(name="f", type=DataType.INT64), [1, None, 3], [1], "there is no value"),
         (Field(name="f", type=DataType.FLOAT), [1.0, np.nan, np.inf], [1, 2], "NaN or infinite"),
         (Field(name="f", type=DataType.DOUBLE, nullable=True), [None, -np.inf], [1], "NaN or inf"),
-        (Field(name="f", type=DataType.JSON), ["{}", '"' + "x" * 65_535 + '"'], [1], "65,536 byt"),
+        (Field(name="f", type=DataType.JSON), ["{}", '"' + "x" * 65_535 + '"'], [1], "65,536"),
         (Field(name="f", type=DataType.VARCHAR), ["a" * 65_535, "漢" * 21_846], [1], "max_length"),
         (
             Field(name="f", type=DataType.FLOAT16_VECTOR, dim=2),
@@ -120,10 +124,32 @@ def test_items_of_arrays_are_looked_at():
     batch = pa.record_batch({"f": [["a"], ["abc"], None, [], ["a", "b", "c"], ["a", None]]})
     marks, reasons = find_bad_rows(batch, (texts,))
     assert np.flatnonzero(marks).tolist() == [1, 4, 5]
-    assert "longer than max_length" in reasons[0] and "more than max_capacity" in reasons[1]
+    assert "item of the array has 3 bytes, more than max_length (2)" in reasons[0]
+    assert "the array has 3 items, more than max_capacity (2)" in reasons[1]
     numbers = Field(**of, element_type=DataType.DOUBLE)
     batch = pa.record_batch({"f": [[1.0], [], None, [0.0, np.nan], [np.inf]]})
     assert np.flatnonzero(find_bad_rows(batch, (numbers,))[0]).tolist() == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({"sections": "x" * 70_000, "n": 1}, "'sections' (70,002)"),
+        ({"a": [1] * 40_000, "b": "y" * 9}, "'a' (80,001), 'b' (11)"),
+        (
+            {"k1": "x" * 30_000, "k2": "x" * 40_000, "k3": {"d": "x" * 20_000}, "k4": 1},
+            "'k2' (40,002), 'k1' (30,002), 'k3' (20,008); leave",
+        ),
+        ({"漢": "漢" * 30_000}, "'漢' (90,002)"),
+        ({str(n): n for n in range(10_000)}, "longest keys: "),
+    ],
+)
+def test_the_keys_that_make_json_too_long_are_named(value, told):
+    text = orjson.dumps(value)
+    batch = pa.record_batch({"$meta": [text.decode()]})
+    _, [reason] = find_bad_rows(batch, (Field(name="$meta", type=DataType.JSON),))
+    assert reason.startswith(f"field '$meta': the JSON has {len(text):,} bytes, more than 65,536;")
+    assert told in reason and len(reason) < 400
 
 
 @given(st.integers(0, 40), st.integers(0, 2**32))
@@ -291,37 +317,37 @@ KINDS = {
     ),
     "array over its capacity": (
         array_of(DataType.INT8, max_capacity=2),
-        "more than max_capacity items (2)",
+        "more than max_capacity (2); as JSON",
         [[1, 2, 3], [0] * 4, [0] * 128, [0] * 4096, [1, 1, 1]],
         [[], [1], [1, 2], None],
     ),
     "array over every capacity": (
         array_of(DataType.BOOL),
-        "more than max_capacity items (4,096)",
+        "more than max_capacity (4,096); as JSON",
         [[True] * size for size in (4097, 4098, 5000, 8192, 65_536)],
         [[True] * 4096, [], None],
     ),
     "text of an array that is too long": (
         array_of(DataType.VARCHAR, max_length=4),
-        "longer than max_length bytes (4)",
+        "bytes, more than max_length (4)",
         [["aaaaa"], ["", "aaaaa"], ["漢漢"], ["aaaé"], ["😀a", "a"]],
         [["aaaa", "漢a", "😀", "éé"], [], [""], None],
     ),
     "text of an array that is longer than any": (
         array_of(DataType.VARCHAR),
-        "longer than max_length bytes (65,535)",
+        "bytes, more than max_length (65,535)",
         [["a" * 65_536], ["", "a" * 70_000], ["漢" * 21_846], ["é" * 32_768], ["😀" * 16_384]],
         [["a" * 65_535, "漢" * 21_845], [], None],
     ),
     "text that is too long": (
         TEXT.model_copy(update={"name": "f"}),
-        "longer than max_length bytes (4)",
+        "bytes, more than max_length (4)",
         ["aaaaa", "漢漢", "aaaé", "😀a", "\0" * 5],
         ["aaaa", "漢a", "😀", "éé", "", None],
     ),
     "JSON that is too long": (
         Field(name="f", type=DataType.JSON, nullable=True),
-        "longer than 65,536 bytes",
+        "bytes, more than 65,536",
         [f'"{text}"' for text in ("a" * 65_535, "漢" * 21_845, "é" * 32_768, "a" * 70_000)]
         + ["[" + "1," * 32_768 + "1]"],
         ['"' + "a" * 65_534 + '"', "null", "{}", None],

@@ -45,6 +45,22 @@ def test_a_zilliz_host_is_zilliz_whatever_the_text():
     assert ServerVersion.parse("v2.6.4", zilliz=True).kind == "zilliz"
 
 
+@pytest.mark.parametrize(
+    ("uri", "zilliz"),
+    [
+        ("https://in03-1.serverless.gcp-us-west1.cloud.zilliz.com", True),
+        ("https://in01-1.aws-us-west-2.vectordb.zillizcloud.com:19530", True),
+        ("https://in01-1.ali-cn-hangzhou.vectordb.zilliz.com.cn", True),
+        ("http://zilliz:19530", False),
+        ("http://zilliz-proxy.internal:19530", False),
+        ("https://zillizcloud.com.example.org", False),
+        ("/data/zilliz.com.db", False),
+    ],
+)
+def test_what_is_zilliz_cloud(uri, zilliz):
+    assert MilvusConnection(uri=uri).is_zilliz_cloud is zilliz
+
+
 @pytest.mark.parametrize("text", ["", "master", "unknown"])
 def test_a_version_without_number_is_refused(text):
     with pytest.raises(AirliftError, match="expected to be like 2.3.5"):
@@ -158,6 +174,30 @@ def test_errors_say_what_to_do(error, advice, passes):
     assert isinstance(found, Unavailable) is passes
 
 
+class _Unimplemented(grpc.RpcError):
+    """As Milvus Lite 2.5 answers GetVersion."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNIMPLEMENTED
+
+    def details(self) -> str:
+        return ""
+
+
+def test_an_error_without_text_is_not_quoted_as_empty():
+    text = str(explained(_Unimplemented(), "ask Milvus for its version"))
+    assert "a Milvus Lite before 3" in text
+    assert text.endswith("(it said: UNIMPLEMENTED)")
+
+
+@pytest.mark.parametrize("installed", ["2.4.0", "2.5.1", "1.0"])
+def test_an_old_milvus_lite_is_refused(tmp_path, monkeypatch, installed):
+    monkeypatch.setattr("airlift.milvus.lite.version", lambda _: installed)
+    with pytest.raises(AirliftError, match=f"milvus-lite {installed} is installed, and 3 or newer"):
+        connect(MilvusConnection(uri=str(tmp_path / "lite.db")))
+    assert not (tmp_path / "lite.db").exists()
+
+
 def test_unknown_errors_keep_the_servers_words():
     error = MilvusException(65535, "bloom filter room is broken")
     assert str(explained(error, "x")) == "cannot x: bloom filter room is broken"
@@ -236,7 +276,7 @@ def test_bad_lite_files(tmp_path, monkeypatch, path, message):
 def test_lite_is_let_go_with_its_last_client(tmp_path):
     connection = MilvusConnection(uri=str(tmp_path / "x.db"))
     one, two = connect(connection), connect(connection)
-    assert clients.server_version(one).kind == "lite"
+    assert clients.server_version(one, connection).kind == "lite"
     clients.close(one)
     assert two.list_collections() == []
     assert _list_collections_elsewhere(connection, 1).startswith("Unavailable: cannot open")

@@ -49,6 +49,12 @@ def connections() -> Connections:
             "https://in03-1.api.x.zillizcloud.com:443",
         ),
         ({"host": "in03-1.api.x.zillizcloud.com"}, "https://in03-1.api.x.zillizcloud.com:443"),
+        ({"host": "in01-1.vectordb.zilliz.com.cn"}, "https://in01-1.vectordb.zilliz.com.cn:443"),
+        ({"host": "IN03-1.CLOUD.ZILLIZ.COM"}, "https://in03-1.cloud.zilliz.com:443"),
+        ({"host": "zilliz"}, "http://zilliz:19530"),  # a name of one's own
+        ({"host": "zilliz-proxy.internal:1234"}, "http://zilliz-proxy.internal:1234"),
+        ({"host": "notzilliz.com"}, "http://notzilliz.com:19530"),
+        ({"host": "zilliz.com.example.org"}, "http://zilliz.com.example.org:19530"),
         ({"host": "[::1]", "port": 1}, "http://[::1]:1"),
         ({"host": "/data/my lite.db"}, "/data/my lite.db"),
         ({"host": "lite.db"}, "lite.db"),

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pyarrow as pa
+import pyarrow.fs as pafs
 import pytest
 from pymilvus.exceptions import MilvusException
 
 from airlift.errors import AirliftError
 from airlift.milvus.errors import RateLimited, TooLarge, Unavailable, explained
+from airlift.steps.choose_way import did_not_find_file
+from airlift.storage import open_storage
 from airlift.storage_errors import explained as explained_storage
+from airlift.stores.base import Store
 
 NAMES = (
     "ssl",
@@ -103,3 +109,35 @@ def test_a_bucket_s_own_word_counts_beside_a_name(name: str) -> None:
     said = f"When reading key '{name}/x' in bucket 'b': AWS Error ACCESS_DENIED during GetObject"
     with pytest.raises(AirliftError, match="access is denied"), explained_storage("read", "s3://b"):
         raise pa.ArrowIOError(said)
+
+
+@pytest.mark.parametrize(
+    "folder", ["not found", "does not exist", "access denied", "no such file", "file size of"]
+)
+@pytest.mark.parametrize(
+    ("reason", "unseen"),
+    [
+        ("failed to get file size of '{0}/id.npy', error:The specified key does not exist.", True),
+        ("open {0}/id.npy: no such file or directory", True),
+        ('error: NoSuchKey(key={0}/id.npy), file: id:1  paths:"{0}/id.npy" ', True),
+        ("failed to read the file '{0}/id.npy', error: Access Denied.", True),
+        ("failed to read the header of {0}/id.npy: not a valid NumPy file format", False),
+        ('error: bad magic, file: id:1 paths:"{0}/id.npy" paths:"{0}/vector.npy" ', False),
+    ],
+)
+def test_a_folder_is_no_sign_of_a_lost_file(
+    tmp_path: Path, folder: str, reason: str, unseen: bool
+) -> None:
+    storage = open_storage(str(tmp_path / folder))
+    assert did_not_find_file(reason.format(storage.key()), storage) is unseen
+
+
+@pytest.mark.parametrize("status", ["AccessDenied", "ACCESS_DENIED", "PERMISSION_DENIED"])
+def test_a_bucket_is_no_refusal(status: str) -> None:
+    class Bucket(Store):
+        @property
+        def filesystem(self) -> pafs.FileSystem:
+            raise OSError(f"When getting information for bucket '{status}': no route")
+
+    with pytest.raises(OSError, match="no route"):
+        Bucket().lacks(status)

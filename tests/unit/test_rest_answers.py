@@ -66,6 +66,23 @@ def test_refused(status: int, code: int, message: str, advice: str) -> None:
     assert not error.value.is_unknown_job and not error.value.is_full
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "job does not exist",
+        "import job does not exist",
+        "number of jobs has reached the limit",
+        "The number of jobs has reached the limit",
+        "in/job does not exist/a",
+    ],
+)
+@pytest.mark.parametrize("code", [100, 2100, 2101])
+def test_a_name_is_no_meaning(code: int, name: str) -> None:
+    with pytest.raises(RestRefusal) as error:
+        read(200, {"code": code, "message": f"unexpected file type, files=[{name}]: it failed"})
+    assert not error.value.is_unknown_job and not error.value.is_full
+
+
 @pytest.mark.parametrize("status", [200, 400, 500])
 @pytest.mark.parametrize(
     ("code", "message"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airlift.bad_rows import find_bad_rows
 from airlift.datatypes import DataType
 from airlift.json_text import canonical
 from airlift.retyping import RETYPES, WHOLE_NUMBERS
@@ -151,3 +153,40 @@ def test_only_what_rounds_is_lossy():
         (DataType.FLOAT_VECTOR, DataType.FLOAT16_VECTOR),
         (DataType.FLOAT_VECTOR, DataType.BFLOAT16_VECTOR),
     }
+
+
+ITEMS = {
+    DataType.BOOL: st.booleans(),
+    DataType.INT8: st.integers(-(1 << 7), (1 << 7) - 1),
+    DataType.INT64: st.integers(-(1 << 63), (1 << 63) - 1),
+    DataType.FLOAT: st.floats(width=32),
+    DataType.DOUBLE: st.floats(),
+    DataType.VARCHAR: st.text(),
+}
+
+
+@pytest.mark.parametrize("kind", ITEMS)
+@given(st.data())
+def test_lists_become_json_of_the_same_values(kind, data):
+    lists = data.draw(st.lists(st.lists(ITEMS[kind] | st.none()) | st.none(), max_size=8))
+    start = data.draw(st.integers(0, len(lists)))
+    before = Field(name="f", type=DataType.ARRAY, element_type=kind)
+    column = pa.array(lists, before.arrow.type).slice(start)
+    made = RETYPES[DataType.ARRAY, DataType.JSON].convert(
+        column, Field(name="f", type=DataType.JSON)
+    )
+    for items, text in zip(column.to_pylist(), made.to_pylist(), strict=True):
+        if items is None or any(isinstance(i, float) and not np.isfinite(i) for i in items):
+            assert text is None
+        else:
+            assert json.loads(text) == items
+
+
+def test_a_list_of_more_items_than_an_array_may_have_fits_json():
+    before = Field(name="f", type=DataType.ARRAY, element_type=DataType.INT16)
+    after = Field(name="f", type=DataType.JSON)
+    column = pa.array([list(range(5000))], before.arrow.type)
+    made = RETYPES[DataType.ARRAY, DataType.JSON].convert(column, after)
+    assert find_bad_rows(pa.record_batch({"f": column}), (before,)) is not None
+    assert find_bad_rows(pa.record_batch({"f": made}), (after,)) is None
+    assert json.loads(made[0].as_py()) == list(range(5000))

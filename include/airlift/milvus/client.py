@@ -46,6 +46,8 @@ OLDEST_VERSION = (2, 2)
 # What these log, with a stack trace, is also in the error that they raise.
 _NOISY_LOGGERS = ("pymilvus.decorators", "pymilvus.client.connection_manager", "milvus_lite")
 
+_NUMBER = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+
 
 @dataclass(frozen=True)
 class ServerVersion:
@@ -72,7 +74,7 @@ class ServerVersion:
             text: the server's words.
             zilliz: the host is known to be Zilliz Cloud's, whatever the text says.
         """
-        found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
+        found = _NUMBER.search(text)
         if not found:
             raise AirliftError(
                 f"the server's version was expected to be like 2.3.5, but it says {text!r}; use a "
@@ -169,12 +171,13 @@ def connected(connection: MilvusConnection, database: str = "") -> Iterator[Milv
         close(client)
 
 
-def server_version(client: MilvusClient) -> ServerVersion:
-    """Asks the server what it is."""
+def server_version(client: MilvusClient, connection: MilvusConnection) -> ServerVersion:
+    """Asks the server what it is; Zilliz Cloud names a build, and the version in the details."""
     with explaining("ask Milvus for its version"):
         text = client.get_server_version()
-        zilliz = client.get_server_type() == "zilliz"
-    return ServerVersion.parse(text, zilliz)
+        if not _NUMBER.search(text):
+            text = client.get_server_version(detail=True)["version"] or text
+    return ServerVersion.parse(text, connection.is_zilliz_cloud)
 
 
 def address(connection: MilvusConnection) -> str:

@@ -81,7 +81,7 @@ class MilvusDatabase:
 
     def version(self) -> ServerVersion:
         """What the server says it is."""
-        return server_version(self.client)
+        return server_version(self.client, self.connection)
 
     def exists(self, name: str) -> bool:
         """Whether a collection (or an alias) of that name exists."""

@@ -176,7 +176,8 @@ _MEANINGS = (
         r"Failed parsing HTTP/2|http2 header|illegal header",
     ),
     _Meaning(
-        "the server lacks that call; it is older than Milvus 2.2.9, or no Milvus",
+        "the server lacks that call; it is older than Milvus 2.2.9, a Milvus Lite before 3, or no "
+        "Milvus; use a newer one",
         r"UNIMPLEMENTED|unknown method",
         states=frozenset({"UNIMPLEMENTED"}),
     ),
@@ -243,7 +244,8 @@ def explained(error: BaseException, what: str) -> AirliftError:
     meaning = next((meaning for meaning in _MEANINGS if meaning.fits(said)), None)
     if meaning is None:
         return AirliftError(f"cannot {what}: {said.text or type(error).__name__}")
-    return meaning.kind(f"cannot {what}: {meaning.advice} (it said: {said.text})")
+    answer = said.text or ", ".join(sorted(said.states)) or type(error).__name__
+    return meaning.kind(f"cannot {what}: {meaning.advice} (it said: {answer})")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import threading
 import time
 import weakref
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from airlift.milvus.errors import Unavailable
 START_SECONDS = 60.0
 
 _LOCK_FILE = "LOCK"
+# Older ones are other servers, with other files.
+_OLDEST = 3
 _open: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 _guard = threading.Lock()
 
@@ -37,6 +40,11 @@ def wait_until_free(path: str, seconds: float) -> None:
         raise AirliftError(f"a Milvus Lite file is expected to end in .db, but {path!r} does not")
     if not file.parent.is_dir():
         raise AirliftError(f"cannot open {path}: its folder {file.parent} does not exist; make it")
+    if installed := _too_old():
+        raise AirliftError(
+            f"cannot open {path}: milvus-lite {installed} is installed, and 3 or newer is needed "
+            "(pip install -U milvus-lite)"
+        )
     if file.exists() and not file.is_dir():
         raise AirliftError(
             f"cannot open {path}: Milvus Lite 3 keeps its data in a folder, and this is a file "
@@ -50,6 +58,14 @@ def wait_until_free(path: str, seconds: float) -> None:
                 "Milvus Lite serves one at a time; end that process, or run fewer tasks at once"
             )
         time.sleep(0.1)
+
+
+def _too_old() -> str:
+    """The version of the installed Milvus Lite where it is too old; else empty."""
+    with suppress(PackageNotFoundError):
+        installed = version("milvus-lite")
+        return installed if int(installed.partition(".")[0]) < _OLDEST else ""
+    return ""
 
 
 def opened(client: Any, path: str) -> None:

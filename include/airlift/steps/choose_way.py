@@ -14,6 +14,8 @@ from airlift.milvus.errors import Unavailable
 from airlift.params import WriteMode
 from airlift.schema import CollectionSchema, Field, SourceCollection
 from airlift.steps.probe_collections import drop_left_probes, probe_collection
+from airlift.storage import Storage
+from airlift.storage_errors import own_words
 from airlift.targets.base import JobState
 from airlift.targets.ways import IMPORT_WAYS
 from airlift.waiting import wait_for
@@ -168,12 +170,25 @@ def check_target_reads_staging(migration: Migration, way_name: str) -> None:
             f"known: it did not get round to the import of a probe in {_PROBE_SECONDS:.0f} s, as "
             "others come first; clear the task when they have ended"
         )
-    if any(sign in job.reason.lower() for sign in _NOT_FOUND_SIGNS):
+    if did_not_find_file(job.reason, probe.folder):
         raise AirliftError(
             f"it can't read the staging folder {migration.params.staging_url} ({job.reason}); "
             "stage in the bucket that Milvus itself uses (minio.bucketName), or below its data "
             "folder when it stores locally; or set write_mode to insert"
         )
+
+
+def did_not_find_file(reason: str, folder: Storage) -> bool:
+    """Whether a server could not import files because it does not see them.
+
+    Args:
+        reason: what the import job says.
+        folder: where the files are; its path is the user's, and may hold any word.
+    """
+    for path in (folder.path(), folder.key()):
+        reason = reason.replace(path, "''")
+    words = own_words(reason, folder.url).lower()
+    return any(sign in words for sign in _NOT_FOUND_SIGNS)
 
 
 _NOT_FOUND_SIGNS = (

@@ -13,6 +13,7 @@ import pyarrow.fs as pafs
 from airlift.connections import StorageConnection
 from airlift.errors import AirliftError
 from airlift.file_identity import FileIdentity
+from airlift.storage_errors import own_words
 
 FORBIDDEN = ("ACCESS_DENIED", "AccessDenied", "PERMISSION_DENIED", "[Authorization")
 """How the services say that a key may not do what was asked."""
@@ -158,7 +159,8 @@ class Store:
         try:
             info = self.filesystem.get_file_info(bucket)
         except OSError as error:
-            if any(word in str(error) for word in FORBIDDEN):
+            words = own_words(str(error), bucket)
+            if any(word in words for word in FORBIDDEN):
                 return False
             raise
         return bool(info.type == pafs.FileType.NotFound)

@@ -8,6 +8,7 @@ before the status.
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 import httpx
@@ -25,8 +26,9 @@ _LOGIN = frozenset({1400, 1800})
 # Milvus up to 2.6.18 has one code for whatever is wrong with an import; later ones have 2101 for
 # what fails at the server. Both stand for an unknown job, and for too many unfinished ones.
 _IMPORT = frozenset({2100, 2101})
-_UNKNOWN_JOB = "job does not exist"
-_FULL = "number of jobs has reached the limit"
+# Both at the start of a sentence: what comes behind may hold names of files and collections.
+_UNKNOWN_JOB = re.compile(r"(?:^|: )(?:import )?job does not exist")
+_FULL = re.compile(r"(?:^|: )the number of jobs has reached the limit", re.IGNORECASE)
 
 _ADVICE = {
     100: "the collection does not exist any more; clear the task create, which makes it again",
@@ -67,12 +69,12 @@ class RestRefusal(AirliftError):
     @property
     def is_unknown_job(self) -> bool:
         """Whether the server does not know the import job (any more)."""
-        return self.code in _IMPORT and _UNKNOWN_JOB in self.said
+        return self.code in _IMPORT and bool(_UNKNOWN_JOB.search(self.said))
 
     @property
     def is_full(self) -> bool:
         """Whether the server takes no import job until some have ended."""
-        return _FULL in self.said
+        return bool(_FULL.search(self.said))
 
 
 def data_of(where: str, answer: httpx.Response) -> dict[str, Any]:

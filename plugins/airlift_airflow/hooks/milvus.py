@@ -62,7 +62,7 @@ class MilvusHook(BaseHook):
             seconds = min(_TEST_SECONDS, self.connection.timeout)
             hurried = self.connection.model_copy(update={"timeout": seconds})
             client = connect(hurried, self.database)
-            version = server_version(client)
+            version = server_version(client, hurried)
             ensure_supported(version)
         except AirliftError as error:
             message = str(error)
