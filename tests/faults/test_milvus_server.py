@@ -119,6 +119,7 @@ def test_a_right_that_is_taken_away(
                 ) as reader:
                     again = partial(grant, root)
                     once_allowed(reader.list_partitions, "guarded", again=again)
+                    once_allowed(reader.get_load_state, "guarded", again=again)
                     once_allowed(reader.query, "guarded", "id > 0", limit=1, again=again)
                     _take_away_and_give_back(root, reader, place)
                 assert rows_of(place.client, "guarded") == rows_of(root, "guarded")

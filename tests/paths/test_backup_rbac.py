@@ -200,12 +200,12 @@ def test_a_rollback_takes_the_roles_back_but_for_those_that_others_use(place):
 
 
 def test_what_can_not_be_restored_is_refused_with_all_reasons_at_once(place, lite):
-    address = write(lite)
+    address, mapping = write(lite), {"default.songs": {"filter": "id > 3"}}
     with pytest.raises(Refused) as refused:
-        lite.run(backup_url=address, **PARAMS, index="source")
+        lite.run(backup_url=address, **PARAMS | {"mapping": mapping})
     reasons = "\n".join(refused.value.reasons)
     assert "with_rbac: users, roles and grants can't be restored on Milvus Lite 3" in reasons
-    assert "use index autoindex" in reasons
+    assert "mapping has a filter, which this source can't heed" in reasons
     before = set(place.client.list_roles())
     with pytest.raises(Refused, match=r"holds no users, roles and grants: it was made without"):
         place.run(backup_url=write(place, None), **PARAMS)

@@ -309,7 +309,7 @@ def test_an_alias_is_in_the_way(place: Place) -> None:
 def test_a_target_that_is_too_old(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     def says(text: str) -> None:
         version = ServerVersion.parse(text)
-        monkeypatch.setattr("airlift.milvus.database.server_version", lambda client: version)
+        monkeypatch.setattr("airlift.milvus.database.server_version", lambda *_: version)
 
     says("v2.1.4")
     assert_tells(refusal(place, Refused), "Milvus 2.1.4", "too old", "2.2 or newer")

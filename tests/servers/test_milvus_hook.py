@@ -204,8 +204,9 @@ def tls_port(lite, certificates) -> Iterator[int]:
 
 def test_tls(tls_port, certificates):
     ca = str(certificates / "ca.pem")
-    with connected(MilvusConnection(uri=f"https://localhost:{tls_port}", ca_file=ca)) as client:
-        assert server_version(client).kind == "lite"
+    by_name = MilvusConnection(uri=f"https://localhost:{tls_port}", ca_file=ca)
+    with connected(by_name) as client:
+        assert server_version(client, by_name).kind == "lite"
     by_address = MilvusConnection(
         uri=f"https://127.0.0.1:{tls_port}", ca_file=ca, server_name="localhost"
     )
