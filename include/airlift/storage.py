@@ -75,7 +75,8 @@ class Storage:
 
     def path(self, relative: str = "") -> str:
         """The path in the filesystem: absolute on a disk, `bucket/key` in a bucket."""
-        if ".." in PurePosixPath(relative).parts or relative.startswith("/"):
+        leaves = relative.startswith("/") and not self.store.takes_empty_parts
+        if leaves or ".." in PurePosixPath(relative).parts:
             raise AirliftError(f"the path {relative!r} would leave {self.url}; refused")
         return f"{self.root}/{relative}" if relative else self.root
 
@@ -96,7 +97,7 @@ class Storage:
         """Bytes and time of change of each file, in one go; None where there is no such file."""
         paths = [self.path(relative) for relative in relatives]
         with explained("look at files in", self.url):
-            infos = self.store.filesystem.get_file_info(paths)
+            infos = self.store.infos(paths)
         return [_stat(info) for info in infos]
 
     def sizes(self, relatives: Iterable[str]) -> list[int | None]:
@@ -162,7 +163,8 @@ class Storage:
     def open_input(self, relative: str) -> pa.NativeFile:
         """Opens a file for reading at any place."""
         with explained("read", self.address(relative)):
-            return self.store.filesystem.open_input_file(self.path(relative))
+            path = self.path(relative)
+            return self.store.filesystem_for(path).open_input_file(path)
 
     def read_bytes(self, relative: str, limit: int = 256 << 20) -> bytes:
         """A small file's content; refuses a file of more than `limit` bytes."""
@@ -207,7 +209,8 @@ class Storage:
         if self.exists(relative):
             # Another process may delete it at this moment.
             with explained("delete", self.address(relative)), suppress(FileNotFoundError):
-                self.store.filesystem.delete_file(self.path(relative))
+                path = self.path(relative)
+                self.store.filesystem_for(path).delete_file(path)
 
     def delete_files(self, relatives: Iterable[str]) -> int:
         """As `delete_file` for each; in a bucket many are removed at the same time.
@@ -277,4 +280,9 @@ def open_storage(url: str, connection: StorageConnection | None = None) -> Stora
             "one that was given is of another type"
         )
     store, root = kind.open(url, parts, connection)
+    if "//" in root.rstrip("/") and not (store.is_local or store.takes_empty_parts):
+        raise AirliftError(
+            f"{url!r} has an empty part (//), and such keys can't be used on {kind.name}; copy the "
+            "files to a prefix without one"
+        )
     return Storage(url, store, root)

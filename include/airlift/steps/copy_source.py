@@ -40,6 +40,12 @@ def files_to_copy(migration: Migration, workers_share_disk: bool) -> list[Source
             "not see, and so does staging; stage in a bucket, or set copy_source to never when all "
             "workers share the disk"
         )
+    odd = [file.path for file in files if "//" in f"/{file.path}"]
+    if odd:
+        raise AirliftError(
+            f"{odd[0]!r} has an empty part (//), and copies can't have such names; set copy_source "
+            "to never, or copy the files to a prefix without one"
+        )
     return files
 
 

@@ -99,6 +99,7 @@ class Store:
         conn_type: the type of the Airflow connection that gives them.
         example: an address.
         copies_up_to: bytes of the largest file that the store copies by itself.
+        takes_empty_parts: whether keys may have empty parts, as `a//b` has.
         changed_key: under which name Arrow has an object's time of change.
         version_keys: what tells an object's states apart: Arrow's name -> what users call it.
     """
@@ -110,6 +111,7 @@ class Store:
     example: ClassVar[str]
     is_local: ClassVar[bool] = False
     copies_up_to: ClassVar[float] = float("inf")
+    takes_empty_parts: ClassVar[bool] = False
     changed_key: ClassVar[str] = "Last-Modified"
     version_keys: ClassVar[dict[str, str]] = {}
 
@@ -136,10 +138,19 @@ class Store:
         """The Arrow filesystem, with credentials that are still good for a while."""
         raise NotImplementedError
 
+    def filesystem_for(self, path: str) -> pafs.FileSystem:
+        """The Arrow filesystem for a path."""
+        return self.filesystem
+
+    def infos(self, paths: list[str]) -> list[pafs.FileInfo]:
+        """What each path is; one of type `NotFound` for none."""
+        found: list[pafs.FileInfo] = self.filesystem.get_file_info(paths)
+        return found
+
     def list(self, path: str, recursive: bool) -> list[pafs.FileInfo]:
         """What a folder holds; nothing where it is absent."""
         selector = pafs.FileSelector(path, allow_not_found=True, recursive=recursive)
-        found: list[pafs.FileInfo] = self.filesystem.get_file_info(selector)
+        found: list[pafs.FileInfo] = self.filesystem_for(path).get_file_info(selector)
         return found
 
     def identity(self, path: str) -> FileIdentity | None:

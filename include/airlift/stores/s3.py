@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import ClassVar, Self
 from urllib.parse import SplitResult
 
@@ -9,9 +10,14 @@ import pyarrow.fs as pafs
 
 from airlift.connections import S3Connection, StorageConnection
 from airlift.errors import AirliftError
+from airlift.file_identity import FileIdentity
 from airlift.stores.base import ArrowWriting, Store, Writing, bucket_and_key, endpoint_of
+from airlift.stores.s3_client import client_of
+from airlift.stores.s3_empty_parts import EmptyPartsHandler
 
 _ATTEMPTS = 6
+# What Arrow takes for no path.
+_EMPTY = "//"
 
 
 class S3(Store):
@@ -26,6 +32,7 @@ class S3(Store):
     connection_class: ClassVar[type[StorageConnection]] = S3Connection
     conn_type: ClassVar[str] = "aws"
     example: ClassVar[str] = "s3://bucket/prefix"
+    takes_empty_parts: ClassVar[bool] = True
     version_keys: ClassVar[dict[str, str]] = {"ETag": "ETag", "VersionId": "version"}
 
     def __init__(self, connection: S3Connection) -> None:
@@ -67,29 +74,37 @@ class S3(Store):
         """The Arrow filesystem."""
         return self._filesystem
 
+    @cached_property
+    def _objects(self) -> EmptyPartsHandler:
+        return EmptyPartsHandler(client_of(self.connection))
+
+    def filesystem_for(self, path: str) -> pafs.FileSystem:
+        """Another filesystem where a key has empty parts, which Arrow's own refuses."""
+        return pafs.PyFileSystem(self._objects) if _EMPTY in path else self._filesystem
+
+    def infos(self, paths: list[str]) -> list[pafs.FileInfo]:
+        """What each path is."""
+        if not any(_EMPTY in path for path in paths):
+            return super().infos(paths)
+        return [self.filesystem_for(path).get_file_info(path) for path in paths]
+
+    def identity(self, path: str) -> FileIdentity | None:
+        """What tells a file's states apart, by one request; None where there is no such file."""
+        return self._objects.identity(path) if _EMPTY in path else super().identity(path)
+
     def writing(self, path: str) -> Writing:
         """Starts writing a file."""
-        return ArrowWriting(self.filesystem, path)
+        return ArrowWriting(self.filesystem_for(path), path)
 
     def copy(self, source: str, target: str) -> None:
         """S3's server-side copy; boto3 divides what is too large for one CopyObject call."""
-        import boto3
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
 
-        connection = self.connection
-        client = boto3.client(
-            "s3",
-            endpoint_url=connection.endpoint_url or None,
-            region_name=connection.region or None,
-            aws_access_key_id=connection.access_key or None,
-            aws_secret_access_key=connection.secret_key.get_secret_value() or None,
-            aws_session_token=connection.session_token.get_secret_value() or None,
-        )
         bucket, key = source.split("/", 1)
         to_bucket, to_key = target.split("/", 1)
         try:
-            client.copy({"Bucket": bucket, "Key": key}, to_bucket, to_key)
+            client_of(self.connection).copy({"Bucket": bucket, "Key": key}, to_bucket, to_key)
         except (Boto3Error, BotoCoreError, ClientError) as error:
             raise OSError(
                 f"{error}; the connection needs to read the one and write the other"

@@ -61,7 +61,8 @@ def place_of(url: str) -> Place:
             )
         return Place("/", path.strip("/"))
     bucket, _, key = rest.partition("/")
-    return Place(f"{scheme}://{bucket}", key.strip("/"))
+    # S3 has keys that begin with a slash.
+    return Place(f"{scheme}://{bucket}", key.rstrip("/"))
 
 
 class Places:
