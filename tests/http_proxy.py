@@ -35,6 +35,8 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+_STOP_WITHIN = 0.05  # seconds
+
 Rule = Callable[[Request], Answer | None]
 """Answers in the server's place, or with None lets the request through; it may wait first."""
 
@@ -65,7 +67,9 @@ class HttpProxy:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._server.block_on_close = False
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_STOP_WITHIN,), daemon=True
+        )
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def _answer(self, request: Request) -> Answer:

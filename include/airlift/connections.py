@@ -6,7 +6,7 @@ protocol `Connections`. Secrets are `SecretStr`, so they show in no log, report 
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, SecretStr
@@ -74,14 +74,28 @@ class StorageConnection(BaseModel):
     endpoint_url: str = ""
 
 
-class S3Connection(StorageConnection):
-    """Credentials of S3 buckets. All empty means: what the machine's environment or role gives."""
+class AwsCredentials(BaseModel):
+    """Credentials of AWS. All empty means: what the machine's environment or role gives.
+
+    Attributes:
+        session_token: belongs to temporary keys.
+        region: of the service that is used.
+        role_arn: the role to assume with these credentials.
+        sts_url: where roles are assumed, when that is not AWS's own address.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     access_key: str = ""
     secret_key: SecretStr = SecretStr("")
     session_token: SecretStr = SecretStr("")
     region: str = ""
     role_arn: str = ""
+    sts_url: str = ""
+
+
+class S3Connection(StorageConnection, AwsCredentials):
+    """Credentials of S3 buckets. All empty means: what the machine's environment or role gives."""
 
 
 class GoogleConnection(StorageConnection):
@@ -121,14 +135,32 @@ class AzureConnection(StorageConnection):
     client_secret: SecretStr = SecretStr("")
 
 
+class AwsSigning(BaseModel):
+    """How requests are signed for AWS (Signature Version 4).
+
+    Attributes:
+        conn_id: the Airflow connection that has the credentials, for messages.
+        region: where the service runs, such as `eu-west-1`.
+        service: `es` is Amazon OpenSearch Service, `aoss` is OpenSearch Serverless.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    conn_id: str
+    credentials: AwsCredentials
+    region: str
+    service: Literal["es", "aoss"] = "es"
+
+
 class ElasticsearchConnection(BaseModel):
-    """An Elasticsearch or an OpenSearch. At most one of login, API key and token is used.
+    """An Elasticsearch or an OpenSearch. At most one of login, API key, token and `aws` is used.
 
     Attributes:
         hosts: `http://host:9200` or `https://…`, any number of nodes of one cluster.
         cloud_id: Elastic Cloud's name of a deployment, instead of hosts.
         api_key: the encoded form (`id:key` in base64).
         service_token, bearer_token: sent as `Authorization: Bearer`.
+        aws: signs each request for AWS.
         ca_file: PEM file on the workers' disk: the CA of the server's certificate.
         fingerprint: SHA-256 of the server's certificate, or of its CA, in hex.
         verify_certs: off trusts any certificate.
@@ -144,6 +176,7 @@ class ElasticsearchConnection(BaseModel):
     api_key: SecretStr = SecretStr("")
     service_token: SecretStr = SecretStr("")
     bearer_token: SecretStr = SecretStr("")
+    aws: AwsSigning | None = None
     ca_file: str = ""
     fingerprint: str = ""
     verify_certs: bool = True

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from airlift.connections import (
+    AwsCredentials,
     AzureConnection,
     GoogleConnection,
     S3Connection,
@@ -48,6 +49,25 @@ def s3_connection(conn: Connection) -> S3Connection:
     """
     from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
 
+    credentials = aws_credentials(conn, "the migration's bucket access")
+    endpoint = AwsConnectionWrapper(conn=conn).get_service_endpoint_url("s3") or ""
+    if endpoint and urlsplit(endpoint).scheme not in ("http", "https"):
+        raise AirliftError(
+            f"{name_of(conn)}: endpoint_url was expected to start with http:// or https://, but is "
+            f"{endpoint!r}"
+        )
+    fields = {name: getattr(credentials, name) for name in AwsCredentials.model_fields}
+    return S3Connection(endpoint_url=endpoint.rstrip("/"), **fields)
+
+
+def aws_credentials(conn: Connection, purpose: str) -> AwsCredentials:
+    """The credentials in an Airflow connection of type `aws`.
+
+    Args:
+        purpose: what they are for, in the message for what is not supported.
+    """
+    from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
+
     extra = extra_of(conn)
     session = extra.get("session_kwargs") or {}
     unsupported = [key for key in _AWS_UNSUPPORTED if key in extra or key in session]
@@ -63,24 +83,18 @@ def s3_connection(conn: Connection) -> S3Connection:
         )
     if unsupported:
         raise AirliftError(
-            f"{name_of(conn)} uses {', '.join(unsupported)}, which the migration's bucket access "
-            "does not support; give keys, a session token, or role_arn, or leave the keys empty "
-            "to use the workers' own role"
+            f"{name_of(conn)} uses {', '.join(unsupported)}, which {purpose} does not support; "
+            "give keys, a session token, or role_arn, or leave the keys empty to use the workers' "
+            "own role"
         )
     wrapper = AwsConnectionWrapper(conn=conn)
-    endpoint = wrapper.get_service_endpoint_url("s3") or ""
-    if endpoint and urlsplit(endpoint).scheme not in ("http", "https"):
-        raise AirliftError(
-            f"{name_of(conn)}: endpoint_url was expected to start with http:// or https://, but is "
-            f"{endpoint!r}"
-        )
-    return S3Connection(
+    return AwsCredentials(
         access_key=wrapper.aws_access_key_id or "",
         secret_key=SecretStr(wrapper.aws_secret_access_key or ""),
         session_token=SecretStr(wrapper.aws_session_token or ""),
         region=wrapper.region_name or "",
-        endpoint_url=endpoint.rstrip("/"),
         role_arn=wrapper.role_arn or "",
+        sts_url=wrapper.get_service_endpoint_url("sts", sts_connection_assume=True) or "",
     )
 
 

@@ -310,6 +310,14 @@ def test_secrets_show_nowhere():
     [
         ({"access_key": "k"}, "only one of access key and secret key"),
         ({"secret_key": SecretStr("hush")}, "only one of access key and secret key"),
+        (
+            {
+                "access_key": "k",
+                "secret_key": SecretStr("hush"),
+                "role_arn": "arn:aws:iam::1:role/x",
+            },
+            "has keys and role_arn",
+        ),
         ({"endpoint_url": "minio:9000"}, "endpoint_url 'minio:9000' is not an address"),
         ({"endpoint_url": "minio"}, "endpoint_url 'minio' is not an address"),
     ],

@@ -43,6 +43,11 @@ class S3(Store):
                 "the connection to the bucket has only one of access key and secret key; give "
                 "both, or neither to use the machine's own role"
             )
+        if connection.access_key and connection.role_arn:
+            raise AirliftError(
+                "the connection to the bucket has keys and role_arn, but a bucket's role can only "
+                "be assumed with what the worker has itself; leave the keys or role_arn out"
+            )
         self._filesystem = pafs.S3FileSystem(
             access_key=connection.access_key or None,
             secret_key=connection.secret_key.get_secret_value() or None,
