@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from airlift.connections import (
     is_zilliz_cloud,
 )
 from airlift.errors import AirliftError
+from airlift_airflow.aws_signing import aws_signing
 from airlift_airflow.bucket_connections import BUCKET_CONNECTIONS
 from airlift_airflow.connection_fields import extra_of, flag_of, known_extra, name_of
 from airlift_airflow.provider_info import ELASTICSEARCH_FIELDS, MILVUS_FIELDS
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 DEFAULT_MILVUS_PORT = 19530
 DEFAULT_ELASTICSEARCH_PORT = 9200
+
+_LOGINS = ("api_key", "service_token", "bearer_token", "aws_conn_id")
+"""Ways to log in to Elasticsearch and OpenSearch, in the extra."""
 
 # How to make a connection of each type; `{}` stands for its id.
 _MAKE = {
@@ -67,8 +72,10 @@ class AirflowConnections:
         return sql_url(_look_up(conn_id, "mysql"))
 
     def elasticsearch(self, conn_id: str) -> ElasticsearchConnection:
-        """The connection of type `elasticsearch`; also for OpenSearch."""
-        return elasticsearch_connection(_look_up(conn_id, "elasticsearch"))
+        """The connection of type `elasticsearch`; also for OpenSearch, with keys of AWS."""
+        return elasticsearch_connection(
+            _look_up(conn_id, "elasticsearch"), lambda aws_conn_id: _look_up(aws_conn_id, "aws")
+        )
 
 
 def milvus_connection(conn: Connection) -> MilvusConnection:
@@ -110,18 +117,28 @@ def sql_url(conn: Connection) -> URL:
     )
 
 
-def elasticsearch_connection(conn: Connection) -> ElasticsearchConnection:
-    """Reads an Airflow connection of type `elasticsearch`."""
+def elasticsearch_connection(
+    conn: Connection, look_up_aws: Callable[[str], Connection]
+) -> ElasticsearchConnection:
+    """Reads an Airflow connection of type `elasticsearch`.
+
+    Args:
+        look_up_aws: gives the connection of type `aws` that it names.
+    """
     extra = known_extra(conn, ELASTICSEARCH_FIELDS)
     text = {key: str(extra.get(key) or "").strip() for key in ELASTICSEARCH_FIELDS}
-    ways = [key for key in ("api_key", "service_token", "bearer_token") if text[key]]
-    ways = (["User"] if conn.login else []) + ways
+    ways = [key for key in _LOGINS if text[key]]
+    # A password alone is of no use; beside keys of AWS somebody may take it for one.
+    has_login = conn.login or (conn.password and text["aws_conn_id"])
+    ways = (["User" if conn.login else "Password"] if has_login else []) + ways
     if len(ways) > 1:
         raise AirliftError(f"{name_of(conn)} has {' and '.join(ways)}; give one way to log in")
     if bool(conn.host) == bool(text["cloud_id"]):
         raise AirliftError(f"{name_of(conn)}: give either a host or a cloud_id")
     verify = "" if extra.get("verify_certs") is None else extra["verify_certs"]
-    hosts = _elasticsearch_hosts(conn, flag_of(conn, "secure", extra.get("secure")))
+    secure = flag_of(conn, "secure", extra.get("secure"))
+    # AWS answers by TLS, on port 443.
+    hosts = _elasticsearch_hosts(conn, secure, "https" if text["aws_conn_id"] else "")
     fingerprint = text["fingerprint"].replace(":", "").lower()
     if len(fingerprint) not in (0, 64) or set(fingerprint) - set("0123456789abcdef"):
         raise AirliftError(f"{name_of(conn)}: fingerprint was expected to be a SHA-256 in hex")
@@ -137,6 +154,7 @@ def elasticsearch_connection(conn: Connection) -> ElasticsearchConnection:
         api_key=SecretStr(text["api_key"]),
         service_token=SecretStr(text["service_token"]),
         bearer_token=SecretStr(text["bearer_token"]),
+        aws=aws_signing(conn, text, hosts, look_up_aws),
         ca_file=text["ca_file"],
         fingerprint=fingerprint,
         verify_certs=verify == "" or flag_of(conn, "verify_certs", verify),
@@ -144,11 +162,16 @@ def elasticsearch_connection(conn: Connection) -> ElasticsearchConnection:
     )
 
 
-def _elasticsearch_hosts(conn: Connection, secure: bool) -> tuple[str, ...]:
-    """The nodes' URLs, from `host`, `https://host:9200`, or several with commas between."""
+def _elasticsearch_hosts(conn: Connection, secure: bool, usual: str) -> tuple[str, ...]:
+    """The nodes' URLs, from `host`, `https://host:9200`, or several with commas between.
+
+    Args:
+        usual: the scheme of hosts that have none.
+    """
     hosts = []
     for host in filter(None, (one.strip() for one in (conn.host or "").split(","))):
         scheme, _, rest = host.rpartition("://")
+        scheme = scheme or usual
         try:
             parts = urlsplit(f"//{rest.rstrip('/')}")
             port = parts.port or conn.port

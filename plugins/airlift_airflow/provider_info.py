@@ -129,6 +129,18 @@ ELASTICSEARCH_FIELDS: dict[str, dict[str, Any]] = {
     "bearer_token": _field(
         "Bearer token", "Of an identity provider, instead of a login.", format="password"
     ),
+    "aws_conn_id": _field(
+        "AWS connection",
+        "Id of a connection of type aws, instead of a login: its keys, or its role, sign each "
+        "request (Signature V4) to OpenSearch Service or OpenSearch Serverless.",
+    ),
+    "aws_service": _field(
+        "AWS service",
+        "es (OpenSearch Service) or aoss (Serverless). Empty: as the host says, else es.",
+    ),
+    "aws_region": _field(
+        "AWS region", "Such as eu-west-1. Empty: as the host or the AWS connection says."
+    ),
     "cloud_id": _field("Cloud id", "Of Elastic Cloud, instead of a host."),
     "secure": _field(
         "TLS", "Speak TLS to hosts that don't say https://.", "boolean", default=False

@@ -28,6 +28,7 @@ from airlift.sources.elasticsearch.client import SearchServer
 from airlift.sources.elasticsearch.params import ElasticsearchParams
 from airlift.sources.elasticsearch.reading import IndexPart
 from airlift.sources.elasticsearch.refusals import ServerError
+from airlift.sources.elasticsearch.serverless import serverless_reasons
 
 
 class Found(BaseModel):
@@ -69,9 +70,9 @@ def choose(server: SearchServer, params: ElasticsearchParams) -> tuple[list[Foun
     found = []
     for name, indices in named.items():
         one = _described(server, name, indices, query)
-        closed = _closed_reasons(one)
-        reasons += closed
-        if not closed:
+        unreadable = _closed_reasons(one) or _serverless_reasons(server, one)
+        reasons += unreadable
+        if not unreadable:
             found.append(one)
     return found, reasons
 
@@ -84,6 +85,14 @@ def _closed_reasons(found: Found) -> list[str]:
         for part, settings in zip(found.parts, found.settings, strict=True)
         # Servers keep it in a closed index, and remove it when that is opened.
         if str(settings.get("index.verified_before_close")).lower() == "true"
+    ]
+
+
+def _serverless_reasons(server: SearchServer, found: Found) -> list[str]:
+    return [
+        f"collection {found.name!r}: {reason}"
+        for part in found.parts
+        for reason in serverless_reasons(server, part)
     ]
 
 

@@ -11,22 +11,29 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay
 from tenacity.wait import wait_random_exponential
 
-from airlift.connections import ElasticsearchConnection
-from airlift.sources.elasticsearch.answers import ROOT, Shape, parsed, understood
+from airlift.connections import AwsSigning, ElasticsearchConnection
+from airlift.sources.elasticsearch.answers import RESOLUTION, ROOT, Shape, parsed, understood
 from airlift.sources.elasticsearch.refusals import ServerError
 
 log = logging.getLogger("airlift")
 
 _SLOWEST = 30.0
+_SERVERLESS_IS_LIKE = "2"
+"""The version of OpenSearch that clients of Serverless must be compatible with, says AWS."""
 
 
 class Version(BaseModel):
-    """What a server says of itself."""
+    """What a server says of itself.
+
+    Attributes:
+        is_serverless: it is a collection of Amazon OpenSearch Serverless, which has no number.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     product: str
     number: str
+    is_serverless: bool = False
 
     @property
     def is_opensearch(self) -> bool:
@@ -36,6 +43,8 @@ class Version(BaseModel):
     @property
     def name(self) -> str:
         """For people: `Elasticsearch 8.19.21`."""
+        if self.is_serverless:
+            return "Amazon OpenSearch Serverless"
         return f"{self.product} {self.number}"
 
     @property
@@ -164,6 +173,8 @@ def connect(connection: ElasticsearchConnection, patience: float) -> SearchServe
     """
     from airlift.sources.elasticsearch.wires import ElasticsearchWire, OpenSearchWire, OtherProduct
 
+    if connection.aws:
+        return _connect_aws(OpenSearchWire(connection), connection, connection.aws, patience)
     wire: Wire = ElasticsearchWire(connection)
     try:
         found = with_patience(lambda: wire.send("GET", "/", {}, None), patience)
@@ -173,6 +184,20 @@ def connect(connection: ElasticsearchConnection, patience: float) -> SearchServe
         wire = OpenSearchWire(connection)
         found = with_patience(lambda: wire.send("GET", "/", {}, None), patience)
     return SearchServer(wire, _version(found, connection), patience)
+
+
+def _connect_aws(
+    wire: Wire, connection: ElasticsearchConnection, signing: AwsSigning, patience: float
+) -> SearchServer:
+    """Connects to what AWS runs: OpenSearch, and Elasticsearch up to 7.10, which has no client."""
+    if signing.service == "es":
+        answer = with_patience(lambda: wire.send("GET", "/", {}, None), patience)
+        return SearchServer(wire, _version(answer, connection), patience)
+    # Serverless answers 404 to GET /; this is what the reading asks for next.
+    version = Version(product="OpenSearch", number=_SERVERLESS_IS_LIKE, is_serverless=True)
+    server = SearchServer(wire, version, patience)
+    server.ask("GET", "/_resolve/index/*", RESOLUTION)
+    return server
 
 
 def _version(answer: bytes, connection: ElasticsearchConnection) -> Version:

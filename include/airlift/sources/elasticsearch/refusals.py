@@ -11,6 +11,43 @@ from airlift.errors import AirliftError
 # 429 is also what circuit breakers answer; the others come from proxies and nodes that restart.
 _PASSING = (429, 502, 503, 504)
 
+# What AWS answers before the search server sees a request, by how the text begins.
+_AWS_MEANINGS = (
+    (
+        ("Signature expired", "Signature not yet current"),
+        "the worker's clock and that of AWS differ by more than five minutes; set the worker's "
+        "clock right (NTP), then clear the task",
+    ),
+    (
+        ("The request signature we calculated does not match",),
+        "check the secret key of the connection that aws_conn_id names; where it is right, a proxy "
+        "on the way changes requests after they were signed",
+    ),
+    (
+        ("The security token included in the request is expired",),
+        "the aws_session_token of the connection that aws_conn_id names has ended; give it a new "
+        "one, or a role_arn, whose keys are renewed",
+    ),
+    (
+        ("The security token included in the request is invalid",),
+        "AWS does not know the keys; check access key and aws_session_token of the connection that "
+        "aws_conn_id names",
+    ),
+    (
+        ("Credential should be scoped to",),
+        "set aws_region and aws_service of the connection to those of the domain or collection",
+    ),
+    (
+        ("Missing Authentication Token", "User: anonymous is not authorized"),
+        "requests must be signed; let the connection's aws_conn_id name an aws connection",
+    ),
+    (
+        ("User: ",),
+        "let this user or role do what docs/elasticsearch.md lists (IAM policy, and the domain's "
+        "access policy)",
+    ),
+)
+
 
 class ServerError(AirliftError):
     """The server refused a request, or did not answer.
@@ -47,8 +84,16 @@ def refusal(status: int, body: bytes, what: str, retry_after: str = "") -> Serve
     kind, reason = _cause(body)
     passes = status in _PASSING
     message = f"{what}: the server answers {status} {kind}: {reason}"
-    if status == 401:
+    aws = _aws_message(body)
+    if meaning := next((said for texts, said in _AWS_MEANINGS if aws.startswith(texts)), ""):
+        message += f"; {meaning}"
+    elif status == 401:
         message += "; check login and password, or the API key or token, of the connection"
+    elif 300 <= status < 400:
+        message += (
+            "; it sends elsewhere, where no login follows: write the address that really answers "
+            "as the connection's host"
+        )
     elif status == 403:
         message += "; give the user the privileges that docs/elasticsearch.md lists"
     elif passes:
@@ -57,8 +102,27 @@ def refusal(status: int, body: bytes, what: str, retry_after: str = "") -> Serve
     return ServerError(message, status, kind, passes, pause)
 
 
+def first_line(text: str) -> str:
+    """The beginning of a text of AWS: the rest may repeat a request, with its session token."""
+    return text.partition("\n")[0][:500]
+
+
+def _aws_message(body: bytes) -> str:
+    """What AWS itself answers: an object with a message alone. "" for all other answers."""
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return ""
+    if not isinstance(answer, dict) or "error" in answer:
+        return ""
+    said = answer.get("message") or answer.get("Message")
+    return first_line(said) if isinstance(said, str) else ""
+
+
 def _cause(body: bytes) -> tuple[str, str]:
     """The innermost type and reason that an error's body names."""
+    if aws := _aws_message(body):
+        return "error", aws
     try:
         error = orjson.loads(body)["error"]
     except (orjson.JSONDecodeError, KeyError, TypeError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -106,7 +106,14 @@ class OpenSearchWire:
         elif token := connection.token:
             headers["authorization"] = f"Bearer {token}"
         options: dict[str, Any] = {"headers": headers or None}
-        if connection.user:
+        self._signs = connection.aws is not None
+        self._target: Callable[[str, Mapping[str, str]], str] = _target
+        if connection.aws:
+            from airlift.sources.elasticsearch.signing import RequestSigner, signed_target
+
+            self._target = signed_target
+            options["http_auth"] = RequestSigner(connection.aws)
+        elif connection.user:
             options["http_auth"] = (connection.user, connection.password.get_secret_value())
         if connection.fingerprint:
             # The fingerprint is checked all the same: it says more than a chain of signatures.
@@ -128,7 +135,7 @@ class OpenSearchWire:
         """See `Wire`."""
         what = f"{self._address}, {method} {path}"
         errors = self._library.exceptions
-        target = f"{path}?{urlencode(params)}" if params else path
+        target = self._target(path, params)
         try:
             answer = self._client.transport.perform_request(
                 method, target, body=body, headers={"content-type": "application/json"}
@@ -139,7 +146,9 @@ class OpenSearchWire:
             raise _unreached(what, error.error, error.info) from error
         except errors.TransportError as error:
             status = error.status_code if isinstance(error.status_code, int) else 0
-            raise refusal(status, _raw(error.info), what) from error
+            refused = refusal(status, _raw(error.info or str(error.error)), what)
+            # The library's error has the whole answer of AWS, with the session token.
+            raise refused from (None if self._signs else error)
         except errors.OpenSearchException as error:
             raise ServerError(f"{what}: {error}") from error
         return _raw(answer)
@@ -147,6 +156,10 @@ class OpenSearchWire:
     def close(self) -> None:
         """Closes its connections."""
         self._client.close()
+
+
+def _target(path: str, params: Mapping[str, str]) -> str:
+    return f"{path}?{urlencode(params)}" if params else path
 
 
 def _bounded_connection() -> type:
@@ -203,7 +216,7 @@ def _untrusted(what: str, error: Any) -> ServerError:
 
 def _unreached(what: str, error: Any, cause: object) -> ServerError:
     if isinstance(cause, ServerError):
-        return ServerError(f"{what}: {cause}", kind=cause.kind)
+        return ServerError(f"{what}: {cause}", kind=cause.kind, passes=cause.passes)
     return ServerError(
         f"{what}: no answer ({error}); check the connection's host, port and TLS, and whether the "
         "server runs",

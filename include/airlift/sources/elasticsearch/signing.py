@@ -1,0 +1,81 @@
+"""Requests to Amazon OpenSearch Service and OpenSearch Serverless, signed with AWS Signature V4.
+
+botocore signs. Here stands what it can't know: whose credentials, which form of a path AWS and the
+server understand in the same way, and what AWS' own refusals mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import quote, unquote, urlencode
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
+
+from airlift.aws_credentials import aws_credentials, keep_secrets_out_of_logs
+from airlift.connections import AwsSigning
+from airlift.sources.elasticsearch.refusals import ServerError, first_line
+
+_CONTENT_HASH = "X-Amz-Content-SHA256"
+_THROTTLED = ("Throttling", "ThrottlingException", "RequestLimitExceeded")
+
+
+class RequestSigner:
+    """Gives the headers that sign a request.
+
+    `opensearch-py` calls it for each request that it sends, with the body as it is sent. So a
+    request that is tried again has a new date, and keys of a role that are valid by then.
+    """
+
+    def __init__(self, signing: AwsSigning) -> None:
+        # Its debug logs have answers in full, and refusals of AWS repeat the session token.
+        keep_secrets_out_of_logs("opensearch", "opensearchpy.trace")
+        self._signing = signing
+        self._credentials = aws_credentials(signing.credentials)
+
+    def __call__(self, method: str, url: str, body: bytes | None) -> dict[str, str]:
+        """The headers for a request.
+
+        Raises:
+            ServerError: there are no credentials to sign with, as when a role can't be assumed.
+        """
+        signing = self._signing
+        try:
+            keys = self._credentials.get_frozen_credentials()
+        except (BotoCoreError, ClientError) as error:
+            raise _without_keys(signing, error) from None
+        request = AWSRequest(method=method, url=url, data=body)
+        signer = SigV4Auth(keys, signing.service, signing.region)
+        # Serverless needs it; elsewhere it does no harm.
+        request.headers[_CONTENT_HASH] = signer.payload(request)
+        signer.add_auth(request)
+        return dict(request.headers.items())
+
+
+def signed_target(path: str, params: Mapping[str, str]) -> str:
+    """A path and a query in the one form that all encode in the same way.
+
+    The signature is of the path as it is sent, encoded once more. What RFC 3986 lets stand as it
+    is, such as `*` and `,`, is therefore signed otherwise than its encoded form: any node or proxy
+    on the way that writes one for the other would break the signature. So all is encoded.
+
+    Args:
+        path: of the request, its parts encoded or not.
+    """
+    strict = "/".join(quote(unquote(part), safe="") for part in path.split("/"))
+    return f"{strict}?{urlencode(params, quote_via=quote, safe='')}" if params else strict
+
+
+def _without_keys(signing: AwsSigning, error: BotoCoreError | ClientError) -> ServerError:
+    role = signing.credentials.role_arn
+    passes = isinstance(error, (HTTPClientError, ConnectionError))
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        passes = status >= 500 or error.response.get("Error", {}).get("Code") in _THROTTLED
+    what = f"the role {role!r} can't be assumed" if role else "AWS gives no credentials"
+    return ServerError(
+        f"{what}, with the aws connection {signing.conn_id!r}: {first_line(str(error))}; check its "
+        "keys, that they may call sts:AssumeRole for the role, and that the role trusts them",
+        passes=passes,
+    )
