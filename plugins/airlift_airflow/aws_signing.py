@@ -82,7 +82,7 @@ def aws_signing(
         )
     return AwsSigning(
         conn_id=text["aws_conn_id"],
-        credentials=credentials.model_copy(update={"region": region}),
+        credentials=credentials,
         region=region,
         service="aoss" if service == "aoss" else "es",
     )

@@ -16,18 +16,31 @@ import pytest
 from pydantic import SecretStr
 from pymilvus import MilvusClient
 
-from airlift.connections import MilvusConnection
+from airlift.connections import (
+    AwsCredentials,
+    AwsSigning,
+    ElasticsearchConnection,
+    MilvusConnection,
+)
 from airlift.errors import AirliftError
 from airlift.storage import open_storage
-from localservers import Elasticsearch, MilvusLite, MilvusOnS3
+from localservers import Elasticsearch, MilvusLite, MilvusOnS3, OpenSearch
 from samples.elasticsearch_documents import write_articles
 from samples.faiss_indexes import IndexSpec, write_faiss
 from samples.milvus1x_tables import TableSpec
+from tests.http_proxy import HttpProxy
 from tests.paths.backups_with_roles import HASH, backup, grant, rbac, small
 from tests.paths.backups_with_roles import user as holder
 from tests.paths.place import MILVUS1X, Place, SourceKind, bucket_of, bucket_place, lite_place
 from tests.paths.rights import once_allowed
-from tests.servers.search_place import connection_to
+from tests.servers.search_place import (
+    connection_to,
+    make_index,
+    vector_field,
+    vectors,
+    write,
+)
+from tests.sigv4 import Gate, Keys, Roles
 
 PASSWORD = "Pw-unmistakable-4711"
 WRONG = "Pw-wrong-but-secret-0815"
@@ -160,3 +173,39 @@ def test_elasticsearch(
             run_and_read(
                 place, caplog, secrets, mapping=target, migration_id=f"m_{number}", **params
             )
+
+
+def test_opensearch_signed_for_aws(
+    opensearch: OpenSearch, milvus_lite: MilvusLite, tmp_path: Path, caplog
+) -> None:
+    """The keys of the connection, and those of the role that is assumed with them."""
+    make_index(opensearch, "hushed", {"v": vector_field(opensearch)})
+    write(opensearch, "hushed", {str(n): {"v": one} for n, one in enumerate(vectors(200))})
+    keys = Keys("AKIAHUSHED", PASSWORD, f"{PASSWORD}//token")
+    role, gate = "arn:aws:iam::123456789012:role/reader", Gate({})
+    kind = SourceKind("elasticsearch", lambda folder, specs: None, lambda folder: {})
+    with (
+        HttpProxy(opensearch.url) as proxy,
+        Roles(Gate({keys.access: keys}, service="sts"), gate, role) as roles,
+        lite_place(milvus_lite, tmp_path / "source", kind) as place,
+    ):
+        proxy.rule = gate
+        credentials = AwsCredentials(
+            access_key=keys.access,
+            secret_key=SecretStr(keys.secret),
+            session_token=SecretStr(keys.token),
+            role_arn=role,
+            sts_url=roles.url,
+        )
+        signing = AwsSigning(conn_id="my_aws", credentials=credentials, region="eu-west-1")
+        connection = ElasticsearchConnection(hosts=(proxy.url,), aws=signing)
+        place.connections.searches["elasticsearch_default"] = connection
+        secrets = [PASSWORD, "secret-of-role", "token-of-role"]
+        run_and_read(
+            place,
+            caplog,
+            secrets,
+            indices=["hushed"],
+            mapping={"hushed": {"target": "hushed_signed"}},
+        )
+        assert roles.given and not proxy.refused

@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from airlift.connections import AwsCredentials, AwsSigning, ElasticsearchConnection
 from airlift.errors import AirliftError
 from airlift.sources.elasticsearch.client import connect
+from tests.http_proxy import HttpProxy
 from tests.servers.search_place import (
     connection_to,
     make_index,
+    open_contexts,
     planned,
     read_all,
     source_of,
@@ -19,6 +22,7 @@ from tests.servers.search_place import (
     vectors,
     write,
 )
+from tests.sigv4 import Gate, Keys, Roles
 
 NOBODY = {"user": "", "password": SecretStr("")}
 
@@ -96,3 +100,56 @@ def test_opensearch_by_the_same_connection(opensearch: Any) -> None:
     found.close()
     with pytest.raises(AirliftError, match="no answer"):
         connect(connection_to(opensearch, hosts=("http://127.0.0.1:1",)), patience=0)
+
+
+ROLE = "arn:aws:iam::123456789012:role/reader"
+KEYS = Keys("AKIAPERMANENT", "hushed")
+
+
+def test_every_document_comes_by_requests_that_are_signed_for_aws(
+    opensearch: Any, tmp_path: Any
+) -> None:
+    """Through a gate that checks signatures, and forgets the role's keys after each request."""
+    before = open_contexts(opensearch)
+    fields = {"v": vector_field(opensearch), "title": {"type": "keyword"}}
+    docs = {f"{n}+/ é": {"v": one, "title": f"東京 {n % 3}"} for n, one in enumerate(vectors(200))}
+    for name in ("signed-索引", "signed-索+é"):
+        make_index(opensearch, name, fields, settings={"number_of_shards": 2})
+    write(opensearch, "signed-索引", docs)
+    write(opensearch, "signed-索+é", {"other": docs["1+/ é"]})
+    gate = Gate({})
+    with (
+        HttpProxy(opensearch.url) as proxy,
+        Roles(Gate({KEYS.access: KEYS}, service="sts"), gate, ROLE) as roles,
+    ):
+        proxy.rule, roles.seconds = gate, 300
+        credentials = AwsCredentials(
+            access_key=KEYS.access,
+            secret_key=SecretStr(KEYS.secret),
+            role_arn=ROLE,
+            sts_url=roles.url,
+        )
+        signing = AwsSigning(conn_id="my_aws", credentials=credentials, region="eu-west-1")
+        conn = ElasticsearchConnection(hosts=(proxy.url,), aws=signing)
+        source = source_of(
+            opensearch,
+            tmp_path,
+            ["signed-*"],
+            conn=conn,
+            collections=("signed-索引",),
+            query={"terms": {"title": ["東京 0", "東京 2"]}},
+            page_rows=40,
+        )
+        assert source.check() == []
+        _, chunks = planned(source, 4_000)
+        rows, bad = read_all(source, chunks)
+        source.finish()
+        source.close()
+    wanted = {key: doc for key, doc in docs.items() if doc["title"] != "東京 1"}
+    assert {key: row["title"] for key, row in rows.items()} == {
+        key: doc["title"] for key, doc in wanted.items()
+    }
+    assert all(row["v"] == pytest.approx(wanted[key]["v"], rel=1e-6) for key, row in rows.items())
+    assert not bad and not proxy.refused
+    assert len(roles.given) == len(gate.passed) > 15
+    assert open_contexts(opensearch) == before

@@ -21,6 +21,7 @@ from airlift.sources.elasticsearch.choosing import choose
 from airlift.sources.elasticsearch.client import SearchServer, connect
 from airlift.sources.elasticsearch.params import ElasticsearchParams
 from airlift.sources.elasticsearch.refusals import ServerError, refusal
+from airlift_airflow.hooks.elasticsearch import ElasticsearchHook
 from tests.http_proxy import Answer, HttpProxy, Request
 from tests.sigv4 import Gate, Keys, Roles, canonical_request, signature
 
@@ -206,6 +207,38 @@ def test_refusals_of_aws_say_what_to_do_and_no_secret(
     assert not secrets_in(refused.value, caplog)
     assert SECRET not in f"{connection!r}{connection}{connection.model_dump()}"
     assert TOKEN not in f"{connection!r}{connection}{connection.model_dump()}"
+
+
+@pytest.mark.parametrize(
+    ("service", "secret", "shown"),
+    [
+        ("es", SECRET, (True, "Connected to OpenSearch 2.19.1.")),
+        ("aoss", SECRET, (True, "Connected to Amazon OpenSearch Serverless.")),
+        ("es", "x", (False, "check the secret key of the connection that aws_conn_id names")),
+    ],
+)
+def test_the_button_of_the_connection_form(
+    domain: Domain,
+    monkeypatch: pytest.MonkeyPatch,
+    service: str,
+    secret: str,
+    shown: tuple[bool, str],
+) -> None:
+    """From Airflow's connections to requests that pass."""
+    domain.gate.service = service
+    extra = {"aws_conn_id": "my_aws", "aws_service": service, "aws_region": "eu-west-1"}
+    search = {"conn_type": "elasticsearch", "host": domain.proxy.url, "extra": extra}
+    aws = {
+        "conn_type": "aws",
+        "login": TEMPORARY.access,
+        "password": secret,
+        "extra": {"aws_session_token": TOKEN},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_SEARCH", json.dumps(search))
+    monkeypatch.setenv("AIRFLOW_CONN_MY_AWS", json.dumps(aws))
+    is_well, sentence = ElasticsearchHook("search").test_connection()
+    assert is_well == shown[0] and shown[1] in sentence
+    assert SECRET not in sentence and TOKEN not in sentence
 
 
 def test_unsigned_requests_say_that_they_must_be_signed(domain: Domain) -> None:

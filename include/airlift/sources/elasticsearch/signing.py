@@ -32,7 +32,9 @@ class RequestSigner:
         # Its debug logs have answers in full, and refusals of AWS repeat the session token.
         keep_secrets_out_of_logs("opensearch", "opensearchpy.trace")
         self._signing = signing
-        self._credentials = aws_credentials(signing.credentials)
+        # A role is assumed where the service runs: in China, for one, no other region knows it.
+        in_region = signing.credentials.model_copy(update={"region": signing.region})
+        self._credentials = aws_credentials(in_region)
 
     def __call__(self, method: str, url: str, body: bytes | None) -> dict[str, str]:
         """The headers for a request.
