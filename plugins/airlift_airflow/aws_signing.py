@@ -89,7 +89,7 @@ def aws_signing(
 
 
 def _of_hosts(conn: Connection, hosts: Sequence[str]) -> tuple[set[str], set[str]]:
-    """The services and regions that the hosts' names tell."""
+    """The services and regions in the hosts' names."""
     services: set[str] = set()
     regions: set[str] = set()
     for url in hosts:
@@ -106,12 +106,12 @@ def _of_hosts(conn: Connection, hosts: Sequence[str]) -> tuple[set[str], set[str
     return services, regions
 
 
-def _agreed(conn: Connection, field: str, given: str, told: set[str]) -> str:
+def _agreed(conn: Connection, field: str, given: str, of_hosts: set[str]) -> str:
     """What a field says, or the hosts where it is empty; these must not contradict each other."""
-    said = told | ({given} if given else set())
-    if len(said) > 1:
+    values = of_hosts | ({given} if given else set())
+    if len(values) > 1:
         raise AirliftError(
             f"{name_of(conn)}: {field} was expected to be one, but {field} and host say "
-            f"{' and '.join(sorted(said))}; leave {field} out, or correct the host"
+            f"{' and '.join(sorted(values))}; leave {field} out, or correct the host"
         )
-    return next(iter(said), "")
+    return next(iter(values), "")

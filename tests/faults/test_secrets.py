@@ -180,7 +180,7 @@ def test_opensearch_signed_for_aws(
 ) -> None:
     """The keys of the connection, and those of the role that is assumed with them."""
     make_index(opensearch, "hushed", {"v": vector_field(opensearch)})
-    write(opensearch, "hushed", {str(n): {"v": one} for n, one in enumerate(vectors(200))})
+    write(opensearch, "hushed", {str(n): {"v": vector} for n, vector in enumerate(vectors(200))})
     keys = Keys("AKIAHUSHED", PASSWORD, f"{PASSWORD}//token")
     role, gate = "arn:aws:iam::123456789012:role/reader", Gate({})
     kind = SourceKind("elasticsearch", lambda folder, specs: None, lambda folder: {})

@@ -112,7 +112,9 @@ def test_every_document_comes_by_requests_that_are_signed_for_aws(
     """Through a gate that checks signatures, and forgets the role's keys after each request."""
     before = open_contexts(opensearch)
     fields = {"v": vector_field(opensearch), "title": {"type": "keyword"}}
-    docs = {f"{n}+/ é": {"v": one, "title": f"東京 {n % 3}"} for n, one in enumerate(vectors(200))}
+    docs = {
+        f"{n}+/ é": {"v": vector, "title": f"東京 {n % 3}"} for n, vector in enumerate(vectors(200))
+    }
     for name in ("signed-索引", "signed-索+é"):
         make_index(opensearch, name, fields, settings={"number_of_shards": 2})
     write(opensearch, "signed-索引", docs)

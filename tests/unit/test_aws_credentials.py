@@ -35,8 +35,8 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPat
 @pytest.fixture
 def roles() -> Iterator[Roles]:
     known = {keys.access: keys for keys in (OWN, MACHINE)}
-    with Roles(Gate(known, service="sts"), Gate({}), ROLE) as made:
-        yield made
+    with Roles(Gate(known, service="sts"), Gate({}), ROLE) as roles:
+        yield roles
 
 
 def with_environment(machine: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ def test_a_role_is_assumed_with_them(
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({}, "neither the aws connection nor this machine has credentials"),
         ({"role_arn": ROLE}, "neither the aws connection nor this machine has credentials"),
@@ -85,9 +85,9 @@ def test_a_role_is_assumed_with_them(
     ],
 )
 def test_without_credentials_there_is_an_error(
-    machine: pytest.MonkeyPatch, given: dict[str, Any], told: str
+    machine: pytest.MonkeyPatch, given: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(AirliftError, match=told) as error:
+    with pytest.raises(AirliftError, match=message) as error:
         keys_of(**given)
     assert "hushed" not in str(error.value)
 
@@ -112,5 +112,7 @@ def test_a_bucket_copies_objects_as_the_role_that_reads_it(
         bucket = S3.__new__(S3)  # without the filesystem of Arrow, which asks AWS for the role
         bucket.connection = connection
         bucket.copy("here/a", "there/b")
-    used = {re.findall("Credential=([^/]+)/", one.headers["authorization"])[0] for one in asked}
+    used = {
+        re.findall("Credential=([^/]+)/", request.headers["authorization"])[0] for request in asked
+    }
     assert used == {roles.given[0].access}

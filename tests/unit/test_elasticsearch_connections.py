@@ -156,7 +156,7 @@ def test_the_keys_and_the_role_of_the_aws_connection_arrive() -> None:
 
 
 @pytest.mark.parametrize(
-    ("extra", "given", "told"),
+    ("extra", "given", "message"),
     [
         ({}, {"host": "x"}, "the region of AWS is in neither its host nor .*'my_aws'; set aws_re"),
         ({}, {"host": "x", "login": "a", "password": "b"}, "User and aws_conn_id; give one way"),
@@ -189,9 +189,9 @@ def test_the_keys_and_the_role_of_the_aws_connection_arrive() -> None:
     ],
 )
 def test_signing_that_contradicts_itself_is_refused(
-    extra: dict[str, Any], given: dict[str, Any], told: str
+    extra: dict[str, Any], given: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(AirliftError, match=told) as error:
+    with pytest.raises(AirliftError, match=message) as error:
         connection({"aws_conn_id": "my_aws", **extra}, **given)
     assert SECRET not in str(error.value)
 

@@ -122,9 +122,9 @@ class Domain:
 
 @pytest.fixture
 def domain() -> Iterator[Domain]:
-    made = Domain(Gate({keys.access: keys for keys in (PERMANENT, TEMPORARY)}))
-    with made.proxy:
-        yield made
+    domain = Domain(Gate({keys.access: keys for keys in (PERMANENT, TEMPORARY)}))
+    with domain.proxy:
+        yield domain
 
 
 Ask = tuple[str, str, dict[str, str], Any]
@@ -169,13 +169,13 @@ def test_names_of_indices(domain: Domain, name: str) -> None:
 
 
 def secrets_in(error: BaseException, log: pytest.LogCaptureFixture) -> list[str]:
-    told = "".join(traceback.format_exception(error)) + log.text
-    told += "".join(repr(vars(record)) for record in log.records)
-    return [secret for secret in (SECRET, TOKEN) if secret in told]
+    message = "".join(traceback.format_exception(error)) + log.text
+    message += "".join(repr(vars(record)) for record in log.records)
+    return [secret for secret in (SECRET, TOKEN) if secret in message]
 
 
 @pytest.mark.parametrize(
-    ("clock", "signing", "keys", "told"),
+    ("clock", "signing", "keys", "message"),
     [
         (timedelta(minutes=9), {}, TEMPORARY, "Signature expired.*set the worker's clock right"),
         (timedelta(minutes=-9), {}, TEMPORARY, "not yet current.*set the worker's clock right"),
@@ -192,14 +192,14 @@ def test_refusals_of_aws_say_what_to_do_and_no_secret(
     clock: timedelta,
     signing: dict[str, Any],
     keys: Keys,
-    told: str,
+    message: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     domain.gate.clock = clock
     connection = domain.connection(keys, **signing)
     with (
         caplog.at_level(logging.DEBUG),
-        pytest.raises(ServerError, match=told) as refused,
+        pytest.raises(ServerError, match=message) as refused,
     ):
         connect(connection, 30)  # it is not tried again
     assert refused.value.status == 403 and not refused.value.passes
@@ -260,8 +260,8 @@ def test_unsigned_requests_say_that_they_must_be_signed(domain: Domain) -> None:
 )
 def test_only_answers_of_aws_itself_are_read_so(body: Any) -> None:
     """The words of a name are not the server's own."""
-    told = str(refusal(403, json.dumps(body).encode(), "GET /"))
-    assert "privileges that docs/elasticsearch.md lists" in told and "clock" not in told
+    message = str(refusal(403, json.dumps(body).encode(), "GET /"))
+    assert "privileges that docs/elasticsearch.md lists" in message and "clock" not in message
 
 
 def test_each_try_is_signed_anew(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,8 +303,8 @@ ROLE = "arn:aws:iam::123456789012:role/reader"
 @pytest.fixture
 def roles(domain: Domain) -> Iterator[Roles]:
     known = {keys.access: keys for keys in (PERMANENT, TEMPORARY)}
-    with Roles(Gate(known, service="sts"), domain.gate, ROLE) as made:
-        yield made
+    with Roles(Gate(known, service="sts"), domain.gate, ROLE) as roles:
+        yield roles
 
 
 def as_role(
@@ -338,7 +338,7 @@ def test_the_keys_of_a_role_are_used_as_long_as_they_last(domain: Domain, roles:
 
 
 @pytest.mark.parametrize(
-    ("keys", "role", "told"),
+    ("keys", "role", "message"),
     [
         (PERMANENT, f"{ROLE}s", "role/readers' can't be assumed.*'my_aws'.*AccessDenied.*trusts"),
         (Keys(PERMANENT.access, "x"), ROLE, "can't be assumed.*'my_aws'.*does not match"),
@@ -352,13 +352,13 @@ def test_keys_that_cannot_be_had_are_named(
     roles: Roles,
     keys: Keys,
     role: str,
-    told: str,
+    message: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     domain.gate.keys[TEMPORARY.access] = Keys(TEMPORARY.access, "another", TOKEN)
     with (
         caplog.at_level(logging.DEBUG),
-        pytest.raises(ServerError, match=told) as refused,
+        pytest.raises(ServerError, match=message) as refused,
     ):
         connect(as_role(domain, roles, role, keys), 30)
     assert not refused.value.passes and not domain.gate.passed
@@ -401,7 +401,7 @@ def searched(total: int, low: Any, high: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("search", "told"),
+    ("search", "message"),
     [
         (searched(3, 0.0, 0.0), "gives all 3 documents the same _seq_no"),
         (searched(2_000, -2.0, -2.0), "gives all 2,000 documents the same _seq_no"),
@@ -414,7 +414,7 @@ def searched(total: int, low: Any, high: Any) -> dict[str, Any]:
     ],
 )
 def test_a_collection_without_numbers_is_refused_by_name(
-    domain: Domain, search: dict[str, Any], told: str
+    domain: Domain, search: dict[str, Any], message: str
 ) -> None:
     server = collection(domain, search)
     rule = domain.proxy.rule
@@ -429,7 +429,7 @@ def test_a_collection_without_numbers_is_refused_by_name(
     found, reasons = choose(server, params)
     assert found == []
     [reason] = reasons
-    assert re.search(told, reason)
+    assert re.search(message, reason)
     assert "collection 'songs': index 'songs' is in OpenSearch Serverless" in reason
     assert "copy it into a domain of Amazon OpenSearch Service" in reason
     server.close()
@@ -449,5 +449,5 @@ def test_a_collection_with_numbers_is_read_like_any_other(
     )
     found, reasons = choose(server, ElasticsearchParams(indices=("songs",), staging_url="/x"))
     assert reasons == []
-    assert [part.shards for one in found for part in one.parts] == [2]
+    assert [part.shards for collected in found for part in collected.parts] == [2]
     server.close()

@@ -32,7 +32,7 @@ class RequestSigner:
         # Its debug logs have answers in full, and refusals of AWS repeat the session token.
         keep_secrets_out_of_logs("opensearch", "opensearchpy.trace")
         self._signing = signing
-        # A role is assumed where the service runs: in China, for one, no other region knows it.
+        # A role is assumed where the service runs: in China, no other region knows it.
         in_region = signing.credentials.model_copy(update={"region": signing.region})
         self._credentials = aws_credentials(in_region)
 
