@@ -18,7 +18,7 @@ from airlift.formats import FORMATS
 from airlift.plan import ChunkRef
 from airlift.staging import ImportRecord, Staging
 from airlift.storage import Storage, open_storage
-from airlift.stores import azure, google
+from airlift.stores import azure, google, s3
 from tests.http_proxy import Answer, HttpProxy, Request
 from tests.servers.bucket_services import SERVICES, WRONG, Service
 from tests.unit.arrow_rows import EVERY_TYPE, FIXED_WIDTH, batch_of, table_of
@@ -53,6 +53,7 @@ class Running:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers that don't answer are soon given up."""
+    monkeypatch.setattr(s3, "_ATTEMPTS", 2)
     monkeypatch.setattr(google, "_PATIENCE", timedelta(seconds=2))
     monkeypatch.setitem(azure._PATIENCE, "retry_total", 1)
 
