@@ -27,12 +27,14 @@ what it would take, but nothing to the target.
 1. `check` connects to both ends and tells every reason why it could not work.
 2. `export_meta` opens a point in time for each index, reads the mappings, and counts which fields
    are missing or have several values. `copy_source` has nothing to do.
-3. `plan` cuts each index into ranges with exactly known numbers of documents.
+3. `plan` cuts each index into ranges (without `_seq_no`: slices) with exactly known numbers of
+   documents.
 4. `convert` reads every document, checks it, and writes chunk files to staging.
 5. `create` makes the collections. Nothing was written to the target before this.
 6. `bulk_insert` lets the target import the files; `index` and `load` make them searchable.
 7. `verify` counts and compares; `publish` moves the alias and writes the report.
-8. `clean_staging` closes the points in time, and removes the chunk files once all is well.
+8. `clean_staging` closes the points in time, and removes the chunk files once all is well. After a
+   failure one of an index without `_seq_no` stays open for `keep_alive_minutes`, to be resumed.
 
 **When something fails**, the task's log says what, where, and what to do. Mend it and *clear* the
 failed task, or trigger again with the same `migration_id`: what is done is not done again, and no

@@ -189,11 +189,28 @@ def test_documents_without_a_vector(server: Any, scratch: Any) -> None:
     assert open_contexts(server) == before
 
 
+def has_sliced_indices(server: Any) -> bool:
+    return (server.NAME, server.version.split(".")[0]) == ("elasticsearch", "9")
+
+
+def sliced_and_begun(server: Any, scratch: Any) -> tuple[Any, list[Any], dict[str, Any]]:
+    """A source of an index without `_seq_no`, its chunks (the first was read), its documents."""
+    settings = {"index.disable_sequence_numbers": True}
+    make_index(server, "killed-sliced", fields(server), settings=settings)
+    docs = documents(1000)
+    write(server, "killed-sliced", docs)
+    source = source_of(server, scratch, ["killed-sliced"], page_rows=100)
+    _, chunks = planned(source, 30_000)
+    read_all(source, chunks[:1])
+    return source, chunks, docs
+
+
 def test_a_server_killed_in_the_middle(server: Any, scratch: Any) -> None:
     """A new point in time goes on where the lost one was, when nothing was changed."""
     docs = filled(server, "killed", 4000)
     source = source_of(server, scratch / "1", ["killed"], page_rows=50)
     _, chunks = planned(source, 100_000)
+    sliced = [sliced_and_begun(server, scratch / "3")] if has_sliced_indices(server) else []
     then_changed = list(filled(server, "killed-changed", 4000))
     late = source_of(server, scratch / "2", ["killed-changed"], page_rows=50)
     _, late_chunks = planned(late, 100_000)
@@ -215,7 +232,64 @@ def test_a_server_killed_in_the_middle(server: Any, scratch: Any) -> None:
     with pytest.raises(AirliftError, match=r": 1 of [\d,]+ documents were changed or deleted"):
         read_all(late, late_chunks[1:])
     late.finish()
+    for reader, sliced_chunks, there in sliced:
+        with pytest.raises(Refused, match="same migration_id, and every document is read anew"):
+            read_all(reader, sliced_chunks[1:])
+        anew = source_of(server, scratch / "3", ["killed-sliced"], page_rows=100)
+        collection, others = planned(anew, 30_000)
+        assert not {chunk.id for chunk in others} & {chunk.id for chunk in sliced_chunks}
+        assert any("an earlier run has read in is lost" in note for note in collection.notes)
+        assert read_all(anew, others)[0] == expected(there)
+        anew.changes(collection)
+        anew.finish()
     assert open_contexts(server) == 0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"index.disable_sequence_numbers": True}, {"index.mode": "columnar"}],
+    ids=["disabled", "columnar"],
+)
+def test_indices_without_sequence_numbers(
+    elasticsearch_9: Any, scratch: Any, settings: dict[str, Any]
+) -> None:
+    server = elasticsearch_9
+    before = open_contexts(server)  # of processes that other tests have killed
+    settings = {"number_of_shards": 3, **settings}
+    make_index(server, "numberless", fields(server), settings=settings)
+    docs = documents(3000)
+    write(server, "numberless", docs)
+    newer = documents(600, seed=1)
+    write(server, "numberless", {**newer, **dict.fromkeys(list(docs)[1500:1800])})
+    docs = {key: doc for key, doc in {**docs, **newer}.items() if not 1500 <= doc["n"] < 1800}
+    source = source_of(server, scratch, ["numberless"], page_rows=100)
+    assert source.check() == []
+    collection, chunks = planned(source, 30_000)
+    assert any("keeps no _seq_no" in note for note in collection.notes)
+    assert len(chunks) > 3
+    rows, bad = read_all(source, chunks[::2])
+    write(server, "numberless", documents(2000, seed=9))
+    write(server, "numberless", documents(500, seed=3, prefix="new"))
+    write(server, "numberless", dict.fromkeys(list(docs)[1::7]))
+    source.finish()  # as after a failure
+    source.close()
+    later = source_of(server, scratch, ["numberless"], page_rows=70)
+    collection, again = planned(later, 30_000)
+    assert [chunk.id for chunk in again] == [chunk.id for chunk in chunks]
+    more, more_bad = read_all(later, again[1::2])
+    assert not bad
+    assert not more_bad
+    assert not rows.keys() & more.keys()
+    assert rows | more == expected(docs)
+    assert collection.rows == len(docs)
+    later.changes(collection)
+    later.finish()
+    later.finish()
+    assert open_contexts(server) == before
+    assert planned(later, 30_000)[1] == again
+    with pytest.raises(Refused, match="use a new migration_id"):
+        read_all(later, again[:1])
+    later.close()
 
 
 def test_aliases_patterns_and_queries(server: Any, scratch: Any) -> None:

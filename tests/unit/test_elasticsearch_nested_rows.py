@@ -23,8 +23,8 @@ from airlift.sources.elasticsearch.nested_rows import (
 )
 from airlift.sources.elasticsearch.pages import Page
 from airlift.sources.elasticsearch.params import ElasticsearchParams
-from airlift.sources.elasticsearch.reading import IndexPart, Span
 from airlift.sources.elasticsearch.rows import RowMaker
+from airlift.sources.elasticsearch.spans import IndexPart, Span
 
 VECTOR = {"type": "dense_vector", "dims": 2, "similarity": "cosine"}
 CHUNKS = {

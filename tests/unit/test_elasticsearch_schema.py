@@ -15,11 +15,12 @@ from airlift.sources.elasticsearch.measuring import Measured
 from airlift.sources.elasticsearch.outside_source import (
     fetched,
     flat_objects,
+    has_no_numbers,
     not_kept,
     search_parts,
 )
 from airlift.sources.elasticsearch.params import ElasticsearchParams
-from airlift.sources.elasticsearch.reading import IndexPart, Span
+from airlift.sources.elasticsearch.spans import IndexPart, Span
 
 VECTOR = {"type": "dense_vector", "dims": 3, "similarity": "cosine"}
 
@@ -203,7 +204,7 @@ def test_a_mapping_without_source_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "refused"),
+    ("settings", "by_slices"),
     [
         ({"index.disable_sequence_numbers": "true"}, True),
         ({"index.disable_sequence_numbers": True, "index.mode": "logsdb"}, True),
@@ -215,13 +216,14 @@ def test_a_mapping_without_source_is_refused() -> None:
         ({}, False),
     ],
 )
-def test_an_index_without_sequence_numbers_is_refused_by_name(
-    settings: dict[str, Any], refused: bool
+def test_an_index_without_sequence_numbers_is_taken_with_a_note(
+    settings: dict[str, Any], by_slices: bool
 ) -> None:
     one = found({"v": VECTOR}).model_copy(update={"settings": (settings,)})
-    reasons = described(one)[1].reasons
-    assert any("index 'i0' keeps no _seq_no" in reason for reason in reasons) == refused
-    assert bool(reasons) == refused
+    made = described(one)[1]
+    assert not made.reasons
+    noted = any("index 'i0' keeps no _seq_no" in note for note in made.notes)
+    assert noted == by_slices == has_no_numbers(settings)
 
 
 def test_keys() -> None:

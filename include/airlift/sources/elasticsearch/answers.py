@@ -218,6 +218,12 @@ class Counted(_Answer):
     doc_count: Count
 
 
+class CountedObjects(_Answer):
+    """The nested objects of documents, where `explode` asks for their number."""
+
+    objects: Counted
+
+
 class HistogramBuckets(_Answer):
     """A `histogram` aggregation."""
 
@@ -242,6 +248,7 @@ SEARCH = TypeAdapter(SearchAnswer)
 VALUES = TypeAdapter(dict[str, Value])
 NAMED_BUCKETS = TypeAdapter(NamedBuckets)
 COUNTED = TypeAdapter(Counted)
+OBJECTS = TypeAdapter(CountedObjects)
 SEQUENCE_LIMITS = TypeAdapter(SequenceLimits)
 SEQUENCE_CELLS = TypeAdapter(SequenceCells)
 ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)

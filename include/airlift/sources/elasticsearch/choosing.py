@@ -25,10 +25,11 @@ from airlift.sources.elasticsearch.answers import (
     understood,
 )
 from airlift.sources.elasticsearch.client import SearchServer
+from airlift.sources.elasticsearch.outside_source import has_no_numbers
 from airlift.sources.elasticsearch.params import ElasticsearchParams
-from airlift.sources.elasticsearch.reading import IndexPart
 from airlift.sources.elasticsearch.refusals import ServerError
 from airlift.sources.elasticsearch.serverless import serverless_reasons
+from airlift.sources.elasticsearch.spans import IndexPart, ReadBy
 
 
 class Found(BaseModel):
@@ -178,7 +179,11 @@ def _described(
         needed = understood(effective, NEEDED_SETTINGS, f"GET {settings_path}")
         parts.append(
             IndexPart(
-                index=index, uuid=needed.uuid, shards=needed.shards, filters=(*filters, *query)
+                index=index,
+                uuid=needed.uuid,
+                shards=needed.shards,
+                filters=(*filters, *query),
+                read_by=ReadBy.SLICES if has_no_numbers(effective) else ReadBy.RANGES,
             )
         )
     return Found(name=name, parts=tuple(parts), mappings=tuple(mappings), settings=tuple(settings))

@@ -1,4 +1,4 @@
-"""Cuts the shards of indices into ranges of about the same number of documents."""
+"""Cuts indices into ranges or slices of about the same number of documents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from airlift.sources.elasticsearch.answers import (
+    ANYTHING,
     COUNTED,
+    OBJECTS,
     SEQUENCE_CELLS,
     SEQUENCE_LIMITS,
     Shape,
@@ -17,9 +19,13 @@ from airlift.sources.elasticsearch.answers import (
     unexpected,
 )
 from airlift.sources.elasticsearch.pages import complete
-from airlift.sources.elasticsearch.reading import SEQ_NO, IndexPart, Reader, Span
+from airlift.sources.elasticsearch.reading import Reader
+from airlift.sources.elasticsearch.spans import SEQ_NO, IndexPart, Slice, Span, slice_clause
 
 _CELLS = 256
+
+_MOST_SLICES = 1024
+"""Of an index: each is counted by a request of its own."""
 
 # A chunk is an import of its own, which costs Milvus seconds: so no more than pay.
 _TWO_WORKERS, _FOUR_WORKERS = 128 << 20, 2 << 30
@@ -98,26 +104,73 @@ def _limits(reader: Reader, part: IndexPart, shard: int) -> tuple[int, int] | No
     return int(low), int(high)
 
 
+def slices_of(part: IndexPart, pieces: int) -> int:
+    """Into how many slices to cut an index, so that about so many chunks can be made of them.
+
+    Two for a chunk, as slices are of about the same number of documents, deleted ones included.
+    """
+    return min(max(-(-2 * pieces // part.shards), 1) * part.shards, _MOST_SLICES)
+
+
+def count_slices(
+    reader: Reader, part: IndexPart, point: str, count: int, explode: str = ""
+) -> list[Slice]:
+    """Counts the documents of each slice of an index in a point in time, exactly.
+
+    Args:
+        point: which one; it must be pinned.
+        explode: the path of nested objects to count besides; empty for none.
+    """
+    what = f"index {part.index!r}"
+    wanted = {"objects": {"nested": {"path": explode}}} if explode else {}
+    total, _ = _aggregated(reader, part, None, ANYTHING, {})
+    slices: list[Slice] = []
+    for number in range(count if total else 0):
+        clause = slice_clause(number, count)
+        rows, found = _aggregated(reader, part, None, ANYTHING, wanted, **clause)
+        objects = understood(found, OBJECTS, what).objects.doc_count if explode else None
+        if rows:
+            slices.append(
+                Slice(
+                    index=part.index,
+                    point=point,
+                    number=number,
+                    of=count,
+                    rows=rows,
+                    objects=objects,
+                )
+            )
+    if (counted := sum(cell.rows for cell in slices)) != total:
+        raise unexpected(what, f"{total:,} documents, but {counted:,} in its slices", wanted)
+    return slices
+
+
 def _aggregated(
     reader: Reader,
     part: IndexPart,
-    shard: int,
+    shard: int | None,
     shape: TypeAdapter[Shape],
     wanted: object,
     *filters: object,
+    **more: object,
 ) -> tuple[int, Shape]:
-    """How many documents there are, and the aggregations of them."""
+    """How many documents there are, and the aggregations of them.
+
+    Args:
+        wanted: aggregations.
+        more: what else the request's body has.
+    """
     what = f"index {part.index!r}"
-    body = {"size": 0, "track_total_hits": True, "aggs": wanted}
+    body = {"size": 0, "track_total_hits": True, **({"aggs": wanted} if wanted else {}), **more}
     answer = reader.search(part, shard, filters, body)
     found = complete(parsed(answer, what), what)
     return found.total, understood(found.aggregations, shape, what)
 
 
-def group(cells: Sequence[Span], count: int) -> Iterator[list[Span]]:
-    """Puts ranges together into `count` groups of about the same number of rows, or fewer."""
+def group(cells: Sequence[Span | Slice], count: int) -> Iterator[list[Span | Slice]]:
+    """Puts pieces together into `count` groups of about the same number of rows, or fewer."""
     total = sum(cell.rows_made for cell in cells)
-    held: list[Span] = []
+    held: list[Span | Slice] = []
     rows = made = 0
     for cell in cells:
         held.append(cell)
@@ -130,13 +183,17 @@ def group(cells: Sequence[Span], count: int) -> Iterator[list[Span]]:
         yield _joined(held)
 
 
-def _joined(cells: Sequence[Span]) -> list[Span]:
-    """Neighbours in one shard as one range."""
-    spans: list[Span] = []
+def _joined(cells: Sequence[Span | Slice]) -> list[Span | Slice]:
+    """Neighbours in one shard as one range; slices stay what they are."""
+    spans: list[Span | Slice] = []
     for cell in cells:
         last = spans[-1] if spans else None
-        if last and (last.index, last.shard) == (cell.index, cell.shard):
-            joined = {"stop": cell.stop, "rows": last.rows + cell.rows}
+        if (
+            isinstance(last, Span)
+            and isinstance(cell, Span)
+            and (last.index, last.shard) == (cell.index, cell.shard)
+        ):
+            joined: dict[str, int] = {"stop": cell.stop, "rows": last.rows + cell.rows}
             if cell.objects is not None:
                 joined["objects"] = last.rows_made + cell.objects
             spans[-1] = last.model_copy(update=joined)

@@ -22,8 +22,10 @@ from airlift.sources.elasticsearch.documents import Documents, find
 from airlift.sources.elasticsearch.nested_rows import NestedRows, has_object
 from airlift.sources.elasticsearch.outside_source import fetched, search_parts
 from airlift.sources.elasticsearch.pages import complete, page_of, source_of
-from airlift.sources.elasticsearch.reading import SEQ_NO, IndexPart, Reader
+from airlift.sources.elasticsearch.reading import Reader
 from airlift.sources.elasticsearch.refusals import ServerError
+from airlift.sources.elasticsearch.rows import Layout
+from airlift.sources.elasticsearch.spans import IndexPart
 
 _SAMPLE = 500
 """Documents to look at from either end of an index."""
@@ -102,7 +104,7 @@ def measure(
         unknown |= {one.name for one in columns} - {one.name for one in searchable}
         _count(reader, part, searchable, measured, nested.path if nested else "")
         for order in ("asc", "desc"):
-            body = {"size": _SAMPLE, "sort": [{SEQ_NO: order}], **beside}
+            body = {"size": _SAMPLE, "sort": [{part.order: order}], **beside}
             hits = page_of(reader.search(part, None, [], body), f"index {part.index!r}").hits
             sizes += [len(lossless_text(source_of(hit))) for hit in hits] if nested else []
             measured.sample += [
@@ -254,8 +256,24 @@ def documents_without_objects(reader: Reader, found: Found, explode: str) -> int
 
 def _sample_ignored(reader: Reader, part: IndexPart, measured: Measured) -> None:
     """Names the fields of which values were ignored, in some of those documents."""
-    body = {"size": _SAMPLE, "_source": False, "sort": [{SEQ_NO: "asc"}]}
+    body = {"size": _SAMPLE, "_source": False, "sort": [{part.order: "asc"}]}
     answer = reader.search(part, None, [{"exists": {"field": "_ignored"}}], body)
     hits = page_of(answer, f"index {part.index!r}").hits
     names = {str(name) for hit in hits for name in hit.get("_ignored") or ()}
     measured.ignored_in = sorted(names | set(measured.ignored_in))
+
+
+def row_bytes(layout: Layout, measured: Measured) -> int:
+    """Bytes of a converted row: vectors by their width, the rest as in the sample's JSON."""
+    size = 0
+    beside = measured.sample_bytes
+    for column in layout.columns:
+        if column.skipped:
+            continue
+        width = column.field.model_copy(update={"nullable": False}).width
+        if column.is_vector and width:
+            size += width
+            values = measured.values(column)
+            if values:
+                beside -= sum(len(lossless_text(one)) for one in values) // len(measured.sample)
+    return size + max(beside, 0)

@@ -16,7 +16,7 @@ from airlift.sources.elasticsearch.choosing import Found
 from airlift.sources.elasticsearch.columns import OBJECT_KINDS, VECTOR_KINDS, Json
 from airlift.sources.elasticsearch.documents import Documents, Names, without
 from airlift.sources.elasticsearch.pages import source_of
-from airlift.sources.elasticsearch.reading import Span
+from airlift.sources.elasticsearch.spans import Slice, Span
 
 MAX_ROWS = 8192
 """Rows of a batch, at most: each has the values of its document again."""
@@ -246,11 +246,11 @@ def vectors_inside(found: Found) -> str:
     )
 
 
-def check_rows(span: Span, made: int, explode: str) -> None:
+def check_rows(span: Span | Slice, made: int, explode: str) -> None:
     """Refuses documents that give other rows than were counted."""
     if made != span.rows_made:
         raise AirliftError(
-            f"index {span.index!r}, shard {span.shard}: the server counts {span.rows_made:,} "
+            f"{span.what}: the server counts {span.rows_made:,} "
             f"objects in {explode!r} of {span.rows:,} documents, but their _source holds {made:,}; "
             "the index or the user's rights (field-level security) hide some of them: use a user "
             "who sees all fields, or index the documents again"

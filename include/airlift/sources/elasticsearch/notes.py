@@ -8,6 +8,7 @@ from airlift.sources.elasticsearch.columns import Json, similarity
 from airlift.sources.elasticsearch.outside_source import (
     Leaf,
     computed_fields,
+    has_no_numbers,
     has_synthetic_source,
     leaves,
     not_kept,
@@ -23,6 +24,14 @@ _SYNTHETIC = (
     "keywords without repeats, a list of one value is that value, a list of objects is an object "
     "of lists, null and empty lists are left out (or are the null_value), values of flattened "
     "fields are text, and dates, IP addresses, geo points and numbers are as their types hold them"
+)
+
+
+_NO_NUMBERS = (
+    "keeps no _seq_no (index.disable_sequence_numbers): its chunks are slices of one point in "
+    "time. A run that failed can be resumed while the server keeps that: keep_alive_minutes after "
+    "the last request, and until its node is restarted. When it is lost before every row is read, "
+    "the run is refused, and another one with the same migration_id reads all documents anew"
 )
 
 
@@ -42,6 +51,7 @@ def notes_of(index: str, mapping: Json, settings: Json, asked: Collection[str] =
     fields = [*leaves(mapping)]
     synthetic = has_synthetic_source(mapping, settings)
     return [
+        *([f"index {index!r} {_NO_NUMBERS}"] if has_no_numbers(settings) else ()),
         *([f"index {index!r} has a synthetic _source: {_SYNTHETIC}"] if synthetic else ()),
         *_notes_of_patterns(index, mapping),
         *_notes_of_runtime_fields(mapping, fields, asked),

@@ -290,16 +290,10 @@ def source_reasons(index: str, mapping: Json, settings: Json) -> list[str]:
     off = (mapping.get("_source") or {}).get("enabled") in (False, "false")
     if off or _source_mode(mapping, settings) == "disabled":
         return [f"index {index!r} {_NO_SOURCE}"]
-    if _has_no_numbers(settings):
-        return [
-            f"index {index!r} keeps no _seq_no (index.disable_sequence_numbers), by which "
-            "documents are read in ranges that can be read again; reindex it into an index that "
-            "has index.disable_sequence_numbers false, and move that one"
-        ]
     return []
 
 
-def _has_no_numbers(settings: Json) -> bool:
+def has_no_numbers(settings: Json) -> bool:
     """Whether documents can't be searched by `_seq_no`; in columnar mode that is the default."""
     said = settings.get("index.disable_sequence_numbers")
     if said is None:

@@ -98,6 +98,16 @@ class ElasticsearchParams(MigrationParams):
         ge=1,
         le=10_000,
     )
+    keep_alive_minutes: int = param(
+        MOVING,
+        240,
+        "Only for an index without `_seq_no` (`index.disable_sequence_numbers`), which is read in "
+        "one point in time: minutes for which the server keeps it after the last request. So long "
+        "may tasks wait, and so long can a run that failed be resumed. The server's "
+        "`search.max_keep_alive` is its limit.",
+        ge=10,
+        le=1440,
+    )
     on_missing_vector: OnMissingVector = param(
         SAFETY,
         OnMissingVector.FAIL,

@@ -48,6 +48,9 @@ _AWS_MEANINGS = (
     ),
 )
 
+LOST_POINTS = ("search_context_missing_exception", "no_shard_available_action_exception")
+"""The kinds of refusals that say that a point in time is not there any more."""
+
 
 class ServerError(AirliftError):
     """The server refused a request, or did not answer.

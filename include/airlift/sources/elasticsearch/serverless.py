@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from airlift.sources.elasticsearch.answers import SEARCH, SEQUENCE_LIMITS, understood
 from airlift.sources.elasticsearch.client import SearchServer
-from airlift.sources.elasticsearch.reading import SEQ_NO, IndexPart
 from airlift.sources.elasticsearch.refusals import ServerError
+from airlift.sources.elasticsearch.spans import SEQ_NO, IndexPart
 
 _INSTEAD = (
     "copy it into a domain of Amazon OpenSearch Service (a pipeline of OpenSearch Ingestion can "

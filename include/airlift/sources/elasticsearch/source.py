@@ -5,29 +5,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import orjson
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
 
 from airlift.chunk import Chunk, chunk_id
 from airlift.connections import Connections
 from airlift.datatypes import DataType
 from airlift.errors import AirliftError, Refused
-from airlift.json_text import lossless_text
 from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field, SourceCollection
 from airlift.sources.base import BATCH_BYTES, BadRows, SourceFile, StillSource
 from airlift.sources.elasticsearch.choosing import Found, choose
+from airlift.sources.elasticsearch.chunking import Cutter, Detail, ReadPlan
 from airlift.sources.elasticsearch.client import SearchServer, connect
-from airlift.sources.elasticsearch.cutting import count_cells, group, pieces
 from airlift.sources.elasticsearch.describing import Describer
 from airlift.sources.elasticsearch.description import Description
+from airlift.sources.elasticsearch.kept_descriptions import KeptDescriptions
 from airlift.sources.elasticsearch.measuring import (
     Measured,
     documents_without_objects,
     measure,
+    row_bytes,
 )
+from airlift.sources.elasticsearch.missing_vectors import look_for_missing_vectors
 from airlift.sources.elasticsearch.nested_rows import (
     check_rows,
     exploded,
@@ -36,17 +37,17 @@ from airlift.sources.elasticsearch.nested_rows import (
 )
 from airlift.sources.elasticsearch.notes import named
 from airlift.sources.elasticsearch.outside_source import search_parts
-from airlift.sources.elasticsearch.pages import page_of
 from airlift.sources.elasticsearch.params import (
     DOCUMENT_ID,
     INDEX_AND_ID,
     ElasticsearchParams,
-    OnMissingVector,
 )
-from airlift.sources.elasticsearch.reading import IndexPart, Reader, Span
+from airlift.sources.elasticsearch.reading import Reader
 from airlift.sources.elasticsearch.refusals import ServerError
 from airlift.sources.elasticsearch.rows import Layout, RowMaker
+from airlift.sources.elasticsearch.sliced_points import SlicedPoints, reason_against_slices
 from airlift.sources.elasticsearch.snapshots import Snapshots
+from airlift.sources.elasticsearch.spans import ReadBy, Slice
 from airlift.storage import Storage
 
 log = logging.getLogger("airlift")
@@ -57,34 +58,6 @@ _CHECK_PATIENCE, _READ_PATIENCE = 10.0, 180.0
 _PAGE_BYTES = 8 << 20
 _SHOWN = 5
 _OLDEST = {"Elasticsearch": (7,), "OpenSearch": (1,)}
-
-
-class Detail(BaseModel):
-    """What `SourceCollection.detail` holds.
-
-    Attributes:
-        layout: the scratch file with the columns.
-        row_bytes: about how many bytes a row takes when converted.
-        page_rows: documents to ask for at once.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    parts: tuple[IndexPart, ...]
-    layout: str
-    row_bytes: int
-    page_rows: int
-
-
-class ReadPlan(BaseModel):
-    """What a chunk's `read` holds."""
-
-    model_config = ConfigDict(frozen=True)
-
-    parts: tuple[IndexPart, ...]
-    spans: tuple[Span, ...]
-    layout: str
-    page_rows: int
 
 
 class ElasticsearchSource(StillSource):
@@ -131,25 +104,55 @@ class ElasticsearchSource(StillSource):
         """The chosen collections, counted at a point in time. Raises Refused."""
         found, reasons = choose(self._server, self._params)
         collections: list[SourceCollection] = []
-        for whole in found:
-            if unfit := self._unfit(whole):
-                reasons += unfit
-                continue
-            one = self._as_rows(whole)
-            describer = Describer(one, self._params)
-            made = describer.from_mapping()
-            if not made.reasons:
-                measured = self._measured(one, made)
-                if measured is not None:
-                    layout = describer.measured(made, measured)
-                    self._lack_vectors(one, layout, measured, made)
-                    self._note_explode(whole, made)
-                if measured is not None and not made.reasons:
-                    collections.append(self._collection(one, layout, measured, made))
-            reasons += _told(one, made)
+        for one in found:
+            collection, against = self._described(one)
+            reasons += against
+            if collection is not None:
+                collections.append(collection)
         if reasons:
             raise Refused(reasons)
         return collections
+
+    def _described(self, whole: Found) -> tuple[SourceCollection | None, list[str]]:
+        """A collection, or why it can't be described."""
+        if unfit := self._unfit(whole):
+            return None, unfit
+        if kept := self._kept.find(whole):
+            return kept, []
+        one = self._as_rows(whole)
+        describer = Describer(one, self._params)
+        made = describer.from_mapping()
+        if made.reasons:
+            return None, _told(one, made)
+        points = self._begin_slices(one, made)
+        measured = self._measured(one, made)
+        if measured is None:
+            return None, _told(one, made)
+        layout = describer.measured(made, measured)
+        look_for_missing_vectors(
+            self._reader, one, layout, measured, made, self._params.on_missing_vector
+        )
+        self._note_explode(whole, made)
+        if made.reasons:
+            return None, _told(one, made)
+        collection = self._collection(one, layout, measured, made, points)
+        if points:
+            self._kept.keep(whole, collection, points)
+        return collection, []
+
+    def _begin_slices(self, found: Found, made: Description) -> dict[str, str]:
+        """Opens, or finds, the points in time of the indices that are read by slices of them."""
+        points = {}
+        for part in found.parts:
+            if part.read_by is ReadBy.SLICES:
+                point, replaces_lost = self._points.begin(part.index)
+                points[part.index] = point.digest
+                if replaces_lost:
+                    made.notes.append(
+                        f"the point in time of index {part.index!r} that an earlier run has read "
+                        "in is lost: all of its documents are read anew, in a new one"
+                    )
+        return points
 
     def files(self, collections: list[SourceCollection]) -> list[SourceFile]:
         """None: the source is a server."""
@@ -173,37 +176,8 @@ class ElasticsearchSource(StillSource):
 
     def cut(self, collection: SourceCollection, chunk_bytes: int) -> list[Chunk]:
         """Cuts a collection; see `Source.cut`."""
-        detail = Detail.model_validate(collection.detail)
-        explode = self._params.explode
-        cells = [cell for part in detail.parts for cell in count_cells(self._reader, part, explode)]
-        rows = sum(cell.rows_made for cell in cells)
-        count = pieces(rows * detail.row_bytes, chunk_bytes)
-        collection.rows = rows
-        collection.partition_rows = {"": rows}
-        uuids = {part.index: part.uuid for part in detail.parts}
-        chunks: list[Chunk] = []
-        for spans in group(cells, count):
-            parts = [p for p in detail.parts if p.index in {span.index for span in spans}]
-            plan = ReadPlan(
-                parts=tuple(parts),
-                spans=tuple(spans),
-                layout=detail.layout,
-                page_rows=detail.page_rows,
-            )
-            read = plan.model_dump(mode="json")
-            shaped_by = {key: value for key, value in read.items() if key != "page_rows"}
-            chunk_rows = sum(span.rows_made for span in spans)
-            chunks.append(
-                Chunk(
-                    id=chunk_id(len(chunks), collection.name, shaped_by, uuids),
-                    collection=collection.name,
-                    partition="",
-                    rows=chunk_rows,
-                    bytes=chunk_rows * detail.row_bytes,
-                    read=read,
-                )
-            )
-        return chunks
+        cutter = Cutter(self._reader, self._points, self._scratch, self._params.explode)
+        return cutter.cut(collection, chunk_bytes)
 
     def read(self, chunk: Chunk) -> Iterator[pa.RecordBatch | BadRows]:
         """Yields a chunk's documents in the order of their last change, shard by shard.
@@ -217,6 +191,9 @@ class ElasticsearchSource(StillSource):
         beside = search_parts(layout.columns)
         parts = {part.index: part for part in plan.parts}
         held: list[pa.RecordBatch] = []
+        if not self._params.dry_run:
+            for point in {span.point for span in plan.spans if isinstance(span, Slice)}:
+                self._points.reading_begins(point)
         for span in plan.spans:
             pages = self._reader.pages(
                 parts[span.index], span, plan.page_rows, maker.cutters, beside
@@ -240,14 +217,20 @@ class ElasticsearchSource(StillSource):
         if self._opened is not None:
             self._opened.close()
             self._opened = None
-            for name in ("_snapshots", "_reader"):
+            for name in ("_snapshots", "_points", "_reader", "_kept"):
                 self.__dict__.pop(name, None)
 
+    def changes(self, collection: SourceCollection) -> list[str]:
+        """None. Every row was read: no run that goes on needs the points in time any more."""
+        for point in Detail.model_validate(collection.detail).points.values():
+            self._points.read_whole(point)
+        return []
+
     def finish(self) -> None:
-        """Closes the points in time."""
+        """Closes the points in time, but for those that a run which goes on must read in."""
         if self._scratch.list("points_in_time"):
             self._patience = _CHECK_PATIENCE
-            self._snapshots.finish()
+            self._snapshots.finish(keeps=self._points.is_needed)
 
     @property
     def _server(self) -> SearchServer:
@@ -261,14 +244,28 @@ class ElasticsearchSource(StillSource):
         return Snapshots(self._server, self._scratch)
 
     @cached_property
+    def _points(self) -> SlicedPoints:
+        keep_alive = f"{self._params.keep_alive_minutes}m"
+        return SlicedPoints(self._server, self._snapshots, self._scratch, keep_alive)
+
+    @cached_property
     def _reader(self) -> Reader:
-        return Reader(self._server, self._snapshots)
+        return Reader(self._server, self._snapshots, self._points)
+
+    @cached_property
+    def _kept(self) -> KeptDescriptions:
+        return KeptDescriptions(self._scratch, self._params, self._points)
 
     def _unfit(self, found: Found) -> list[str]:
-        """Why `explode` can't make rows of a collection."""
-        if not self._params.explode:
-            return []
-        reasons = reasons_against(found, self._params.explode)
+        """Why a collection can't be read as asked: by slices, or by nested objects."""
+        against = reason_against_slices(self._server.version)
+        reasons = [
+            f"index {part.index!r}: {against}"
+            for part in found.parts
+            if against and part.read_by is ReadBy.SLICES
+        ]
+        if self._params.explode:
+            reasons += reasons_against(found, self._params.explode)
         return [f"collection {found.name!r}: {reason}" for reason in reasons]
 
     def _as_rows(self, found: Found) -> Found:
@@ -305,45 +302,13 @@ class ElasticsearchSource(StillSource):
             )
             return None
 
-    def _lack_vectors(
-        self, found: Found, layout: Layout, measured: Measured, made: Description
-    ) -> None:
-        """Refuses, before anything is read, what lacks vectors; or notes it."""
-        how = self._params.on_missing_vector
-        for column in layout.columns:
-            missing = measured.missing.get(column.name)
-            if not column.is_vector or column.skipped or not missing:
-                continue
-            below = made.is_below(column.name)
-            rows, total = (
-                (f"objects of {made.explode!r}", measured.total)
-                if below
-                else ("documents", measured.documents)
-            )
-            told = f"{missing:,} of {total:,} {rows} have no vector {column.name!r}"
-            if how is OnMissingVector.FAIL:
-                lacking: dict[str, Any] = {"bool": {"must_not": {"exists": {"field": column.name}}}}
-                if below:
-                    lacking = {"nested": {"path": made.explode, "query": lacking}}
-                first = [
-                    str(hit["_id"])
-                    for part in found.parts
-                    for hit in page_of(
-                        self._reader.search(
-                            part, None, [lacking], {"size": 3, "sort": [{"_seq_no": "asc"}]}
-                        ),
-                        part.index,
-                    ).hits
-                ][:3]
-                made.reasons.append(
-                    f"{told}, such as {first}; mend them, leave them out by `query`, or set "
-                    "on_missing_vector to set_aside or null"
-                )
-            else:
-                made.notes.append(f"{told} (on_missing_vector {how.value})")
-
     def _collection(
-        self, found: Found, layout: Layout, measured: Measured, made: Description
+        self,
+        found: Found,
+        layout: Layout,
+        measured: Measured,
+        made: Description,
+        points: dict[str, str],
     ) -> SourceCollection:
         fields = [column.field for column in layout.columns]
         if layout.dynamic:
@@ -352,7 +317,6 @@ class ElasticsearchSource(StillSource):
         schema = CollectionSchema(
             name=found.name, fields=tuple(fields), dynamic_field=layout.dynamic or None
         )
-        row_bytes = max(_row_bytes(layout, measured), 1)
         page = max(_PAGE_BYTES // max(measured.page_bytes, 1), 1)
         text = orjson.dumps(layout.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
         path = f"layouts/{chunk_id(0, text.decode())}.json"
@@ -360,8 +324,9 @@ class ElasticsearchSource(StillSource):
         detail = Detail(
             parts=found.parts,
             layout=path,
-            row_bytes=row_bytes,
+            row_bytes=max(row_bytes(layout, measured), 1),
             page_rows=min(self._params.page_rows, page),
+            points=points,
         )
         if not vectors:
             made.notes.append("no field of the mapping is a vector; name one by mapping")
@@ -405,19 +370,3 @@ def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
         return batches[0]
     [joined] = pa.Table.from_batches(batches).combine_chunks().to_batches()
     return joined
-
-
-def _row_bytes(layout: Layout, measured: Measured) -> int:
-    """Bytes of a converted row: vectors by their width, the rest as in the sample's JSON."""
-    size = 0
-    beside = measured.sample_bytes
-    for column in layout.columns:
-        if column.skipped:
-            continue
-        width = column.field.model_copy(update={"nullable": False}).width
-        if column.is_vector and width:
-            size += width
-            values = measured.values(column)
-            if values:
-                beside -= sum(len(lossless_text(one)) for one in values) // len(measured.sample)
-    return size + max(beside, 0)

@@ -1,0 +1,63 @@
+"""Documents without a vector that all of them should have: refused, or noted, before reading."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airlift.sources.elasticsearch.choosing import Found
+from airlift.sources.elasticsearch.description import Description
+from airlift.sources.elasticsearch.measuring import Measured
+from airlift.sources.elasticsearch.pages import page_of
+from airlift.sources.elasticsearch.params import OnMissingVector
+from airlift.sources.elasticsearch.reading import Reader
+from airlift.sources.elasticsearch.rows import Layout
+
+_SHOWN = 3
+
+
+def look_for_missing_vectors(
+    reader: Reader,
+    found: Found,
+    layout: Layout,
+    measured: Measured,
+    made: Description,
+    how: OnMissingVector,
+) -> None:
+    """Adds a reason, or a note, for each vector that documents lack.
+
+    Args:
+        made: the description that gets them.
+        how: what the params ask for.
+    """
+    for column in layout.columns:
+        missing = measured.missing.get(column.name)
+        if not column.is_vector or column.skipped or not missing:
+            continue
+        below = made.is_below(column.name)
+        rows, total = (
+            (f"objects of {made.explode!r}", measured.total)
+            if below
+            else ("documents", measured.documents)
+        )
+        told = f"{missing:,} of {total:,} {rows} have no vector {column.name!r}"
+        if how is not OnMissingVector.FAIL:
+            made.notes.append(f"{told} (on_missing_vector {how.value})")
+            continue
+        first = _first_without(reader, found, column.name, made.explode if below else "")
+        made.reasons.append(
+            f"{told}, such as {first}; mend them, leave them out by `query`, or set "
+            "on_missing_vector to set_aside or null"
+        )
+
+
+def _first_without(reader: Reader, found: Found, name: str, explode: str) -> list[str]:
+    """The ids of some documents without a vector, or with such an object in `explode`."""
+    lacking: dict[str, Any] = {"bool": {"must_not": {"exists": {"field": name}}}}
+    if explode:
+        lacking = {"nested": {"path": explode, "query": lacking}}
+    ids: list[str] = []
+    for part in found.parts:
+        body = {"size": _SHOWN, "sort": [{part.order: "asc"}]}
+        answer = reader.search(part, None, [lacking], body)
+        ids += [str(hit["_id"]) for hit in page_of(answer, part.index).hits]
+    return ids[:_SHOWN]
