@@ -21,7 +21,14 @@ from airlift.run import run
 from localservers import Elasticsearch, Milvus, MilvusLite
 from tests.paths.place import Place, SourceKind, lite_place, local_place
 from tests.paths.truth import count
-from tests.servers.search_place import connection_to, make_index, vector_field, vectors, write
+from tests.servers.search_place import (
+    connection_to,
+    make_index,
+    open_contexts,
+    vector_field,
+    vectors,
+    write,
+)
 
 DIM = 16
 SEARCH = SourceKind("elasticsearch", lambda folder, specs: None, lambda folder: {})
@@ -551,3 +558,56 @@ def test_each_nested_object_becomes_a_row(elasticsearch_8, either):
         for key, row in rows_of(either, "books").items()
     }
     assert found == wanted
+
+
+def test_an_index_without_sequence_numbers_is_resumed(elasticsearch_9, lite, monkeypatch):
+    """It stops while it is read, once its point in time is lost then, and while it is written."""
+    server, name = elasticsearch_9, "numberless"
+    before = open_contexts(server)
+    settings = {"index.disable_sequence_numbers": True, "number_of_shards": 2}
+    make_index(server, name, {"v": vector_field(server, DIM), **MANY_FIELDS}, settings=settings)
+    documents = many(400, seed=3)
+    write(server, name, documents)
+    on(lite, server, name)
+    monkeypatch.setattr("airlift.sources.elasticsearch.chunking.pieces", lambda size, most: 4)
+
+    def stopped_while_it_reads(chunks: int) -> list[str]:
+        """Reads some chunks, then fails; returns what was converted."""
+        with lite.migration(verify="full") as migration:
+            read, begun = migration.source.read, []
+
+            def read_some(chunk: Any) -> Iterator[Any]:
+                begun.append(chunk.id)
+                if len(begun) > chunks:
+                    raise AirliftError("the worker is lost")
+                yield from read(chunk)
+
+            migration.source.read = read_some  # type: ignore[method-assign]
+            with pytest.raises(AirliftError, match="the worker is lost"):
+                run(migration)
+            return begun[:-1]
+
+    first = stopped_while_it_reads(2)
+    write(server, name, many(50, seed=77))  # not to be seen by what goes on
+    second = stopped_while_it_reads(1)
+    assert not set(first) & set(second)
+    for path in (Path(lite.staging_url) / lite.migration_id / "scratch/points_in_time").iterdir():
+        server.request("DELETE", "/_pit", json={"id": json.loads(path.read_bytes())["id"]})
+    documents |= many(50, seed=77)
+    write(server, name, {"doc-399": None})
+    del documents["doc-399"]
+    lost = stopped_while_it_reads(1)
+    assert not {*first, *second} & set(lost)
+    with monkeypatch.context() as patch:
+        patch.setattr("airlift.run.build_indexes", lambda migration: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            lite.run(verify="full")
+    write(server, name, many(20, seed=5))
+    for _ in range(2):  # to go on with, and when all is done
+        report = lite.run(verify="full")
+        [collection] = report["collections"]
+        assert collection["rows_counted"] == 399
+        assert any("keeps no _seq_no" in note for note in collection["notes"])
+        expected = {key: {**doc, "v": floats(doc["v"])} for key, doc in documents.items()}
+        assert_holds(lite, name, expected)
+    assert open_contexts(server) == before
