@@ -412,3 +412,19 @@ def test_a_server_that_keeps_points_in_time_for_less(opened: Any) -> None:
     server.longest = TOO_LONG
     with pytest.raises(Refused, match=r"none for 1440m \(keep_alive_minutes\): .*less than \(1h\)"):
         opened(server, keep_alive_minutes=1440).describe()
+
+
+def test_a_node_that_cannot_be_reached_may_come_back(opened: Any) -> None:
+    server = SlicingServer(songs=keys(1, 40))
+    source = opened(server)
+    _, chunks = planned(source)
+
+    def away(body: dict[str, Any], answer: Any) -> Any:
+        raise failure(503, "no_shard_available_action_exception", "[songs][0]", "POST /_search")
+
+    server.change = away
+    with pytest.raises(AirliftError, match="point in time can't be reached .* clear the task") as e:
+        read(source, chunks)
+    assert not isinstance(e.value, Refused)
+    server.change = lambda body, answer: answer
+    assert sorted(read(source, chunks)) == sorted(all_of(keys(1, 40)))
