@@ -105,7 +105,8 @@ def measure(
         _count(reader, part, searchable, measured, nested.path if nested else "")
         for order in ("asc", "desc"):
             body = {"size": _SAMPLE, "sort": [{part.order: order}], **beside}
-            hits = page_of(reader.search(part, None, [], body), f"index {part.index!r}").hits
+            answer, _ = reader.documents(part, None, [], body)
+            hits = page_of(answer, f"index {part.index!r}").hits
             sizes += [len(lossless_text(source_of(hit))) for hit in hits] if nested else []
             measured.sample += [
                 documents.normal(source_of(row), part.index)
@@ -257,7 +258,7 @@ def documents_without_objects(reader: Reader, found: Found, explode: str) -> int
 def _sample_ignored(reader: Reader, part: IndexPart, measured: Measured) -> None:
     """Names the fields of which values were ignored, in some of those documents."""
     body = {"size": _SAMPLE, "_source": False, "sort": [{part.order: "asc"}]}
-    answer = reader.search(part, None, [{"exists": {"field": "_ignored"}}], body)
+    answer, _ = reader.documents(part, None, [{"exists": {"field": "_ignored"}}], body)
     hits = page_of(answer, f"index {part.index!r}").hits
     names = {str(name) for hit in hits for name in hit.get("_ignored") or ()}
     measured.ignored_in = sorted(names | set(measured.ignored_in))

@@ -57,7 +57,7 @@ def _first_without(reader: Reader, found: Found, name: str, explode: str) -> lis
         lacking = {"nested": {"path": explode, "query": lacking}}
     ids: list[str] = []
     for part in found.parts:
-        body = {"size": _SHOWN, "sort": [{part.order: "asc"}]}
+        body = {"size": _SHOWN, "_source": False, "sort": [{part.order: "asc"}]}
         answer = reader.search(part, None, [lacking], body)
         ids += [str(hit["_id"]) for hit in page_of(answer, part.index).hits]
     return ids[:_SHOWN]

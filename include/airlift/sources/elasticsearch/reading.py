@@ -168,12 +168,26 @@ class Reader:
         """The documents after a number, and how many were asked for in the end."""
         self._points.keep_others_alive(part.index)
         wanted = span.request(after)
+        body = {"size": size, **wanted.body, **(beside or {})}
+        return self.documents(part, wanted.shard, wanted.filters, body)
+
+    def documents(
+        self, part: IndexPart, shard: int | None, filters: Sequence[Any], body: dict[str, Any]
+    ) -> tuple[bytes, int]:
+        """As `search`, for fewer documents where the server can't give as many at once.
+
+        Args:
+            body: with `size`, the most documents to ask for.
+
+        Returns:
+            The answer, and how many documents were asked for in the end.
+        """
+        size: int = body["size"]
         while True:
-            body = {"size": size, **wanted.body, **(beside or {})}
             # One document alone is waited for: the server may have more memory a little later.
             unless = _TOO_MUCH if size > 1 else ()
             try:
-                return self.search(part, wanted.shard, wanted.filters, body, unless), size
+                return self.search(part, shard, filters, {**body, "size": size}, unless), size
             except ServerError as error:
                 if error.kind not in unless:
                     raise
