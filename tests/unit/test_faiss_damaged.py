@@ -177,12 +177,6 @@ def test_hostile_sparse_lists(files, tmp_path) -> None:
         assert outcome(tmp_path, changed(data, *change)), change
 
 
-def test_lists_in_a_file_of_their_own_are_refused(files, tmp_path) -> None:
-    """Faiss would map whatever file the index names: /etc/passwd, for example."""
-    data = files["ivf"].replace(b"ilar", b"ilod")
-    assert "OnDiskInvertedLists" in outcome(tmp_path, data)
-
-
 def test_an_id_map_that_points_nowhere(tmp_path) -> None:
     vectors = np.zeros((ROWS, DIM), np.float32)
     inner = faiss.index_factory(DIM, "IVF4,Flat")

@@ -9,19 +9,25 @@ without a way to write more than its complaints.
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 _SAMPLE_ROWS = 1000
+_NOT_READ = (
+    "its inverted lists lie in a file of their own (OnDiskInvertedLists), which is read for "
+    "IVF,Flat, IVF,SQ and IVF,PQ only; docs/faiss.md shows how to write them into the index"
+)
 _SAID_BYTES = 1 << 20  # what it may write on its standard error, and so to any file
 
 
 def main() -> None:
     """Answers one request."""
-    output = sys.stdout.buffer
-    # What Faiss prints must not get between the frames.
+    # What Faiss prints, by C's stdout, must not get between the frames.
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
     sys.stdout = sys.stderr
     request = json.loads(sys.stdin.readline())
     try:
@@ -67,14 +73,21 @@ def _open(path: str, inner: list[str]) -> tuple[Any, list[Any]]:
     import faiss
 
     # Tables that only searching needs are not made. A file that is named inside
-    # (OnDiskInvertedLists) may only be beside this one. Not mapped (IO_FLAG_MMAP, _IFC): so read,
-    # Faiss 1.15 takes a file that is a little too short, and gives zeros for what is missing.
+    # (OnDiskInvertedLists) may only be beside this one, in a folder that has no other file, and is
+    # mapped without a way to write to it. Not mapped otherwise (IO_FLAG_MMAP, _IFC): so read, Faiss
+    # 1.15 takes a file that is a little too short, and gives zeros for what is missing.
     flags = (
         faiss.IO_FLAG_SKIP_PRECOMPUTE_TABLE
         | faiss.IO_FLAG_PQ_SKIP_SDC_TABLE
         | faiss.IO_FLAG_ONDISK_SAME_DIR
+        | faiss.IO_FLAG_READ_ONLY
     )
-    index = faiss.read_index(path, flags)
+    try:
+        index = faiss.read_index(path, flags)
+    except RuntimeError as error:
+        if "in mode" in str(error):  # of a file that is not there
+            raise ValueError(_NOT_READ) from error
+        raise
     wholes = [index]
     for step in inner:
         wholes.append(faiss.downcast_index(getattr(wholes[-1], step)))

@@ -38,7 +38,7 @@ class Decoder:
     """Decodes one file.
 
     Args:
-        path: on this machine's disk.
+        path: on this machine's disk; Faiss opens what the index names in the same folder.
         address: of the original, for messages.
         layout: what was found in it.
         memory: bytes that the process may have; None: by the file's size.
@@ -88,7 +88,8 @@ class Decoder:
             "path": self.path,
             "inner": self.layout.inner,
             "lists": self.layout.lists,
-            "memory": self.memory or _MEMORY + 3 * size,
+            # A file of lists is mapped, not read.
+            "memory": self.memory or _MEMORY + 3 * size + self.layout.lists_bytes,
             "ask": ask,
             "start": start,
             "stop": stop,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,20 +45,41 @@ class IndexFile:
     Args:
         folder: the disk or bucket that it is read from.
         ref: the file in it.
+        find_lists: finds the file of its inverted lists by the base name, where `ref` lacks it.
+
+    Attributes:
+        ref: the file, with that of its inverted lists, if they lie in one.
 
     Raises:
         AirliftError: it is damaged, or can't be moved.
     """
 
-    def __init__(self, folder: Storage, ref: FileRef) -> None:
+    def __init__(
+        self, folder: Storage, ref: FileRef, find_lists: Callable[[FileRef, str], FileRef]
+    ) -> None:
         self._folder = folder
-        self._ref = ref
         self.address = folder.address(ref.path)
         with Cursor(folder, ref.path, ref.size) as cursor:
             self.layout: Layout = parse(cursor)
+        if (name := self.layout.lists_file) and not ref.lists:
+            ref = ref.model_copy(update={"lists": find_lists(ref, name)})
+        self.ref = ref
+        self._check_lists()
         self._scratch: TemporaryFolder | None = None
         self._local = ""
         self._id_map: Ids | None = None
+
+    def _check_lists(self) -> None:
+        """Raises AirliftError when the file of the lists is not the one that the index was
+        written with. Faiss gives it the length that the index says, and no other."""
+        lists, expected = self.ref.lists, self.layout.lists_bytes
+        if lists and lists.size != expected:
+            raise AirliftError(
+                f"{self._folder.address(lists.path)} has {lists.size:,} bytes; {self.address}, "
+                f"whose inverted lists it holds, expects {expected:,}: it is truncated, of another "
+                "index, or the index was not written again after rows were added; copy both again, "
+                "or write the index with faiss.write_index once its lists are complete"
+            )
 
     @property
     def has_ids(self) -> bool:
@@ -106,7 +128,7 @@ class IndexFile:
                 yield numbers, self._mapped(file, start, own, numbers)
 
     def _vector_file(self) -> VectorFile:
-        return VectorFile(self._folder, self._ref.path, self.layout)
+        return VectorFile(self._folder, (self.ref.lists or self.ref).path, self.layout)
 
     def _blocks(self, file: VectorFile, start: int, stop: int, block: int) -> Iterator[Block]:
         if self.layout.codec is None:
@@ -124,7 +146,8 @@ class IndexFile:
         if own is None:
             return file.mapped_ids(start, start + len(numbers))
         if self._id_map is None:
-            self._id_map = file.mapped_ids(0, self.layout.rows)
+            with VectorFile(self._folder, self.ref.path, self.layout) as index:
+                self._id_map = index.mapped_ids(0, self.layout.rows)
         if len(own) and not 0 <= own.min() <= own.max() < len(self._id_map):
             raise AirliftError(
                 f"{self.address}: its lists name rows that its IDMap does not have, such as "
@@ -138,23 +161,40 @@ class IndexFile:
         return Decoder(self._local, self.address, self.layout)
 
     def _on_disk(self) -> str:
-        """The file on this machine's disk; Faiss reads nothing else."""
-        if self._folder.is_local:
-            return self._folder.path(self._ref.path)
+        """The file on this machine's disk; Faiss reads nothing else.
+
+        It stands in a folder of its own, with that of its lists and no other: Faiss opens whatever
+        file an index names.
+        """
         self._scratch = TemporaryFolder("faiss")
+        folder = self._scratch.path / "faiss"
+        folder.mkdir()
+        lists, name = self.ref.lists, self.layout.lists_file
+        target = folder / ("index" if name != "index" else "the index")
+        places = {self.ref.path: target}
+        if lists:
+            places[lists.path] = folder / name
+        if self._folder.is_local:
+            for path, place in places.items():
+                place.symlink_to(self._folder.path(path))
+            return str(target)
+        size = sum(ref.size for ref in self.ref.with_lists)
         free = shutil.disk_usage(self._scratch.path).free
-        if free < self._ref.size:
+        if free < size:
             raise AirliftError(
-                f"{self.address} has {self._ref.size:,} bytes and must be copied to this worker's "
-                f"disk for Faiss to read it; {self._scratch.path} has {free:,} bytes left; set "
-                "TMPDIR to a larger disk"
+                f"{self.address} has {size:,} bytes{' with its lists' if lists else ''} and must "
+                f"be copied to this worker's disk for Faiss to read it; {self._scratch.path} has "
+                f"{free:,} bytes left; set TMPDIR to a larger disk"
             )
-        target = self._scratch.path / "index"
+        for path, place in places.items():
+            self._download(path, place)
+        return str(target)
+
+    def _download(self, path: str, target: Path) -> None:
         with (
-            self._folder.open_input(self._ref.path) as stream,
+            self._folder.open_input(path) as stream,
             target.open("wb") as file,
-            self._folder.explained("read", self._ref.path),
+            self._folder.explained("read", path),
         ):
             while data := stream.read(_COPY_BYTES):
                 file.write(data)
-        return str(target)

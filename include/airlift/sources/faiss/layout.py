@@ -32,6 +32,8 @@ class Layout:
         inner: the attributes that lead from the index to the one that holds the vectors.
         run_rows, vectors_at, ids_at: runs of rows that lie together in the file, and where; the
             ids only with `lists`.
+        lists_file, lists_bytes: base name and length of the file beside the index in which they
+            lie (OnDiskInvertedLists); "" and 0 where that is the index itself.
         id_map_at: where the ids by position are, or None.
         transforms: to be undone.
         index: how it is searched, as Milvus has it: an index type and its params; None where Milvus
@@ -51,6 +53,8 @@ class Layout:
     run_rows: Offsets = field(default_factory=_none)
     vectors_at: Offsets = field(default_factory=_none)
     ids_at: Offsets = field(default_factory=_none)
+    lists_file: str = ""
+    lists_bytes: int = 0
     id_map_at: int | None = None
     transforms: tuple[Transform, ...] = ()
     index: dict[str, Any] | None = None

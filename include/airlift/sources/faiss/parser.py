@@ -30,6 +30,7 @@ from airlift.sources.faiss.kinds import (
     Kind,
 )
 from airlift.sources.faiss.layout import Layout
+from airlift.sources.faiss.lists_on_disk import parse_lists_on_disk
 from airlift.sources.faiss.other_files import what_begins_with
 from airlift.sources.faiss.transforms import parse_transform
 
@@ -108,6 +109,8 @@ class _Parser:
 
     def _something_else(self) -> str:
         """What the file is in place of an index; "" where that is not known."""
+        if self.cursor.address.endswith(".ivfdata"):
+            return "the lists of one: leave it out of index_url, it is found beside its index"
         self.cursor.at = 0
         return what_begins_with(self.cursor.read(min(24, self.cursor.size)))
 
@@ -126,9 +129,6 @@ class _Parser:
             raise AirliftError(
                 f"{cursor.address} has dimension {dim:,}; Milvus takes at most {most:,}"
             )
-        # No code is smaller than a bit.
-        if rows > 8 * cursor.size:
-            cursor.damaged(f"{rows:,} rows can't be in a file of {cursor.size:,} bytes")
         if not self.binary:
             cursor.skip(16)
         cursor.skip(1)
@@ -147,6 +147,10 @@ class _Parser:
         return Header(dim, rows, METRICS[number])
 
     def _layout(self, kind: Kind, header: Header, codec: Codec | None, **more: Any) -> Layout:
+        size = self.cursor.size
+        # No code is smaller than a bit.
+        if "lists_file" not in more and header.rows > 8 * size:
+            self.cursor.damaged(f"{header.rows:,} rows can't be in a file of {size:,} bytes")
         given = {"kind": kind.name, "dim": header.dim, "held_dim": header.dim, **more}
         return Layout(
             rows=header.rows, metric=header.metric, binary=self.binary, codec=codec, **given
@@ -224,22 +228,43 @@ class _Parser:
             codec = self._sq_codec(header)
             if self._quantizer in _EIGHT_BITS:
                 index = _index("IVF_SQ8", nlist=self._nlist)
-            self.cursor.skip(8)
-            # Else it holds what is left when a centroid is taken off: near what was added.
-            if codec and self.cursor.read(1) == b"\0":
+            code_size = self.cursor.u64()
+            # By residuals it holds what is left when a centroid is taken off: near what was added.
+            exact = self.cursor.read(1) == b"\0"
+            if codec and exact:
                 return self._lists(kind, header, codec)
+            return self._coded_lists(kind, header, code_size, index, end)
         self._to(end)
         return self._layout(kind, header, None, lossy=True, lists=True, index=index)
 
     def _ivf_product_quantizer(self, kind: Kind, header: Header, end: int | None) -> Layout:
         index = None
-        if self._ivf_header(header):
-            self.cursor.skip(1 + 8)
-            dim, parts, bits = (self.cursor.u64() for _ in range(3))
-            if dim == header.dim and parts and dim % parts == 0:
-                index = _index("IVF_PQ", nlist=self._nlist, m=parts, nbits=bits)
-        self._to(end)
-        return self._layout(kind, header, None, lossy=True, lists=True, index=index)
+        if not self._ivf_header(header):
+            self._to(end)
+            return self._layout(kind, header, None, lossy=True, lists=True)
+        self.cursor.skip(1)
+        code_size, dim, parts, bits = (self.cursor.u64() for _ in range(4))
+        if dim == header.dim and parts and dim % parts == 0:
+            index = _index("IVF_PQ", nlist=self._nlist, m=parts, nbits=bits)
+        self.cursor.vector(4)
+        return self._coded_lists(kind, header, code_size, index, end)
+
+    def _coded_lists(
+        self,
+        kind: Kind,
+        header: Header,
+        code_size: int,
+        index: dict[str, Any] | None,
+        end: int | None,
+    ) -> Layout:
+        """Lists of codes that Faiss decodes; it needs their file, where they have one."""
+        cursor, more = self.cursor, dict[str, Any]()
+        if cursor.fourcc() == "ilod":
+            on_disk = parse_lists_on_disk(cursor, self._nlist, code_size, header.rows)
+            more = {"lists_file": on_disk.name, "lists_bytes": on_disk.bytes}
+        else:
+            self._to(end)
+        return self._layout(kind, header, None, lossy=True, lists=True, index=index, **more)
 
     def _ivf_header(self, header: Header) -> bool:
         """Whether the quantizer could be walked over."""
@@ -264,9 +289,18 @@ class _Parser:
         cursor, width = self.cursor, codec.width(header.dim)
         stored = cursor.fourcc()
         if stored == "ilod":
-            raise AirliftError(
-                f"{cursor.address}: its inverted lists lie in a file of their own "
-                "(OnDiskInvertedLists); write the index with ArrayInvertedLists"
+            on_disk = parse_lists_on_disk(cursor, self._nlist, width, header.rows)
+            return self._layout(
+                kind,
+                header,
+                codec,
+                lists=True,
+                index=self._ivf_index(),
+                run_rows=on_disk.sizes,
+                vectors_at=on_disk.vectors_at,
+                ids_at=on_disk.ids_at,
+                lists_file=on_disk.name,
+                lists_bytes=on_disk.bytes,
             )
         if stored != "ilar":
             raise AirliftError(

@@ -26,6 +26,7 @@ class FileRef(BaseModel):
         root: the disk (`/`) or bucket (`s3://bucket`) that it lies in.
         path: relative to that.
         changed, version: what else its identity says; see `FileIdentity`.
+        lists: of an index: the file beside it that has its inverted lists, or None.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -35,6 +36,12 @@ class FileRef(BaseModel):
     size: int
     changed: int | None
     version: str = ""
+    lists: FileRef | None = None
+
+    @property
+    def with_lists(self) -> tuple[FileRef, ...]:
+        """The file, and the one of its inverted lists."""
+        return (self, self.lists) if self.lists else (self,)
 
     @property
     def identity(self) -> FileIdentity:
@@ -149,6 +156,29 @@ class Places:
         if not _WILD.search(place.path) and folder.list(place.path):
             return f"{url} is a folder; name its files, as {url.rstrip('/')}/*"
         return f"{url} names no file that is there; check the address"
+
+    def lists_beside(self, index: FileRef, name: str) -> FileRef:
+        """The file of an index' inverted lists.
+
+        Args:
+            name: a plain file name.
+
+        Raises:
+            AirliftError: there is none, or it is the index itself.
+        """
+        folder, slash, own = index.path.rpartition("/")
+        path = f"{folder}{slash}{name}"
+        found = self._refs(Place(index.root, path), [path]) if name != own else []
+        if found:
+            return found[0]
+        original = self.original(index.root)
+        raise AirliftError(
+            f"{original.address(index.path)} keeps its inverted lists in a file of their own "
+            f"(OnDiskInvertedLists): expected {original.address(path)} beside it, which "
+            + ("is the index itself" if name == own else "is not there")
+            + f"; put the file of the lists beside the index under the name {name!r} that the "
+            "index has for it, wherever it was written"
+        )
 
     def described(self, refs: Iterable[FileRef]) -> list[DescribedFile]:
         """Files where they are read from, to be compared with what they were."""

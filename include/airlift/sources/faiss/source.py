@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from itertools import pairwise
 
@@ -35,7 +35,7 @@ class Detail(BaseModel):
     """What `SourceCollection.detail` holds.
 
     Attributes:
-        files: of the index, in order.
+        files: of the index, in order, each with that of its inverted lists, if it has one.
         rows: of each.
         beside: the files of ids and scalars.
     """
@@ -112,7 +112,7 @@ class FaissSource(FileSource):
         beside = self._open_beside(name, found, sum(rows))
         key = beside.key_field
         schema = schema_of(name, files[0].layout, key, beside.fields, self._params)
-        detail = Detail(files=tuple(refs), rows=rows, beside=found)
+        detail = Detail(files=tuple(file.ref for file in files), rows=rows, beside=found)
         return [
             SourceCollection(
                 collection_schema=schema,
@@ -126,25 +126,27 @@ class FaissSource(FileSource):
         ]
 
     def files(self, collections: list[SourceCollection]) -> list[SourceFile]:
-        """The index files, and those of ids and scalars where they lie on the same disk."""
+        """The files of the index, and those of ids and scalars where they lie on the same disk."""
         root = place_of(self._params.index_url.split(",")[0]).root
-        return [
-            SourceFile(ref.path, *ref.identity)
+        refs = {
+            ref: None
             for collection in collections
             for detail in [Detail.model_validate(collection.detail)]
-            for ref in (*detail.files, *detail.beside)
+            for ref in (*_with_lists(detail.files), *detail.beside)
             if ref.root == root
-        ]
+        }
+        return [SourceFile(ref.path, *ref.identity) for ref in refs]
 
     def files_of(self, chunk: Chunk) -> list[DescribedFile]:
-        """The index files that it has rows of, and all of ids and scalars."""
+        """The files of the index that it has rows of, and all of ids and scalars."""
         plan = ReadPlan.model_validate(chunk.read)
-        return self._places.described((*(part.file for part in plan.parts), *plan.beside))
+        files = _with_lists(part.file for part in plan.parts)
+        return self._places.described((*files, *plan.beside))
 
     def described_files(self, collection: SourceCollection) -> list[DescribedFile]:
         """The files of the index, of ids and of scalars, on whatever disk or in whatever bucket."""
         detail = Detail.model_validate(collection.detail)
-        return self._places.described((*detail.files, *detail.beside))
+        return self._places.described((*_with_lists(detail.files), *detail.beside))
 
     def folder(self) -> Storage:
         """The disk or bucket that the index lies in."""
@@ -262,7 +264,9 @@ class FaissSource(FileSource):
 
     def _open(self, ref: FileRef) -> IndexFile:
         if ref not in self._files:
-            self._files[ref] = IndexFile(self._places.folder(ref.root), ref)
+            self._files[ref] = IndexFile(
+                self._places.folder(ref.root), ref, self._places.lists_beside
+            )
         return self._files[ref]
 
     def _open_all(self, refs: Sequence[FileRef]) -> tuple[list[IndexFile], list[str]]:
@@ -281,6 +285,11 @@ class FaissSource(FileSource):
         if rows is not None:
             self._beside.must_have(rows)
         return self._beside
+
+
+def _with_lists(files: Iterable[FileRef]) -> list[FileRef]:
+    """Index files, and those of their inverted lists."""
+    return [ref for file in files for ref in file.with_lists]
 
 
 def _parted(batch: pa.RecordBatch, reasons: pa.Array) -> Iterator[pa.RecordBatch | BadRows]:
