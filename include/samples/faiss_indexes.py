@@ -32,6 +32,8 @@ class IndexSpec:
         scalars: `parquet`, `jsonl` or `npy`: fields in `<name>.parquet` and so on.
         joined: the scalars are in another order, with the ids in the column `song`.
         nulls: some scalars are missing.
+        lists_on_disk: so many of the files (IVF kinds) have their inverted lists beside them, in
+            `<stem>.ivfdata`.
     """
 
     name: str
@@ -46,6 +48,7 @@ class IndexSpec:
     joined: bool = False
     nulls: bool = False
     unit_length: bool = False
+    lists_on_disk: int = 0
     seed: int = 1
 
 
@@ -93,12 +96,14 @@ def _write(folder: Path, spec: IndexSpec) -> IndexTruth:
     own = other if spec.own_ids else positions
     for shard, rows in enumerate(np.array_split(positions, spec.shards)):
         suffix = f"-{shard}" if spec.shards > 1 else ""
+        stem = f"{spec.name}{suffix}"
         write_index(
-            folder / f"{spec.name}{suffix}.index",
+            folder / f"{stem}.index",
             vectors[rows],
             spec.factory,
             spec.metric,
             own[rows] if spec.own_ids else None,
+            folder / f"{stem}.ivfdata" if shard < spec.lists_on_disk else None,
         )
     ids = own
     if spec.ids_file:
@@ -117,8 +122,13 @@ def write_index(
     factory: str,
     metric: str = "L2",
     ids: NDArray[np.int64] | None = None,
+    lists: Path | None = None,
 ) -> None:
-    """Makes an index of vectors (bytes for HAMMING), trained on them, and writes it."""
+    """Makes an index of vectors (bytes for HAMMING), trained on them, and writes it.
+
+    Args:
+        lists: a file for the inverted lists of an IVF index.
+    """
     import faiss
 
     if metric == "HAMMING":
@@ -130,6 +140,11 @@ def write_index(
     if len(vectors) and not index.is_trained:
         # A few are enough for a sample, and quick.
         index.train(vectors[:20_000])
+    if lists is not None:
+        ivf = faiss.extract_index_ivf(index)
+        on_disk = faiss.OnDiskInvertedLists(ivf.nlist, ivf.code_size, str(lists))
+        ivf.replace_invlists(on_disk, True)
+        on_disk.this.disown()
     if ids is not None:
         index.add_with_ids(vectors, ids)
     elif len(vectors):

@@ -168,11 +168,22 @@ def test_binary_vectors(place: Place, factory: str) -> None:
 
 
 def test_shards_from_a_bucket_and_codes_that_faiss_decodes_there(in_bucket: Place) -> None:
-    """The index lies in a bucket of the S3 server; what Faiss must decode is copied to a disk."""
+    """The index lies in a bucket of the S3 server; what Faiss must decode is copied to a disk.
+
+    Two of the shards, and the codes, have their inverted lists in files of their own.
+    """
     spec = IndexSpec(
-        "songs", 1_500, "IVF8,Flat", 16, shards=3, own_ids=True, scalars="parquet", joined=True
+        "songs",
+        1_500,
+        "IVF8,Flat",
+        16,
+        shards=3,
+        own_ids=True,
+        scalars="parquet",
+        joined=True,
+        lists_on_disk=2,
     )
-    truth = in_bucket.write(spec, IndexSpec("codes", 500, "SQ8", 16))
+    truth = in_bucket.write(spec, IndexSpec("codes", 500, "IVF4,SQ8", 16, lists_on_disk=1))
     from airlift.storage import open_storage
 
     server = in_bucket.connections.buckets["store"]
@@ -198,15 +209,18 @@ def test_shards_from_a_bucket_and_codes_that_faiss_decodes_there(in_bucket: Plac
     assert "lossy" in notes and "off by up to" in notes
     import faiss
 
-    held = faiss.read_index(f"{in_bucket.folder}/codes.index").reconstruct_n(0, 500)
+    index = faiss.read_index(f"{in_bucket.folder}/codes.index")
+    index.make_direct_map()
+    held = index.reconstruct_n(0, 500)
     holds(in_bucket.client, "codes", truth["codes"], held)
 
 
 def test_files_are_copied_into_staging_when_asked(place: Place) -> None:
-    spec = IndexSpec("songs", 600, "Flat", 16, ids_file=True, scalars="npy")
+    spec = IndexSpec("songs", 600, "IVF4,Flat", 16, ids_file=True, scalars="npy", lists_on_disk=1)
     truth = place.write(spec)["songs"]
     place.run(copy_source="always", keep_staging=True, **params_of(place.folder, spec))
-    assert any(path.endswith("songs.index") for path in place.staged())
+    names = {path.rpartition("/")[2] for path in place.staged()}
+    assert {"songs.index", "songs.ivfdata", "songs_ids.npy"} <= names
     holds(place.client, "songs", truth)
 
 
