@@ -103,19 +103,24 @@ class VectorFile:
 
     def _fill(self, pieces: list[Piece]) -> None:
         """Reads pieces; those that lie together in the file are read at one stroke."""
-        at = 0
-        while at < len(pieces):
-            together = at + 1
-            end = pieces[at][0] + len(pieces[at][1])
-            while (
-                together < len(pieces)
-                and together - at < _MOST_PIECES
-                and pieces[together][0] == end
-            ):
-                end += len(pieces[together][1])
-                together += 1
-            self._read(pieces[at][0], [view for _, view in pieces[at:together]])
-            at = together
+        views: list[memoryview] = []
+        start = end = wanted = spare = 0
+        for place, view in pieces:
+            gap = place - end
+            # In a bucket a request costs more than some bytes: lists with space for more rows than
+            # they have are read with that space, as long as it is less than what is wanted.
+            near = gap == 0 or (self._file is not None and 0 < gap <= wanted - spare)
+            if views and (not near or len(views) > _MOST_PIECES - 2):
+                self._read(start, views)
+                views = []
+            if not views:
+                start, gap, wanted, spare = place, 0, 0, 0
+            if gap:
+                views.append(memoryview(bytearray(gap)))
+            views.append(view)
+            end, wanted, spare = place + len(view), wanted + len(view), spare + gap
+        if views:
+            self._read(start, views)
 
     def _read(self, place: int, views: list[memoryview]) -> None:
         with self._folder.explained("read", self._path):
