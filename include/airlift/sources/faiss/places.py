@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from airlift.errors import AirliftError, Refused
 from airlift.file_identity import FileIdentity
@@ -36,7 +36,8 @@ class FileRef(BaseModel):
     size: int
     changed: int | None
     version: str = ""
-    lists: FileRef | None = None
+    # Left out where there is none: chunks of other indexes keep the ids that they had.
+    lists: FileRef | None = Field(None, exclude_if=lambda lists: lists is None)
 
     @property
     def with_lists(self) -> tuple[FileRef, ...]:
