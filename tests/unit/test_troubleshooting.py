@@ -201,6 +201,12 @@ def test_a_weak_quotation_is_found(quoted: str) -> None:
     assert _fault_of(quoted)
 
 
+def test_each_row_says_what_to_do() -> None:
+    rows = [line for line in INDEX.read_text().splitlines() if line.startswith("|")]
+    cells = [row.strip("| ").split(" | ") for row in rows]
+    assert [row for row in cells if len(row) != 3 or not all(row)] == []
+
+
 def test_no_message_has_two_rows() -> None:
     quoted = _quoted(INDEX.read_text())
     assert len(quoted) > 300

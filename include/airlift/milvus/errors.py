@@ -148,7 +148,8 @@ _MEANINGS = (
         codes=_QUOTA,
     ),
     _Meaning(
-        "one message was larger than the server takes; use a smaller batch",
+        "one message was larger than the server takes; raise proxy.grpc.serverMaxRecvSize and "
+        "serverMaxSendSize of Milvus, or write by write_mode bulk_insert",
         r"larger than max|message too large|exceed the limit size|max output size",
         kind=TooLarge,
     ),
