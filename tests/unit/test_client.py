@@ -152,7 +152,7 @@ def connecting(cause: FakeRpcError) -> MilvusException:
         (MilvusException(9, "quota exceeded[reason=memory quota exceeded]"), "memory is", False),
         (MilvusException(9, "quota exceeded[reason=disk quota exceeded]"), "disk quota", False),
         (MilvusException(9, "deny to write the message"), "a quota of the server", False),
-        (rpc("RESOURCE_EXHAUSTED", "Received message larger than max (1 vs 2)"), "smaller", False),
+        (rpc("RESOURCE_EXHAUSTED", "Received message larger than max (1 vs 2)"), "RecvSize", False),
         (
             connecting(rpc("UNAVAILABLE", "SSL_ERROR_SSL: CERTIFICATE_VERIFY_FAILED: self signed")),
             "as ca_file",
