@@ -54,6 +54,23 @@ def test_the_schema_of_declared_migrations_is_current() -> None:
     assert SCHEMA.read_text() == schema_text(SOURCES), f"run python {__file__}"
 
 
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def test_links_lead_to_files_and_headings() -> None:
+    broken = []
+    for page in [*ROOT.glob("*.md"), *ROOT.glob(".github/*.md"), *ROOT.glob("docs/**/*.md")]:
+        for link in re.findall(r"\]\(([^)\s:]+)\)", page.read_text()):
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            if not target.exists() or (anchor and anchor not in anchors(target)):
+                broken.append(f"{page.relative_to(ROOT)}: {link}")
+    assert not broken
+
+
 def test_the_page_on_mapping_shows_every_key_and_only_what_is_taken() -> None:
     page = (ROOT / "docs" / "mapping.md").read_text()
     of_collection, of_field = page.split("## Of a field")

@@ -229,27 +229,3 @@ def test_most_messages_of_a_source_have_a_row(source: str) -> None:
     texts = frozenset[str]().union(*files)
     missing = _missing(texts)
     assert len(missing) <= (1 - _SHARE) * len(texts), missing
-
-
-def _anchors(page: Path) -> set[str]:
-    """The anchors that GitHub gives a page's headings."""
-    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
-
-
-def _links() -> set[tuple[str, str]]:
-    """Links from and to the two pages: the page that has them, and where they lead to."""
-    found = set()
-    for page in ROOT.glob("docs/*.md"):
-        for link in re.findall(r"\]\(([^)\s:]+)\)", page.read_text()):
-            if page in PAGES or link.split("#")[0] in {page.name for page in PAGES}:
-                found.add((page.name, link))
-    return found
-
-
-@pytest.mark.parametrize(("page", "link"), sorted(_links()))
-def test_a_link_leads_to_a_heading(page: str, link: str) -> None:
-    path, _, anchor = link.partition("#")
-    target = (ROOT / "docs" / (path or page)).resolve()
-    assert target.exists()
-    assert not anchor or anchor in _anchors(target)
