@@ -77,6 +77,21 @@ def as_parquet(rows: list[dict[str, Any]]) -> bytes:
     return sink.getvalue()
 
 
+def npy_of(ids: list[int]) -> bytes:
+    """The ids as an `.npy` file."""
+    sink = io.BytesIO()
+    np.save(sink, np.array(ids))
+    return sink.getvalue()
+
+
+def two_columns(first: str, second: str) -> bytes:
+    """A Parquet file with two columns of whole numbers."""
+    numbers = pa.array([1, 2])
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays([numbers, numbers], names=[first, second]), sink)
+    return sink.getvalue()
+
+
 FORMS: dict[str, tuple[str, Callable[[list[dict[str, Any]]], bytes]]] = {
     "lines": ("songs.jsonl", as_lines),
     "lines called json": ("songs.json", as_lines),
@@ -221,6 +236,29 @@ def test_objects_over_any_number_of_lines(tmp_path_factory, objects, indent, for
 
 
 @pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.csv", b",b\n7,x\n8,y\n"),  # as pandas writes it with its index
+        ("a.csv.gz", gzip.compress(b"b,\nx,7\ny,8\n")),
+        ("a.tsv", b"\tb\n7\tx\n8\ty\n"),
+        ("a.jsonl", b'{"": 7, "b": "x"}\n{"b": "y", "": 8}\n'),
+        ("a.json", b'[{"b": "x", "": 7}, {"": 8, "b": "y"}]'),
+        ("a.parquet", as_parquet([{"": 7, "b": "x"}, {"": 8, "b": "y"}])),
+    ],
+)
+def test_a_column_without_a_name_arrives(tmp_path, name, data):
+    write_index(tmp_path / "songs.index", np.eye(2, dtype=np.float32), "Flat")
+    (tmp_path / name).write_bytes(data)
+    given = {"scalars_url": f"{tmp_path}/{name}"}
+    _, rows = read(tmp_path, **given)
+    assert rows == [{"id": 0, "unnamed": 7, "b": "x"}, {"id": 1, "unnamed": 8, "b": "y"}]
+    (tmp_path / "ids.npy").write_bytes(npy_of([8, 7]))
+    given |= {"ids_url": f"{tmp_path}/ids.npy", "scalars_id_column": "unnamed"}
+    _, rows = read(tmp_path, **given)
+    assert rows == [{"id": 8, "b": "y"}, {"id": 7, "b": "x"}]
+
+
+@pytest.mark.parametrize(
     ("name", "data", "said"),
     [
         ("a.json", b'[{"a": 1}, {"a": 2}', "the list of objects does not end"),
@@ -230,7 +268,20 @@ def test_objects_over_any_number_of_lines(tmp_path_factory, objects, indent, for
         ("a.jsonl", b'{"a": 1}\nnot json\n', "a.jsonl:2 is no JSON"),
         ("a.jsonl", b"version https://git-lfs.github.com/spec/v1\n", "is no JSON"),
         ("a.csv", b"a,a\n1,2\n", "each once"),
-        ("a.csv", b"a,b\n1,2\n3\n", "Expected 2 columns"),
+        ("a.csv", b"a,b\n1,2\n3\n", "Expected 2 columns, got 1: 3; a row has more or fewer"),
+        ("a.csv", b"a;b\n1,5;2\n", "expected commas between the columns' names; found only ';'"),
+        ("a.csv", b"a;b\n1;2\n", "expected commas between the columns' names; found only ';'"),
+        ("a.csv", b"a\tb\n1\t2\n", "expected commas between the columns' names; found only '\\t'"),
+        ("a.tsv", b"a,b\n1,2\n", "expected tabs between the columns' names; found only ','"),
+        ("a.csv", "a\ncaf\xe9\n".encode("latin-1"), "is not UTF-8; convert it"),
+        ("a.csv", "a\xe9\n1\n".encode("latin-1"), "is not UTF-8; convert it"),
+        ("a.csv", "a,b\n1,2\n".encode("utf-16"), "is not UTF-8; convert it"),
+        ("a.csv.gz", gzip.compress("a\n\xe9\n".encode("cp1252")), "is not UTF-8; convert it"),
+        ("a.parquet", two_columns("a", "a"), "the columns ['a'] stand there more than once"),
+        ("a.parquet", two_columns("", "unnamed"), "the columns ['unnamed'] stand there more"),
+        ("a.jsonl", b'{"": 1, "unnamed": 2}', "the columns ['unnamed'] stand there more than once"),
+        ("a.parquet", two_columns("$meta", "b"), "'$meta' is of type int64"),
+        ("a.jsonl", b'{"$meta": 1}\n{"$meta": 2}', "'$meta' is of type int64"),
         ("a.csv", b'a\n"' + b"x" * (9 << 20), "a row is longer than 4 MB, or a quotation mark"),
         ("a.csv.gz", gzip.compress(b"a\n1\n" * 50)[:-9], "gzip can't unpack it"),
         ("a.jsonl.gz", b"\x1f\x8b" + b"nothing of the kind", "gzip can't unpack it"),

@@ -27,7 +27,18 @@ _WHOLE = r"^(0|-?[1-9][0-9]{0,18})$"
 _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 _LONG_WHOLE = r"^-?[0-9]{16,}$"
 _BOOLEAN = r"^(true|false)$"
+_DELIMITERS = {",": "commas", "\t": "tabs", ";": "", "|": ""}
 _KINDS = (pa.int64(), pa.float64(), pa.bool_(), pa.string())
+
+_NOT_UTF8 = " is not UTF-8; convert it, such as by iconv -f LATIN1 -t UTF-8"
+_MISTAKES = {
+    "straddl": f": a row is longer than {_READ_BYTES >> 20} MB, or a quotation mark is not closed; "
+    "correct it",
+    "UTF8": _NOT_UTF8,
+    "columns, got": ": {error}; a row has more or fewer values than the first line has names; "
+    "correct it, and put a value with a delimiter in it between quotation marks",
+}
+"""What a part of Arrow's message means for the user."""
 
 
 def csv_rows(files: list[TextFile]) -> Rows:
@@ -63,15 +74,40 @@ def csv_rows(files: list[TextFile]) -> Rows:
 
 
 def _names(file: TextFile) -> list[str]:
+    _check_first_line(file)
     with _reader(file, _options(file)) as reader:
         names: list[str] = reader.schema.names
-    twice = sorted({name for name in names if names.count(name) > 1 or not name})
-    if twice:
+    if len(set(names)) < len(names):
         raise AirliftError(
             f"{file.address}: its first line is expected to name the columns, each once; found "
             f"{names}"
         )
     return names
+
+
+def _check_first_line(file: TextFile) -> None:
+    """Raises AirliftError where it is no text, or has another delimiter than the file's name says.
+
+    Arrow would first find that the rows are not alike.
+    """
+    with file.open() as stream:
+        line = stream.readline(_READ_BYTES)
+    try:
+        text = line.decode().rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise AirliftError(f"{file.address}{_NOT_UTF8}") from error
+    delimiter = _delimiter(file)
+    other = next((sign for sign in _DELIMITERS if sign in text), "")
+    if other and delimiter not in text and '"' not in text:
+        raise AirliftError(
+            f"{file.address}: its first line is {text!r:.80}; expected {_DELIMITERS[delimiter]} "
+            f"between the columns' names; found only {other!r}; write the file with these (.csv: "
+            "commas, .tsv: tabs)"
+        )
+
+
+def _delimiter(file: TextFile) -> str:
+    return "\t" if file.name.endswith(".tsv") else ","
 
 
 def _batches(file: TextFile, names: list[str]) -> Iterator[pa.RecordBatch]:
@@ -94,20 +130,16 @@ def _reader(file: TextFile, options: dict[str, Any]) -> Iterator[csv.CSVStreamin
         with file.open() as stream, csv.open_csv(stream, **options) as reader:
             yield reader
     except pa.ArrowInvalid as error:
-        if "straddl" not in str(error):
-            raise
-        raise AirliftError(
-            f"{file.address}: a row is longer than {_READ_BYTES >> 20} MB, or a quotation mark is "
-            "not closed; correct it"
-        ) from error
+        for sign, said in _MISTAKES.items():
+            if sign in str(error):
+                raise AirliftError(f"{file.address}{said.format(error=error)}") from error
+        raise
 
 
 def _options(file: TextFile) -> dict[str, Any]:
     return {
         "read_options": csv.ReadOptions(block_size=_READ_BYTES, use_threads=False),
-        "parse_options": csv.ParseOptions(
-            delimiter="\t" if file.name.endswith(".tsv") else ",", newlines_in_values=True
-        ),
+        "parse_options": csv.ParseOptions(delimiter=_delimiter(file), newlines_in_values=True),
     }
 
 

@@ -21,6 +21,8 @@ from airlift.storage import Storage
 _PARQUET_ROWS = 4096
 """Long texts that repeat are short in the file, and as long as ever once they are decoded."""
 
+UNNAMED = "unnamed"
+"""The name of a column without one, such as pandas' index in a CSV file."""
 
 _TEXTS: dict[str, Callable[[list[TextFile]], Rows]] = {
     ".jsonl": json_rows,
@@ -42,13 +44,35 @@ def open_rows(folder: Storage, paths: list[str]) -> Iterator[Rows]:
     try:
         with ExitStack() as held:
             if paths[0].endswith(".npy"):
-                yield _npy(folder, paths)
+                rows = _npy(folder, paths)
             elif _begin(folder, paths[0]).startswith(b"PAR1"):
-                yield _parquet(folder, paths, held)
+                rows = _parquet(folder, paths, held)
             else:
-                yield _text(folder, paths)
+                rows = _text(folder, paths)
+            yield _named(address, rows)
     except (pa.ArrowException, OSError) as error:
         raise AirliftError(f"{address} is damaged: {error}; copy it again") from error
+
+
+def _named(address: str, rows: Rows) -> Rows:
+    """The rows with a name for each column.
+
+    Raises:
+        AirliftError: columns share a name.
+    """
+    schema, blocks = rows
+    names = [name or UNNAMED for name in schema.names]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise AirliftError(
+            f"{address}: the columns {twice} stand there more than once (one without a name is "
+            f"called {UNNAMED!r}); expected each name once; rename them"
+        )
+
+    def named() -> Iterator[Block]:
+        for block, bad in blocks():
+            yield Block(block.rename_columns(names), bad)
+
+    return pa.schema(list(zip(names, schema.types, strict=True))), named
 
 
 def _begin(folder: Storage, path: str) -> bytes:

@@ -13,7 +13,7 @@ from airlift.datatypes import TYPES, DataType
 from airlift.errors import AirliftError
 from airlift.json_exact import RepeatedKeys
 from airlift.json_text import lossless_text
-from airlift.schema import Field
+from airlift.schema import DYNAMIC_FIELD, Field
 
 _SAME: dict[Any, DataType] = {
     pa.bool_(): DataType.BOOL,
@@ -36,6 +36,17 @@ _SAME: dict[Any, DataType] = {
 
 def field_of(column: pa.Field) -> Field:
     """The field that a column becomes. Raises AirliftError when nothing in Milvus is like it."""
+    field = _field_of(column)
+    if field.is_dynamic and field.type not in (DataType.JSON, DataType.VARCHAR):
+        raise AirliftError(
+            f"the column {DYNAMIC_FIELD!r} is of type {column.type}; expected JSON objects, as "
+            "this is the name of Milvus' dynamic field; rename the column, or leave it out with "
+            "mapping exclude"
+        )
+    return field
+
+
+def _field_of(column: pa.Field) -> Field:
     kind = column.type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
@@ -105,7 +116,10 @@ def converted(values: pa.Array, field: Field) -> pa.Array:
     try:
         return _converted(values, field)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, TypeError, ValueError) as error:
-        raise AirliftError(f"the column {field.name!r}: {error}") from error
+        raise AirliftError(
+            f"the column {field.name!r}: {error}; change the values or their type in the file, or "
+            "leave the column out with mapping exclude"
+        ) from error
 
 
 def _converted(values: pa.Array, field: Field) -> pa.Array:
