@@ -11,6 +11,7 @@ without the manifest, the chunk was not done and is converted again.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from airlift.plan import CollectionPlan
 from airlift.prime_field import PRIME, U64, multiply
 from airlift.row_hash import BUCKETS, LANES
 from airlift.staging import Staging
+from airlift.stores.disk import MAX_NAME_BYTES
 
 log = logging.getLogger("airlift")
 
@@ -66,7 +68,7 @@ class BatchBuckets:
         Args:
             values: fingerprints of its rows, shape (2, 1024).
         """
-        path = f"{self._folder}/{collection}.arrow"
+        path = f"{self._folder}/{_file_name(collection)}"
         try:
             known = _read(self._staging, path)
         except AirliftError as error:
@@ -111,7 +113,7 @@ def buckets_of(
         known = [
             chunks
             for folder in sorted(staging.folder.list(_FOLDER))
-            for chunks in _read(staging, f"{folder}/{collection.name}.arrow")
+            for chunks in _read(staging, f"{folder}/{_file_name(collection.name)}")
         ]
     except AirliftError as error:
         log.warning("%s", error)
@@ -128,6 +130,15 @@ def buckets_of(
     if sorted(total.chunks) != planned or of_buckets(total.values) != fingerprint:
         return None
     return total.values
+
+
+def _file_name(collection: str) -> str:
+    """The name of a collection's file; a disk does not take longer ones."""
+    name = f"{collection}.arrow"
+    if len(name.encode()) > MAX_NAME_BYTES:
+        digest = hashlib.sha256(collection.encode()).hexdigest()
+        name = f"{collection.encode()[:128].decode(errors='ignore')}-{digest[:32]}.arrow"
+    return name
 
 
 def _is_done(staging: Staging, collection: str, chunks: ChunkBuckets) -> bool:

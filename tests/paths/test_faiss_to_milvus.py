@@ -284,3 +284,20 @@ def test_texts_that_repeat_are_no_keys(place: Place) -> None:
     with pytest.raises(Refused, match="primary keys stand in several rows"):
         place.run(ids_url=f"{place.folder}/ids.npy")
     assert not place.client.has_collection("songs")
+
+
+def test_names_of_255_characters(in_lite: Place) -> None:
+    """Staging lies on a disk, whose files' names are no longer."""
+    name, column = "n" * 249, "c" * 255
+    index = in_lite.folder / f"{name}.index"
+    in_lite.folder.mkdir(parents=True, exist_ok=True)
+    write_index(index, np.eye(4, dtype=np.float32), "Flat")
+    scalars = in_lite.folder / "scalars.jsonl"
+    scalars.write_text("".join(f'{{"{column}": {n}, "text": "{n}"}}\n' for n in range(4)))
+    target = "t" * 255
+    mapping = {name: {"target": target, "exclude": ["text"]}}
+    urls = {"index_url": str(index), "scalars_url": str(scalars)}
+    [one] = in_lite.run(**urls, mapping=mapping, verify="full")["collections"]
+    assert one["file_format"] == "parquet"
+    rows = rows_of(in_lite.client, target)
+    assert {key: row[column] for key, row in rows.items()} == {n: n for n in range(4)}

@@ -175,6 +175,13 @@ def test_numpy_takes_fixed_widths_only():
     assert FORMATS["json"].unfit(EVERY_TYPE) is None
 
 
+@pytest.mark.parametrize(("length", "fits"), [(1, True), (251, True), (252, False), (255, False)])
+def test_numpy_files_are_called_as_the_fields(length, fits):
+    key = Field(name="k" * length, type=DataType.INT64, primary_key=True)
+    said = FORMATS["numpy"].unfit(CollectionSchema(name="c", fields=(key,)))
+    assert said is None if fits else "longer than 251 bytes" in said and key.name in said
+
+
 def test_a_primary_key_that_the_target_makes_is_not_written(folder):
     key = Field(name="id", type=DataType.INT64, primary_key=True, auto_id=True)
     value = Field(name="n", type=DataType.INT32)

@@ -74,6 +74,16 @@ def test_chunks_of_several_batches_and_collections(staging):
     assert files == [f"buckets/00{n}/{name}.arrow" for n in (0, 1) for name in ("c", "other")]
 
 
+@pytest.mark.parametrize("length", [240, 243, 249, 250, 255])
+def test_names_as_long_as_a_folder_may_have(staging, length):
+    names = ["n" * (length - 1) + end for end in "xy"]
+    for seed, name in enumerate(names):
+        convert(staging, 0, "a", seed, name)
+    for seed, name in enumerate(names):
+        found = buckets_of(staging, plan("a", name=name), fingerprint(seed))
+        assert found is not None and (found == buckets(seed)).all()
+
+
 @pytest.mark.parametrize("killed", range(4))
 def test_a_chunk_that_was_cut_off_before_its_manifest_counts_once(staging, killed):
     for seed, chunk in enumerate(CHUNKS):

@@ -27,6 +27,17 @@ def folder(tmp_path: Path) -> Storage:
 
 
 @pytest.mark.parametrize(
+    "name", ["a", "n" * 217, "n" * 218, "n" * 255, "é" * 127, "😀" * 63, "n" * 216 + "漢" * 13]
+)
+def test_a_name_may_be_as_long_as_the_disk_takes(folder, name):
+    folder.write_bytes(f"x/{name}", b"first")
+    folder.write_bytes(f"x/{name}", b"second")
+    assert folder.list("x") == {f"x/{name}": 6} and folder.read_bytes(f"x/{name}") == b"second"
+    folder.open_output(f"x/{name}").write(b"half")
+    assert folder.list("x") == {f"x/{name}": 6} and len(folder.half_written()) == 1
+
+
+@pytest.mark.parametrize(
     ("url", "said"),
     [
         ("data/x", "'data/x' is not an absolute path; write it from the root"),

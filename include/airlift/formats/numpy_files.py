@@ -23,6 +23,9 @@ from airlift.formats.base import MAX_FILE_BYTES
 from airlift.formats.write_behind import WriteBehind
 from airlift.schema import CollectionSchema, Field
 from airlift.storage import Storage
+from airlift.stores.disk import MAX_NAME_BYTES
+
+_MAX_FIELD_NAME = MAX_NAME_BYTES - len(".npy")
 
 
 def _file(field: Field) -> str:
@@ -97,6 +100,14 @@ class NumpyFormat:
         ]
         if unfit:
             return f"numpy files hold numbers and plain vectors in every row, {unfit} are not"
+        long = [
+            field.name for field in schema.written if len(field.name.encode()) > _MAX_FIELD_NAME
+        ]
+        if long:
+            return (
+                "numpy files are called as their fields, whose names must not be longer than "
+                f"{_MAX_FIELD_NAME} bytes; found {long}"
+            )
         return None
 
     @staticmethod

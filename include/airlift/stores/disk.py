@@ -21,6 +21,9 @@ from airlift.stores.base import ArrowWriting, Store, Writing
 UNFINISHED = re.compile(r"\.part-[0-9a-f]{32}$")
 """Ends the name of a file that is being written, or was when its process was killed."""
 
+MAX_NAME_BYTES = 255
+"""Of a file or a folder, on the usual file systems of Linux."""
+
 _MOUNTS = Path("/proc/self/mountinfo")
 _NUMBERED_ANEW = ("fuse", "cifs", "smb", "9p", "virtiofs")
 """File systems whose inode numbers may differ between machines, or from one look to the next."""
@@ -74,8 +77,11 @@ class Disk(Store):
 
     def writing(self, path: str) -> Writing:
         """Starts writing a file; makes its folder."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return ArrowWriting(self.filesystem, f"{path}.part-{uuid.uuid4().hex}", publish_as=path)
+        parent, name = Path(path).parent, Path(path).name
+        parent.mkdir(parents=True, exist_ok=True)
+        end = f".part-{uuid.uuid4().hex}"
+        begin = os.fsencode(name)[: MAX_NAME_BYTES - len(end)].decode(errors="ignore")
+        return ArrowWriting(self.filesystem, str(parent / f"{begin}{end}"), publish_as=path)
 
 
 @lru_cache(maxsize=64)
