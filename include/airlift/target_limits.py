@@ -43,6 +43,23 @@ def limit_reasons(
     ]
 
 
+def key_name_reasons(mapped: MappedCollection, can: Capabilities, target: str) -> list[str]:
+    """Why rows could not be looked up by their primary key, though the target takes them.
+
+    Args:
+        can: what the target's version can do.
+        target: what the target says it is.
+    """
+    key = mapped.target.primary_key.name
+    if key.lower() not in can.filter_words:
+        return []
+    return [
+        f"collection {mapped.source!r}: primary key {key!r}: this is a word of the filter "
+        f"expressions of {target}, so rows could not be looked up by their keys; rename it with "
+        f'mapping fields [{{"source": {mapped.key!r}, "target": ...}}]'
+    ]
+
+
 def _size_reasons(schema: CollectionSchema, can: Capabilities, target: str) -> Iterator[str]:
     """What a collection has too many of."""
     limits = can.limits

@@ -77,3 +77,16 @@ def test_refused(lite, rows, params, said):
         run_from(lite, source_of(*rows), **params)
     assert said in str(caught.value)
     assert not lite.client.has_collection("c")
+
+
+@pytest.mark.parametrize(("key", "shown"), [("k" * 200, "k" * 200), ("漢" * 70_000, "漢" * 200)])
+def test_a_long_key_is_not_shown_whole(lite, key, shown):
+    name = Field(name="name", type=DataType.VARCHAR, primary_key=True)
+    schema = CollectionSchema(name="c", fields=(name, VECTOR))
+    row = {"name": key, "vector": [float("nan")] * VECTOR.dim}
+    source = ArrowSource(schema, [[pa.RecordBatch.from_pylist([row], schema=schema.arrow)]])
+    with pytest.raises(
+        AirliftError, match=f"primary key {shown}(:|… .70,000 characters.:)"
+    ) as caught:
+        run_from(lite, source)
+    assert len(str(caught.value)) < 1000

@@ -157,6 +157,22 @@ def test_an_index_is_built_on_the_fields_that_it_is_for(on_lite):
     assert any("HNSW is not for SPARSE_FLOAT_VECTOR fields" in note for note in done["notes"])
 
 
+@pytest.mark.parametrize("where", ["on_lite", "place"])
+def test_a_key_called_as_a_word_of_filters_gets_another_name(request, where):
+    place = request.getfixturevalue(where)
+    key = KEY.model_copy(update={"name": "not"})
+    schema = CollectionSchema(name="docs", fields=(key, VECTOR))
+    rows = [{"not": n, "v": value_of(VECTOR, n)} for n in range(3)]
+    source = ArrowSource(schema, [[pa.RecordBatch.from_pylist(rows, schema=schema.arrow)]])
+    with pytest.raises(Refused, match="primary key 'not'.*rename it with mapping"):
+        run_from(place, source)
+    assert place.client.list_collections() == []
+    mapping = {"docs": {"fields": [{"source": "not", "target": "key"}]}}
+    run_from(place, source, mapping=mapping, verify="full", migration_id="again")
+    found = place.client.query("docs", filter="key >= 0", output_fields=["v"])
+    assert {row["key"]: row["v"] for row in found} == {n: value_of(VECTOR, n) for n in range(3)}
+
+
 @pytest.mark.parametrize("database", ["", "later"])
 def test_equal_collections_are_tried_once(place, monkeypatch, database):
     """Also where the database is only made later: then in the connection's own."""

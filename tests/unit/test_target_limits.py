@@ -12,7 +12,7 @@ from airlift.milvus.capabilities import Capabilities, capabilities_of
 from airlift.milvus.client import ServerVersion
 from airlift.params import IndexParams
 from airlift.schema import CollectionSchema, Field
-from airlift.target_limits import limit_reasons
+from airlift.target_limits import key_name_reasons, limit_reasons
 
 KEY = Field(name="id", type=DataType.INT64, primary_key=True)
 ALL = ["2.2.16", "2.3.5", "2.4.1", "2.5.27", "2.6.20", "3.0.1"]
@@ -34,7 +34,10 @@ def scalars(count: int) -> list[Field]:
 
 
 def reasons_for(
-    version: str, *fields: Field, index: tuple[str, dict[str, Any]] | None = None, **more: Any
+    version: str,
+    *fields: Field,
+    index: tuple[str, dict[str, Any]] | None = None,
+    **more: Any,
 ) -> list[str]:
     """What is against a collection of such fields, with an index on its first vector field."""
     schema = CollectionSchema(name="docs", fields=(KEY, *fields), **more)
@@ -88,6 +91,30 @@ def test_other_limits(versions, fields, more, limit, way_out):
     for version in versions:
         [reason] = reasons_for(version, *fields, **more)
         assert limit in reason and way_out in reason and f"Milvus {version}" in reason
+
+
+@pytest.mark.parametrize(
+    ("name", "versions", "free"),
+    [
+        *(
+            (name, [*ALL, LITE], [])
+            for name in ("in", "NOT", "or", "and", "Like", "true", "exists")
+        ),
+        *((name, [LITE], ALL) for name in ("is", "NULL")),
+        *((name, [], [*ALL, LITE]) for name in ("isnull", "select", "between", "in_", "id")),
+    ],
+)
+def test_keys_called_as_words_of_filters(name, versions, free):
+    """Milvus makes such a collection and takes its rows, and then can't count them."""
+    key = Field(name=name, type=DataType.INT64, primary_key=True)
+    schema = CollectionSchema(name="docs", fields=(key, vector(name="in")))
+    mapped = MappedCollection(source="docs", target=schema, key="k", fields={}, partitions={})
+    for version in versions:
+        [reason] = key_name_reasons(mapped, can_of(version), f"Milvus {version}")
+        assert f"'docs': primary key {name!r}" in reason and f"Milvus {version}" in reason
+        assert "rename it with mapping fields [{\"source\": 'k'" in reason
+    for version in free:
+        assert not key_name_reasons(mapped, can_of(version), f"Milvus {version}")
 
 
 @pytest.mark.parametrize("version", ALL)

@@ -34,6 +34,9 @@ _METRICS_2_2 = _METRICS - {"COSINE"}
 _ANALYZER = frozenset({"enable_analyzer", "analyzer_params", "enable_match"})
 
 
+_FILTER_WORDS = frozenset({"and", "or", "not", "in", "like", "exists", "true", "false"})
+
+
 @dataclass(frozen=True)
 class ValueLimit:
     """Values of a type that a target does not take, or does not keep as they are.
@@ -68,6 +71,9 @@ class Capabilities:
         upserts_partition_keys: whether an upsert puts rows where their partition key belongs.
         limits: how much it takes by default.
         reserved_names: names that no field may have.
+        filter_words: of its filter expressions, in small letters: with such a name for the primary
+            key, rows can be written and not be asked for. Milvus' grammar has them in small and
+            in capital letters, Milvus Lite's in any (3.2.2 was asked).
         index_types: the index types for vector fields, by name.
         newer_index_types: whether it may have index types that are not known here.
         databases: whether it has databases.
@@ -101,6 +107,7 @@ class Capabilities:
     upserts_partition_keys: bool = True
     limits: Limits = DEFAULT_LIMITS
     reserved_names: frozenset[str] = frozenset({"RowID", "Timestamp"})
+    filter_words: frozenset[str] = _FILTER_WORDS
     index_types: IndexTypes = field(default_factory=lambda: index_types(2, 4))
     newer_index_types: bool = False
     databases: bool = True
@@ -158,6 +165,7 @@ _LITE = Capabilities(
     functions=frozenset({"BM25"}),
     scalar_indexes=frozenset(),
     limits=UNLIMITED,
+    filter_words=_FILTER_WORDS | {"is", "null"},
     reserved_names=frozenset({"_partition", "_seq", "INTERVAL", "interval", "ISO", "iso"}),
     index_types=ALL_INDEX_TYPES,
     field_params=_ANALYZER,

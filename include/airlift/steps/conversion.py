@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from airlift.steps.present_rows import PresentRows
 
 SAMPLE_ROWS = 1000
+_SHOWN = 200
 """Rows of a collection that are kept aside to be compared with what the target returns."""
 
 
@@ -240,7 +241,8 @@ class Conversion:
         if count > allowed:
             raise AirliftError(
                 f"collection {self._collection.mapped.source!r}: {count:,} rows can't be taken, at "
-                f"most {allowed:,} are allowed; the latest has the primary key {bad.keys[0]}: "
+                f"most {allowed:,} are allowed; the latest has the primary key "
+                f"{_shown(bad.keys[0])}: "
                 f"{bad.reasons[0]}; mend the rows at the source, or let them be set aside with "
                 f"{param} set_aside and max_bad_rows"
             )
@@ -293,3 +295,9 @@ def _write_table(folder: Storage, name: str, table: pa.Table) -> None:
     except BaseException:
         output.abandon()
         raise
+
+
+def _shown(key: Any) -> str:
+    """A key in a message: as it is, and the begin of a long text."""
+    text = str(key)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text):,} characters)"

@@ -37,6 +37,7 @@ from airlift.steps.existing import (
 from airlift.steps.own_files import imports_own_files
 from airlift.steps.schema_probe import ask_target
 from airlift.target_changes import Created
+from airlift.target_limits import key_name_reasons
 
 
 def make_plan(migration: Migration, max_batches: int) -> Plan:
@@ -284,6 +285,7 @@ def _unfit_for_target(
             for field in one.target.vectors
             if field.unlike_index
         ]
+    reasons += [reason for one in mapped for reason in key_name_reasons(one, can, name)]
     reasons += _unfit_index(migration, mapped)
     created = settle_created(migration)
     for collection, one in zip(collections, mapped, strict=True):
