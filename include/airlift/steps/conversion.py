@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from airlift.steps.present_rows import PresentRows
 
 SAMPLE_ROWS = 1000
-_SHOWN = 200
 """Rows of a collection that are kept aside to be compared with what the target returns."""
+_SHOWN = 200
+"""Characters of a key in a message."""
 
 
 def sample_share(rows: list[int], wanted: int = SAMPLE_ROWS) -> int:
