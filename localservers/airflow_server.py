@@ -97,7 +97,7 @@ class AirflowServer(LocalServer, AirflowApi):
             **self.env,
         }
 
-    def wait_healthy(self, timeout: float = 240) -> Self:
+    def wait_healthy(self, timeout: float = 480) -> Self:
         """Wait until the scheduler, the triggerer and the DAG processor are, and we can log in."""
 
         def healthy() -> bool:
