@@ -49,9 +49,12 @@ class Storage:
     """
 
     def __init__(self, url: str, store: Store, root: str) -> None:
-        self.url = url.rstrip("/")
         self.store = store
-        self.root = root.rstrip("/")
+        self.url, self.root = (self._without_end(text) for text in (url, root))
+
+    def _without_end(self, text: str) -> str:
+        """An address or path without the slash at its end; in S3 a second one is an empty part."""
+        return text.removesuffix("/") if self.store.takes_empty_parts else text.rstrip("/")
 
     @property
     def is_local(self) -> bool:
@@ -78,6 +81,8 @@ class Storage:
         leaves = relative.startswith("/") and not self.store.takes_empty_parts
         if leaves or ".." in PurePosixPath(relative).parts:
             raise AirliftError(f"the path {relative!r} would leave {self.url}; refused")
+        if not self.is_local and "." in relative.split("/"):
+            raise AirliftError(f"{self.address(relative)} {_HAS_DOTS}")
         return f"{self.root}/{relative}" if relative else self.root
 
     def key(self, relative: str = "") -> str:
@@ -90,7 +95,9 @@ class Storage:
         return f"{self.url}/{relative}" if relative else self.url
 
     def folder(self, relative: str) -> Storage:
-        """A folder below this one."""
+        """A folder below this one; itself for an empty path."""
+        if not relative:
+            return self
         return Storage(self.address(relative), self.store, self.path(relative))
 
     def stats(self, relatives: Iterable[str]) -> list[FileStat | None]:
@@ -249,6 +256,10 @@ class Storage:
         return None
 
 
+_HAS_DOTS = (
+    "has a part . or .., which is left out on the way to a bucket, so that another file would be "
+    "read; name it without"
+)
 _STORES: tuple[type[Store], ...] = (Disk, S3, GoogleStorage, AzureBlobs)
 _BY_SCHEME = {scheme: store for store in _STORES for scheme in store.schemes}
 
@@ -280,6 +291,8 @@ def open_storage(url: str, connection: StorageConnection | None = None) -> Stora
             "one that was given is of another type"
         )
     store, root = kind.open(url, parts, connection)
+    if not store.is_local and {".", ".."} & set(root.split("/")):
+        raise AirliftError(f"{url!r} {_HAS_DOTS}")
     if "//" in root.rstrip("/") and not (store.is_local or store.takes_empty_parts):
         raise AirliftError(
             f"{url!r} has an empty part (//), and such keys can't be used on {kind.name}; copy the "

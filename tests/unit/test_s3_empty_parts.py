@@ -67,12 +67,49 @@ class OneConnection:
         ("a//漢 +%", False, {"?#&.txt": len("<a//漢 +%/?#&.txt>".encode())}),
         ("a//nothing", True, {}),
         ("a//b/c", True, {}),
+        ("a//", False, {"b": None, "漢 +%": None}),
+        ("a//b//", True, {"c": 9}),
+        ("/", False, {"lead": None}),
+        ("a///", True, {}),
     ],
 )
 def test_a_folder_with_empty_parts_is_listed(
     service: KeyedS3, prefix: str, recursive: bool, expected: dict[str, int]
 ) -> None:
     assert folder_of(service, prefix).list("", recursive) == expected
+
+
+@pytest.mark.parametrize(
+    ("prefix", "key", "expected"),
+    [
+        ("a/", "b/c", "a/b/c"),
+        ("a//", "b/c", "a//b/c"),
+        ("a//b//", "c", "a//b//c"),
+        ("/", "lead/x", "/lead/x"),
+        ("lead//", "x", "lead//x"),
+        ("//", "x", "//x"),
+        ("a///", "b/c", None),
+    ],
+)
+def test_a_second_slash_at_the_end_is_an_empty_part(
+    service: KeyedS3, prefix: str, key: str, expected: str | None
+) -> None:
+    folder = folder_of(service, prefix)
+    data = None if expected is None else service.objects[expected]
+    assert folder.sizes([key]) == [data and len(data)]
+    assert folder.folder("").sizes([key]) == folder.sizes([key])
+    if data is not None:
+        assert folder.read_bytes(key) == data
+        assert folder.address(key) == f"s3://bucket/{expected}"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "key"),
+    [("a/.", "b/c"), ("a/x/..", "b/c"), ("a", "./b/c"), ("a//b/.", "c"), ("", ".")],
+)
+def test_parts_that_http_leaves_out_are_refused(service: KeyedS3, prefix: str, key: str) -> None:
+    with pytest.raises(AirliftError, match=r"has a part \. or \.\., .*; name it without"):
+        folder_of(service, prefix).read_bytes(key)
 
 
 @pytest.mark.parametrize("page", [1, 2, 1000])
@@ -179,7 +216,9 @@ def test_other_clouds_are_refused_by_name(url: str, connection: Any) -> None:
         open_storage(url, connection)
 
 
-@pytest.mark.parametrize("prefix", ["/songs", "x//songs", "x/y//z/songs", "//songs", "x///songs"])
+@pytest.mark.parametrize(
+    "prefix", ["/songs", "x//songs", "x/y//z/songs", "//songs", "x///songs", "x/"]
+)
 def test_a_faiss_index_is_read(service: KeyedS3, tmp_path: Path, prefix: str) -> None:
     made = tmp_path / "made"
     written = write_faiss(made, [IndexSpec("songs", 300, dim=8, ids_file=True, scalars="parquet")])

@@ -16,8 +16,6 @@ from airlift.stores.s3_client import client_of
 from airlift.stores.s3_empty_parts import EmptyPartsHandler
 
 _ATTEMPTS = 6
-# What Arrow takes for no path.
-_EMPTY = "//"
 
 
 class S3(Store):
@@ -85,17 +83,19 @@ class S3(Store):
 
     def filesystem_for(self, path: str) -> pafs.FileSystem:
         """Another filesystem where a key has empty parts, which Arrow's own refuses."""
-        return pafs.PyFileSystem(self._objects) if _EMPTY in path else self._filesystem
+        return pafs.PyFileSystem(self._objects) if _has_empty_part(path) else self._filesystem
 
     def infos(self, paths: list[str]) -> list[pafs.FileInfo]:
         """What each path is."""
-        if not any(_EMPTY in path for path in paths):
+        if not any(map(_has_empty_part, paths)):
             return super().infos(paths)
         return [self.filesystem_for(path).get_file_info(path) for path in paths]
 
     def identity(self, path: str) -> FileIdentity | None:
         """What tells a file's states apart, by one request; None where there is no such file."""
-        return self._objects.identity(path) if _EMPTY in path else super().identity(path)
+        if _has_empty_part(path):
+            return self._objects.identity(path)
+        return super().identity(path)
 
     def writing(self, path: str) -> Writing:
         """Starts writing a file."""
@@ -128,3 +128,8 @@ class S3(Store):
             "token": connection.session_token.get_secret_value(),
         }
         return {name: value for name, value in keys.items() if value}
+
+
+def _has_empty_part(path: str) -> bool:
+    """Whether Arrow takes it for no path, or for that of the folder above."""
+    return "//" in f"{path}/"

@@ -53,8 +53,8 @@ class EmptyPartsHandler(pafs.FileSystemHandler):  # type: ignore[misc]
 
     def get_file_info_selector(self, selector: pafs.FileSelector) -> list[pafs.FileInfo]:
         """What stands below a path."""
-        bucket, key = _split(selector.base_dir)
-        prefix = f"{key}/" if key else ""
+        bucket, _ = _split(selector.base_dir)
+        prefix = _below(selector.base_dir)
         folders: set[str] = set()
         files: list[pafs.FileInfo] = []
         for page in self._pages(bucket, prefix, "" if selector.recursive else "/"):
@@ -133,7 +133,7 @@ class EmptyPartsHandler(pafs.FileSystemHandler):  # type: ignore[misc]
 
     def _info(self, path: str) -> pafs.FileInfo:
         bucket, key = _split(path)
-        if key:
+        if key and not key.endswith("/"):  # else it marks a folder
             try:
                 with s3_errors():
                     known = self._client.head_object(Bucket=bucket, Key=key)
@@ -141,7 +141,7 @@ class EmptyPartsHandler(pafs.FileSystemHandler):  # type: ignore[misc]
                 pass
             else:
                 return _file(path, known["ContentLength"], known["LastModified"])
-        page = next(self._pages(bucket, f"{key}/" if key else "", "/", 1))
+        page = next(self._pages(bucket, _below(path), "/", 1))
         is_folder = "Contents" in page or "CommonPrefixes" in page
         return pafs.FileInfo(path, pafs.FileType.Directory if is_folder else pafs.FileType.NotFound)
 
@@ -228,6 +228,11 @@ def _folders_of(key: str, prefix: str) -> set[str]:
     """All folders below a prefix in which a key stands."""
     parts = key.removeprefix(prefix).split("/")[:-1]
     return {prefix + "/".join(parts[: depth + 1]) for depth in range(len(parts))}
+
+
+def _below(path: str) -> str:
+    """What the keys of all that stands below a path begin with; "" for a bucket."""
+    return f"{path}/".partition("/")[2]
 
 
 def _split(path: str) -> tuple[str, str]:

@@ -62,8 +62,10 @@ class Beside:
             if len(found) != 1:
                 raise Refused([f"ids_url {params.ids_url} names {len(found)} files, expected one"])
         if params.scalars_url:
-            arrays = _is_folder_of_arrays(places, params.scalars_url)
-            url = params.scalars_url.rstrip("/") + ("/*.npy" if arrays else "")
+            url = params.scalars_url
+            if _is_folder_of_arrays(places, url):
+                place = place_of(url)
+                url = f"{place.root.rstrip('/')}/{place.path}/*.npy"
             scalars = places.find(url)
             roots = sorted({ref.root for ref in scalars})
             if len(roots) > 1:

@@ -69,8 +69,8 @@ def place_of(url: str) -> Place:
             )
         return Place("/", path.strip("/"))
     bucket, _, key = rest.partition("/")
-    # S3 has keys that begin with a slash.
-    return Place(f"{scheme}://{bucket}", key.rstrip("/"))
+    # S3 has keys that begin with a slash, and folders that end with one.
+    return Place(f"{scheme}://{bucket}", key.removesuffix("/"))
 
 
 class Places:
@@ -155,7 +155,7 @@ class Places:
         if not _WILD.search(place.path) and is_minio_disk(folder, place.path):
             return f"{url} can't be read: {MINIO_DISK}"
         if not _WILD.search(place.path) and folder.list(place.path):
-            return f"{url} is a folder; name its files, as {url.rstrip('/')}/*"
+            return f"{url} is a folder; name its files, as {url.removesuffix('/')}/*"
         return f"{url} names no file that is there; check the address"
 
     def lists_beside(self, index: FileRef, name: str) -> FileRef:
