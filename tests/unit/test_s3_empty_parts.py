@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
@@ -20,6 +22,8 @@ from airlift.sources.backup.source import BackupSource
 from airlift.sources.faiss.params import FaissParams
 from airlift.sources.faiss.source import FaissSource
 from airlift.storage import Storage, open_storage
+from airlift.storage_errors import explained
+from airlift.stores.s3_empty_parts import s3_errors
 from samples.faiss_indexes import IndexSpec, write_faiss
 from tests.real_backups import truth, unpack
 from tests.unit.backup_reading import Read as ReadBackup
@@ -110,6 +114,16 @@ def test_a_second_slash_at_the_end_is_an_empty_part(
 def test_parts_that_http_leaves_out_are_refused(service: KeyedS3, prefix: str, key: str) -> None:
     with pytest.raises(AirliftError, match=r"has a part \. or \.\., .*; name it without"):
         folder_of(service, prefix).read_bytes(key)
+
+
+@pytest.mark.parametrize("code", ["SignatureDoesNotMatch", "403"])
+def test_a_request_that_aws_repeats_is_not_shown(code: str) -> None:
+    said = "The request signature does not match.\n\nThe Canonical String should have been 'POST\n"
+    answer: Any = {"Error": {"Code": code, "Message": f"{said}x-amz-security-token:SECRET"}}
+    with pytest.raises(AirliftError) as raised, explained("read", "s3://b/x"), s3_errors():
+        raise ClientError(answer, "AssumeRole")
+    shown = "".join(traceback.format_exception(raised.value))
+    assert "SECRET" not in shown and "does not match" in shown
 
 
 @pytest.mark.parametrize("page", [1, 2, 1000])

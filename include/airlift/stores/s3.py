@@ -13,7 +13,7 @@ from airlift.errors import AirliftError
 from airlift.file_identity import FileIdentity
 from airlift.stores.base import ArrowWriting, Store, Writing, bucket_and_key, endpoint_of
 from airlift.stores.s3_client import client_of
-from airlift.stores.s3_empty_parts import EmptyPartsHandler
+from airlift.stores.s3_empty_parts import EmptyPartsHandler, s3_errors
 
 _ATTEMPTS = 6
 
@@ -104,13 +104,13 @@ class S3(Store):
     def copy(self, source: str, target: str) -> None:
         """S3's server-side copy; boto3 divides what is too large for one CopyObject call."""
         from boto3.exceptions import Boto3Error
-        from botocore.exceptions import BotoCoreError, ClientError
 
         bucket, key = source.split("/", 1)
         to_bucket, to_key = target.split("/", 1)
         try:
-            client_of(self.connection).copy({"Bucket": bucket, "Key": key}, to_bucket, to_key)
-        except (Boto3Error, BotoCoreError, ClientError) as error:
+            with s3_errors():
+                client_of(self.connection).copy({"Bucket": bucket, "Key": key}, to_bucket, to_key)
+        except (Boto3Error, OSError) as error:
             raise OSError(
                 f"{error}; the connection needs to read the one and write the other"
             ) from error

@@ -215,7 +215,10 @@ def s3_errors() -> Iterator[None]:
         if code in ("404", "NoSuchKey"):
             raise FileNotFoundError(str(error)) from error
         # An answer to HEAD has no body, so no code either.
-        raise OSError(f"AccessDenied: {error}" if code == "403" else str(error)) from error
+        said, repeated, _ = str(error).partition("\n")
+        # What follows is the whole request that was refused, with the session token.
+        cause = None if repeated else error
+        raise OSError(f"AccessDenied: {said}" if code == "403" else said) from cause
     except BotoCoreError as error:
         raise OSError(f"NETWORK_CONNECTION: {error}") from error
 
