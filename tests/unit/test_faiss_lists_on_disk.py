@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import tracemalloc
 from collections.abc import Callable
@@ -467,3 +468,28 @@ def test_a_truncated_index(made: Path, cut: int) -> None:
     index = made / "songs.index"
     index.write_bytes(index.read_bytes()[:-cut])
     assert "truncated" in why(made)
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_two_indexes_with_one_file_of_lists(tmp_path: Path, mapped: bool) -> None:
+    """Files of one name and, as Faiss doubles them, of one length; the second came last."""
+    together = tmp_path / "together"
+    together.mkdir()
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        index: faiss.Index = trained(f"IVF{LISTS},Flat")
+        if mapped:
+            index.own_fields = False
+            index = faiss.IndexIDMap(index)
+        grown(folder, index, floats() + number, np.arange(ROWS, dtype=np.int64) + number * ROWS)
+        shutil.copy(folder / "songs.index", together / f"songs{number}.index")
+        shutil.copy(folder / DATA, together / DATA)
+    [reason] = source_of(together, index_url=str(together / "*.index")).check()
+    assert "songs0.index and " in reason
+    assert "songs1.index both have their inverted lists in 'songs.ivfdata'" in reason
+    # As the message says to do.
+    urls = ",".join(str(tmp_path / str(number) / "songs.index") for number in range(2))
+    read = Read(source_of(together, index_url=urls))
+    assert sorted(read.ids) == list(range(2 * ROWS))
+    assert np.array_equal(read.vectors(), np.concatenate([floats(), floats() + 1]))

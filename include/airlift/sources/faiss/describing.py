@@ -32,6 +32,7 @@ def reasons_against(files: Sequence[IndexFile], params: FaissParams) -> list[str
             for file in files
             if file.layout.lossy
         ]
+    reasons += _shared_lists(files)
     first = files[0]
     for file in files[1:]:
         ours, theirs = _must_agree(first), _must_agree(file)
@@ -39,6 +40,25 @@ def reasons_against(files: Sequence[IndexFile], params: FaissParams) -> list[str
             reasons.append(
                 f"{first.address} and {file.address} can't make one collection: {ours} and {theirs}"
             )
+    return reasons
+
+
+def _shared_lists(files: Sequence[IndexFile]) -> list[str]:
+    """Where two indexes name one file of inverted lists. Its length tells nothing: Faiss doubles
+    it, so that those of two shards are as long."""
+    reasons = []
+    first_of: dict[tuple[str, str], IndexFile] = {}
+    for file in files:
+        if lists := file.ref.lists:
+            other = first_of.setdefault((lists.root, lists.path), file)
+            if other is not file:
+                name = lists.path.rpartition("/")[2]
+                reasons.append(
+                    f"{other.address} and {file.address} both have their inverted lists in "
+                    f"{name!r}, which can hold those of one index only: expected a file of its own "
+                    "for each; put each index with its lists into a folder of its own, and name "
+                    "all of them in index_url"
+                )
     return reasons
 
 
