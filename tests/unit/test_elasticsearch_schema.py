@@ -260,6 +260,11 @@ def test_ranges_are_grouped_evenly_and_wholly() -> None:
         assert sum(sizes) == 300
         assert max(sizes) - min(sizes) <= 10
     assert list(group([], 3)) == []
+    rowless = [cell.model_copy(update={"objects": 0}) for cell in cells]
+    [together] = group(rowless, 2)
+    assert [(span.shard, span.rows, span.objects) for span in together] == [
+        (shard, 100, 0) for shard in range(3)
+    ]
     assert pieces(1, 100) == 1
     assert pieces(100 << 20, 1 << 30) == 1
     assert pieces(200 << 20, 1 << 30) == 2

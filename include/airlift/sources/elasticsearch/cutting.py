@@ -175,7 +175,8 @@ def group(cells: Sequence[Span | Slice], count: int) -> Iterator[list[Span | Sli
     for cell in cells:
         held.append(cell)
         rows += cell.rows_made
-        if rows * count >= total * (made + 1):
+        # Without any, as where no document has a nested object, all are one group.
+        if total and rows * count >= total * (made + 1):
             yield _joined(held)
             made = rows * count // total
             held = []
