@@ -14,7 +14,7 @@ from airlift.sources.elasticsearch.cutting import (
     count_slices,
     group,
     pieces,
-    slices_of,
+    slice_count,
 )
 from airlift.sources.elasticsearch.reading import Reader
 from airlift.sources.elasticsearch.sliced_points import SlicedPoints
@@ -28,7 +28,8 @@ class Detail(BaseModel):
     """What `SourceCollection.detail` holds.
 
     Attributes:
-        layout: the scratch file with the columns.
+        parts: the indices of the collection.
+        layout: path of the scratch file with the columns.
         row_bytes: about how many bytes a row takes when converted.
         page_rows: documents to ask for at once.
         points: of each index that is read by slices, the point in time that it was described in
@@ -45,7 +46,13 @@ class Detail(BaseModel):
 
 
 class ReadPlan(BaseModel):
-    """What a chunk's `read` holds."""
+    """What a chunk's `read` holds.
+
+    Attributes:
+        parts: the indices that it has documents of.
+        spans: the ranges or slices to read, in order.
+        layout, page_rows: as of `Detail`.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -56,20 +63,20 @@ class ReadPlan(BaseModel):
 
 
 class _CountedSlices(BaseModel):
-    """A scratch file: slices are counted once, and may be asked for when their point is closed."""
+    """A scratch file: slices are counted once, as later their point in time may be closed."""
 
     model_config = ConfigDict(frozen=True)
 
     slices: tuple[Slice, ...]
 
 
-class Cutter:
+class Chunker:
     """Cuts collections into chunks.
 
     Args:
-        reader: asks the server for numbers of documents.
+        reader: counts documents on the server.
         points: the points in time of indices that are read by slices.
-        scratch: keeps the numbers of slices.
+        scratch: the folder that keeps the counted slices.
         explode: the path of nested objects that become rows; empty where documents do.
     """
 
@@ -102,7 +109,7 @@ class Cutter:
         return chunks
 
     def _slices(self, part: IndexPart, point: str, share: int) -> list[Slice]:
-        count = slices_of(part, share)
+        count = slice_count(part, share)
         shaped_by = (part.model_dump(mode="json"), point, self._explode)
         path = f"slices/{chunk_id(count, *shaped_by)}.json"
         if self._scratch.exists(path):

@@ -104,12 +104,14 @@ def _limits(reader: Reader, part: IndexPart, shard: int) -> tuple[int, int] | No
     return int(low), int(high)
 
 
-def slices_of(part: IndexPart, pieces: int) -> int:
-    """Into how many slices to cut an index, so that about so many chunks can be made of them.
+def slice_count(part: IndexPart, chunks: int) -> int:
+    """How many slices to cut an index into for that many chunks.
 
-    Two for a chunk, as slices are of about the same number of documents, deleted ones included.
+    Two or more a chunk, so that chunks get about the same size: slices of one number of documents
+    hold different numbers of deleted ones. A multiple of the shards, so that each slice lies in one
+    of them; but at most 1,024.
     """
-    return min(max(-(-2 * pieces // part.shards), 1) * part.shards, _MOST_SLICES)
+    return min(max(-(-2 * chunks // part.shards), 1) * part.shards, _MOST_SLICES)
 
 
 def count_slices(
@@ -118,7 +120,7 @@ def count_slices(
     """Counts the documents of each slice of an index in a point in time, exactly.
 
     Args:
-        point: which one; it must be pinned.
+        point: its `Snapshot.digest`; `SlicedPoints.pin` was called with it.
         explode: the path of nested objects to count besides; empty for none.
     """
     what = f"index {part.index!r}"
@@ -158,7 +160,7 @@ def _aggregated(
 
     Args:
         wanted: aggregations.
-        more: what else the request's body has.
+        more: other keys of the request's body.
     """
     what = f"index {part.index!r}"
     body = {"size": 0, "track_total_hits": True, **({"aggs": wanted} if wanted else {}), **more}

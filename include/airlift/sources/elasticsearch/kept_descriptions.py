@@ -20,7 +20,7 @@ from airlift.storage import Storage
 
 
 class _Kept(BaseModel):
-    """A scratch file: a description, and the points in time that it is of."""
+    """A scratch file: a description, and the digest of each index' point in time, by its name."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,12 +29,12 @@ class _Kept(BaseModel):
 
 
 class KeptDescriptions:
-    """Keeps them in the scratch folder.
+    """Keeps descriptions in the scratch folder.
 
     Args:
         scratch: that folder.
-        params: what a description hangs on besides the index.
-        points: tells which points in time were read in whole.
+        params: what a description depends on besides the index.
+        points: knows in which points in time every row was read.
     """
 
     def __init__(self, scratch: Storage, params: ElasticsearchParams, points: SlicedPoints) -> None:
@@ -43,12 +43,12 @@ class KeptDescriptions:
         self._points = points
 
     def find(self, found: Found) -> SourceCollection | None:
-        """The description of a collection of which every row was read; None for others."""
+        """The description of a collection whose rows were all read; None for any other."""
         path = self._path(found)
         if not self._scratch.exists(path):
             return None
         kept = _Kept.model_validate(self._scratch.read_json(path))
-        if all(self._points.is_read_whole(point) for point in kept.points.values()):
+        if all(self._points.is_fully_read(point) for point in kept.points.values()):
             return kept.collection
         return None
 

@@ -1,4 +1,4 @@
-"""Documents without a vector that all of them should have: refused, or noted, before reading."""
+"""Documents without a value of a vector field: refused, or noted, before rows are read."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from airlift.sources.elasticsearch.rows import Layout
 _SHOWN = 3
 
 
-def look_for_missing_vectors(
+def report_missing_vectors(
     reader: Reader,
     found: Found,
     layout: Layout,
     measured: Measured,
     made: Description,
-    how: OnMissingVector,
+    on_missing: OnMissingVector,
 ) -> None:
-    """Adds a reason, or a note, for each vector that documents lack.
+    """Adds a reason, or a note, for each vector field that some documents have no value of.
 
     Args:
-        made: the description that gets them.
-        how: what the params ask for.
+        made: the description whose `reasons` or `notes` get it.
+        on_missing: the param `on_missing_vector`: with `fail` it is a reason.
     """
     for column in layout.columns:
         missing = measured.missing.get(column.name)
@@ -39,19 +39,24 @@ def look_for_missing_vectors(
             if below
             else ("documents", measured.documents)
         )
-        told = f"{missing:,} of {total:,} {rows} have no vector {column.name!r}"
-        if how is not OnMissingVector.FAIL:
-            made.notes.append(f"{told} (on_missing_vector {how.value})")
+        problem = f"{missing:,} of {total:,} {rows} have no vector {column.name!r}"
+        if on_missing is not OnMissingVector.FAIL:
+            made.notes.append(f"{problem} (on_missing_vector {on_missing.value})")
             continue
         first = _first_without(reader, found, column.name, made.explode if below else "")
         made.reasons.append(
-            f"{told}, such as {first}; mend them, leave them out by `query`, or set "
+            f"{problem}, such as {first}; correct them, leave them out by `query`, or set "
             "on_missing_vector to set_aside or null"
         )
 
 
 def _first_without(reader: Reader, found: Found, name: str, explode: str) -> list[str]:
-    """The ids of some documents without a vector, or with such an object in `explode`."""
+    """The ids of up to three documents without a vector.
+
+    Args:
+        name: of the vector's field.
+        explode: the path of nested objects where one of these lacks it; else empty.
+    """
     lacking: dict[str, Any] = {"bool": {"must_not": {"exists": {"field": name}}}}
     if explode:
         lacking = {"nested": {"path": explode, "query": lacking}}

@@ -250,7 +250,7 @@ def check_rows(span: Span | Slice, made: int, explode: str) -> None:
     """Refuses documents that give other rows than were counted."""
     if made != span.rows_made:
         raise AirliftError(
-            f"{span.what}: the server counts {span.rows_made:,} "
+            f"{span.label}: the server counts {span.rows_made:,} "
             f"objects in {explode!r} of {span.rows:,} documents, but their _source holds {made:,}; "
             "the index or the user's rights (field-level security) hide some of them: use a user "
             "who sees all fields, or index the documents again"

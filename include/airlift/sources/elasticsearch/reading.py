@@ -82,14 +82,14 @@ class Reader:
     def _search_slices(
         self, part: IndexPart, body: dict[str, Any], unless: Collection[str]
     ) -> bytes:
-        """Searches an index whose slices mean nothing in another point in time than their own."""
+        """Searches an index in the point in time that its chunks are slices of, and in no other."""
         snapshot = self._points.pinned(part.index)
         try:
             return self._send(part, None, snapshot, body, unless)
         except ServerError as error:
             if error.kind not in LOST_POINTS:
                 raise
-            raise self._points.lost(snapshot, error) from error
+            raise self._points.lost_error(snapshot, error) from error
 
     def _send(
         self,
@@ -145,8 +145,8 @@ class Reader:
                 answer, size = waiting.result()
                 size = min(2 * size, most)
                 page = page_of(answer, f"index {part.index!r}", cutters=cutters)
-                if problem := span.misplaced(page.numbers, after):
-                    raise unexpected(span.what, problem, page.numbers)
+                if problem := span.order_problem(page.numbers, after):
+                    raise unexpected(span.label, problem, page.numbers)
                 rows += len(page.hits)
                 waiting = None
                 if page.hits and rows < span.rows:

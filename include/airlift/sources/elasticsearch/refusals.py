@@ -94,8 +94,8 @@ def refusal(status: int, body: bytes, what: str, retry_after: str = "") -> Serve
         message += "; check login and password, or the API key or token, of the connection"
     elif 300 <= status < 400:
         message += (
-            "; it sends elsewhere, where no login follows: write the address that really answers "
-            "as the connection's host"
+            "; it redirects, which is not followed; set the address that it redirects to as the "
+            "connection's host"
         )
     elif status == 403:
         message += "; give the user the privileges that docs/elasticsearch.md lists"

@@ -16,30 +16,34 @@ from airlift.sources.elasticsearch.client import SearchServer
 from airlift.sources.elasticsearch.refusals import ServerError
 from airlift.sources.elasticsearch.spans import SEQ_NO, IndexPart
 
-_INSTEAD = (
+_ADVICE = (
     "copy it into a domain of Amazon OpenSearch Service (a pipeline of OpenSearch Ingestion can "
     "read collections) and move it from there"
 )
-_NOT_THERE = (400, 404, 405, 501)
-"""What a server answers that does not know a request, or a field to sort by."""
+_UNSUPPORTED = (400, 404, 405, 501)
+"""HTTP statuses of a server that does not know a request, or a field to sort by."""
 
 
 def serverless_reasons(server: SearchServer, part: IndexPart) -> list[str]:
-    """Why the documents of an index can't be read; none where the server is no Serverless.
+    """Why the documents of an index can't be read; always none where it is not in Serverless.
 
     Raises:
         ServerError: the server can't be asked: it refuses the login or does not answer.
     """
-    lacking = _lacking(server, part) if server.version.is_serverless else ""
-    if not lacking:
+    missing = _missing_feature(server, part) if server.version.is_serverless else ""
+    if not missing:
         return []
     return [
-        f"index {part.index!r} is in OpenSearch Serverless, which {lacking}; by that number "
-        f"documents are read in ranges, and counted; {_INSTEAD}"
+        f"index {part.index!r} is in OpenSearch Serverless, which {missing}; by that number "
+        f"documents are read in ranges, and counted; {_ADVICE}"
     ]
 
 
-def _lacking(server: SearchServer, part: IndexPart) -> str:
+def _missing_feature(server: SearchServer, part: IndexPart) -> str:
+    """What keeps the documents from being read in ranges, as the end of "which …"; "" for nothing.
+
+    One search sorts by `_seq_no` and asks for its least and largest value.
+    """
     path = f"/{quote(part.index, safe='')}/_search"
     body = {
         "size": 1,
@@ -51,7 +55,7 @@ def _lacking(server: SearchServer, part: IndexPart) -> str:
     try:
         answer = server.ask("POST", path, SEARCH, body)
     except ServerError as error:
-        if error.status not in _NOT_THERE:
+        if error.status not in _UNSUPPORTED:
             raise
         return f"can't search by {SEQ_NO} ({error})"
     if not answer.total:

@@ -1,7 +1,7 @@
 """Requests to Amazon OpenSearch Service and OpenSearch Serverless, signed with AWS Signature V4.
 
-botocore signs. Here stands what it can't know: whose credentials, which form of a path AWS and the
-server understand in the same way, and what AWS' own refusals mean.
+botocore calculates signatures. This module adds what it can't know: whose credentials to use, and a
+form of path and query that no node on the way writes differently.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ class RequestSigner:
 
     `opensearch-py` calls it for each request that it sends, with the body as it is sent. So a
     request that is tried again has a new date, and keys of a role that are valid by then.
+
+    Raises:
+        AirliftError: there are no credentials, or only half of a pair of keys.
     """
 
     def __init__(self, signing: AwsSigning) -> None:
@@ -46,7 +49,7 @@ class RequestSigner:
         try:
             keys = self._credentials.get_frozen_credentials()
         except (BotoCoreError, ClientError) as error:
-            raise _without_keys(signing, error) from None
+            raise _credentials_error(signing, error) from None
         request = AWSRequest(method=method, url=url, data=body)
         signer = SigV4Auth(keys, signing.service, signing.region)
         # Serverless needs it; elsewhere it does no harm.
@@ -56,20 +59,21 @@ class RequestSigner:
 
 
 def signed_target(path: str, params: Mapping[str, str]) -> str:
-    """A path and a query in the one form that all encode in the same way.
+    """A request's path and query with every reserved character encoded.
 
-    The signature is of the path as it is sent, encoded once more. What RFC 3986 lets stand as it
-    is, such as `*` and `,`, is therefore signed otherwise than its encoded form: any node or proxy
-    on the way that writes one for the other would break the signature. So all is encoded.
+    AWS signs the path as it is sent, encoded once more: so `*` and `%2A` have different
+    signatures, though RFC 3986 lets a node or proxy on the way replace one by the other, which
+    would break the signature. So everything is encoded.
 
     Args:
         path: of the request, its parts encoded or not.
+        params: of the query, not encoded.
     """
     strict = "/".join(quote(unquote(part), safe="") for part in path.split("/"))
     return f"{strict}?{urlencode(params, quote_via=quote, safe='')}" if params else strict
 
 
-def _without_keys(signing: AwsSigning, error: BotoCoreError | ClientError) -> ServerError:
+def _credentials_error(signing: AwsSigning, error: BotoCoreError | ClientError) -> ServerError:
     role = signing.credentials.role_arn
     passes = isinstance(error, (HTTPClientError, ConnectionError))
     if isinstance(error, ClientError):

@@ -1,11 +1,11 @@
 """Points in time of indices that keep no `_seq_no`, whose chunks are slices of one of them.
 
 A slice, and the order of its documents, mean something in their own point in time only. So a chunk
-names the one that it is a slice of, and is read in no other. A point in time that was opened stays
-until every row was read: while a run reads any index it keeps all of them alive, and a run that
-failed leaves them open, for as long as the server keeps what nobody asks for. One that is lost is
-never replaced in the middle: only a run that describes the index anew opens another, and all chunks
-of it are others then.
+names its point in time, and is read in no other. A point in time stays open until every row was
+read: while a run reads one index, it keeps those of all others alive, too. A run that failed leaves
+them open; the server closes them `keep_alive_minutes` after the last request. One that is lost is
+never replaced while chunks are read: only a run that describes the index again opens another, and
+then cuts all of its chunks anew.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ _OLDEST = (7, 12)
 _FOLDER = "read_points"
 _TOUCH_SECONDS = 240.0
 
-# What the server can't find on a node may be there again when the network is.
+# Of `LOST_POINTS`, the one that is final. The other means that a node is away, which may come back
+# and still have its points in time.
 _GONE = "search_context_missing_exception"
 
 
@@ -44,7 +45,7 @@ class _State(StrEnum):
     WHOLE = "whole"
 
 
-class _Read(BaseModel):
+class _Progress(BaseModel):
     """A file of `_FOLDER`, named by a point in time's digest."""
 
     model_config = ConfigDict(frozen=True)
@@ -63,13 +64,13 @@ def reason_against_slices(version: Version) -> str:
 
 
 class SlicedPoints:
-    """Opens them, and holds those that are read in.
+    """Opens such points in time, keeps them alive, and knows which one each index is read in.
 
     Args:
-        server: whose they are.
-        snapshots: which opens and finds them.
-        scratch: where it is written down how far each is read.
-        keep_alive: for how long the server keeps one that nobody asks for, in the server's words.
+        server: the server that has them.
+        snapshots: opens and finds points in time.
+        scratch: the folder in which it is recorded how far each is read.
+        keep_alive: for how long the server keeps one after the last request, as `240m`.
     """
 
     def __init__(
@@ -86,10 +87,11 @@ class SlicedPoints:
         """The point in time that an index is described in.
 
         Returns:
-            It, and whether it takes the place of one that was read in and is lost.
+            The point in time, and whether it replaces a lost one in which rows were read.
 
         Raises:
             Refused: the server opens none.
+            ServerError: the server does not answer; it may do so later.
         """
         known = self._snapshots.newest(index)
         lost = False
@@ -111,34 +113,42 @@ class SlicedPoints:
         return known, lost
 
     def pin(self, index: str, digest: str) -> None:
-        """Searches the index in that point in time from now on. Raises Refused when it is lost."""
+        """Makes later searches of the index use that point in time.
+
+        Raises:
+            Refused: it was closed.
+        """
         if index in self._pinned and self._pinned[index].digest == digest:
             return
         for snapshot in self._snapshots.known(index):
             if snapshot.digest == digest:
                 self._pinned[index] = snapshot
                 return
-        raise self._refused(index, digest, "it was closed")
+        raise self._lost_refusal(index, digest, "it was closed")
 
     def pinned(self, index: str) -> Snapshot:
         """The point in time of an index that `begin` or `pin` has chosen."""
         return self._pinned[index]
 
-    def lost(self, snapshot: Snapshot, error: ServerError) -> AirliftError:
-        """What to raise where the server says that it has lost one."""
+    def lost_error(self, snapshot: Snapshot, error: ServerError) -> AirliftError:
+        """The error to raise where the server answers that it does not find a point in time.
+
+        Args:
+            error: of one of the kinds `LOST_POINTS`.
+        """
         if error.kind == _GONE:
-            return self._refused(snapshot.index, snapshot.digest, str(error))
+            return self._lost_refusal(snapshot.index, snapshot.digest, str(error))
         return AirliftError(
             f"index {snapshot.index!r}: the node that keeps its point in time can't be reached "
             f"({error}); where it comes back without a restart, clear the task"
         )
 
-    def _refused(self, index: str, digest: str, cause: str) -> Refused:
+    def _lost_refusal(self, index: str, digest: str, cause: str) -> Refused:
         what = (
             f"index {index!r} keeps no _seq_no, and the point in time that its chunks are slices "
             f"of is lost: {cause}. No other one has the same slices"
         )
-        if self.is_read_whole(digest):
+        if self.is_fully_read(digest):
             return Refused(
                 [
                     f"{what}. Every row had been read before, and a chunk is to be read again: its "
@@ -156,45 +166,51 @@ class SlicedPoints:
             ]
         )
 
-    def reading_begins(self, digest: str) -> None:
-        """Writes down that rows are read in a point in time."""
+    def mark_begun(self, digest: str) -> None:
+        """Records that rows are being read in a point in time."""
         if self._state(digest) is _State.UNREAD:
             self._write(digest, _State.BEGUN)
 
-    def read_whole(self, digest: str) -> None:
-        """Writes down that every row was read in a point in time, so that it may be closed."""
+    def mark_fully_read(self, digest: str) -> None:
+        """Records that every row was read in a point in time, so that it may be closed."""
         self._write(digest, _State.WHOLE)
 
-    def is_read_whole(self, digest: str) -> bool:
+    def is_fully_read(self, digest: str) -> bool:
         """Whether every row was read in a point in time."""
         return self._state(digest) is _State.WHOLE
 
     def is_needed(self, snapshot: Snapshot) -> bool:
-        """Whether a run that goes on can do so only while this one is open."""
+        """Whether rows were read in it, and not all: no run can be resumed without it then."""
         return snapshot.sliced and self._state(snapshot.digest) is _State.BEGUN
 
     def keep_others_alive(self, index: str) -> None:
-        """Has the server keep those of the indices that nobody reads for hours, maybe.
+        """Renews the points in time of all indices but this one, whose own searches do that.
 
-        Every few minutes; to be called often, while an index is read.
+        An index may have to wait for hours until it is read. To be called before each page: it
+        asks the server every four minutes only.
+
+        Args:
+            index: the index that is being read.
         """
         if time.monotonic() < self._touch_at:
             return
         self._touch_at = time.monotonic() + _TOUCH_SECONDS
-        newest = {one.index: one for one in self._snapshots.known() if one.sliced}
+        newest = {point.index: point for point in self._snapshots.known() if point.sliced}
         newest.pop(index, None)
         for snapshot in newest.values():
             try:
                 if not self._touch(snapshot, unless=LOST_POINTS):
                     log.warning("index %r: its point in time is lost", snapshot.index)
-            except ServerError as error:  # it is told when that index is read
-                log.warning("index %r: its point in time: %s", snapshot.index, error)
+            except ServerError as error:  # reading that index raises it, where it lasts
+                log.warning(
+                    "index %r: its point in time could not be kept alive: %s", snapshot.index, error
+                )
 
     def _touch(self, snapshot: Snapshot, unless: Collection[str] = ()) -> bool:
-        """Whether the server still has one; where it has, it keeps it as long again.
+        """Whether the server still has it; if so, its `keep_alive` begins anew.
 
         Args:
-            unless: as of `SearchServer.raw`.
+            unless: as of `SearchServer.raw`: kinds of errors that are not tried again.
         """
         body: dict[str, Any] = {
             "size": 0,
@@ -214,7 +230,9 @@ class SlicedPoints:
         path = f"{_FOLDER}/{digest}"
         if not self._scratch.exists(path):
             return _State.UNREAD
-        return _Read.model_validate(self._scratch.read_json(path)).state
+        return _Progress.model_validate(self._scratch.read_json(path)).state
 
     def _write(self, digest: str, state: _State) -> None:
-        self._scratch.write_json(f"{_FOLDER}/{digest}", _Read(state=state).model_dump(mode="json"))
+        self._scratch.write_json(
+            f"{_FOLDER}/{digest}", _Progress(state=state).model_dump(mode="json")
+        )

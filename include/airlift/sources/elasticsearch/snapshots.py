@@ -5,7 +5,7 @@ a range of `_seq_no`, which a document keeps until it is changed. So a point tha
 the server restarts, is replaced by a new one in mid-chunk, and counting tells whether all documents
 are still what they were.
 
-An index without `_seq_no` is cut into slices of a point in time, and these do hang on it: see
+An index without `_seq_no` is cut into slices of a point in time, which depend on it: see
 `airlift.sources.elasticsearch.sliced_points`.
 """
 

@@ -17,7 +17,7 @@ from airlift.errors import AirliftError, Refused
 from airlift.schema import DYNAMIC_FIELD, CollectionSchema, Field, SourceCollection
 from airlift.sources.base import BATCH_BYTES, BadRows, SourceFile, StillSource
 from airlift.sources.elasticsearch.choosing import Found, choose
-from airlift.sources.elasticsearch.chunking import Cutter, Detail, ReadPlan
+from airlift.sources.elasticsearch.chunking import Chunker, Detail, ReadPlan
 from airlift.sources.elasticsearch.client import SearchServer, connect
 from airlift.sources.elasticsearch.describing import Describer
 from airlift.sources.elasticsearch.description import Description
@@ -28,7 +28,7 @@ from airlift.sources.elasticsearch.measuring import (
     measure,
     row_bytes,
 )
-from airlift.sources.elasticsearch.missing_vectors import look_for_missing_vectors
+from airlift.sources.elasticsearch.missing_vectors import report_missing_vectors
 from airlift.sources.elasticsearch.nested_rows import (
     check_rows,
     exploded,
@@ -129,7 +129,7 @@ class ElasticsearchSource(StillSource):
         if measured is None:
             return None, _told(one, made)
         layout = describer.measured(made, measured)
-        look_for_missing_vectors(
+        report_missing_vectors(
             self._reader, one, layout, measured, made, self._params.on_missing_vector
         )
         self._note_explode(whole, made)
@@ -176,8 +176,8 @@ class ElasticsearchSource(StillSource):
 
     def cut(self, collection: SourceCollection, chunk_bytes: int) -> list[Chunk]:
         """Cuts a collection; see `Source.cut`."""
-        cutter = Cutter(self._reader, self._points, self._scratch, self._params.explode)
-        return cutter.cut(collection, chunk_bytes)
+        chunker = Chunker(self._reader, self._points, self._scratch, self._params.explode)
+        return chunker.cut(collection, chunk_bytes)
 
     def read(self, chunk: Chunk) -> Iterator[pa.RecordBatch | BadRows]:
         """Yields a chunk's documents in the order of their last change, shard by shard.
@@ -193,7 +193,7 @@ class ElasticsearchSource(StillSource):
         held: list[pa.RecordBatch] = []
         if not self._params.dry_run:
             for point in {span.point for span in plan.spans if isinstance(span, Slice)}:
-                self._points.reading_begins(point)
+                self._points.mark_begun(point)
         for span in plan.spans:
             pages = self._reader.pages(
                 parts[span.index], span, plan.page_rows, maker.cutters, beside
@@ -223,7 +223,7 @@ class ElasticsearchSource(StillSource):
     def changes(self, collection: SourceCollection) -> list[str]:
         """None. Every row was read: no run that goes on needs the points in time any more."""
         for point in Detail.model_validate(collection.detail).points.values():
-            self._points.read_whole(point)
+            self._points.mark_fully_read(point)
         return []
 
     def finish(self) -> None:

@@ -2,8 +2,8 @@
 
 Every document has a `_seq_no` that it keeps until it is changed, so a range of them means the same
 in every point in time. An index that keeps none (`index.disable_sequence_numbers`) is cut by what
-the server itself offers: slices of one point in time, in the order of `_shard_doc`. Both mean
-something in that point in time only.
+the server itself offers: slices of one point in time, in the order of `_shard_doc`. A
+slice, and that order, mean something in that point in time only.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class IndexPart(BaseModel):
     """An index, and which of its documents are moved.
 
     Attributes:
-        filters: queries that they all fulfil.
-        read_by: what it is cut by. Ranges are not written down: so chunks keep the ids that they
-            had before there were others.
+        filters: queries of the search API that all of these documents match.
+        read_by: what it is cut by. `ranges` is left out of the JSON, as it was before there were
+            slices, so that the ids of such chunks stay the same.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -62,24 +62,17 @@ class PageRequest(NamedTuple):
     body: dict[str, Any]
 
 
-class Span(BaseModel):
-    """The documents of one shard whose `_seq_no` lies from `start` to before `stop`.
-
-    Every change of a document gives it a new number, above all others in its shard. So a range
-    below the highest number can lose documents, but never get one: when it has as many as before,
-    they are the same.
+class _Piece(BaseModel):
+    """What ranges and slices have in common.
 
     Attributes:
         rows: documents in it.
-        objects: nested objects in them, where these are what becomes rows (`explode`).
+        objects: nested objects in them, where each of these becomes a row (`explode`); else None.
     """
 
     model_config = ConfigDict(frozen=True)
 
     index: str
-    shard: int
-    start: int
-    stop: int
     rows: int
     objects: int | None = None
 
@@ -88,23 +81,37 @@ class Span(BaseModel):
         """Rows of the collection that it gives."""
         return self.rows if self.objects is None else self.objects
 
+
+class Span(_Piece):
+    """The documents of one shard whose `_seq_no` lies from `start` to before `stop`.
+
+    Every change of a document gives it a new number, above all others in its shard. So a range
+    below the highest number can lose documents, but never get one: when it has as many as before,
+    they are the same.
+    """
+
+    shard: int
+    start: int
+    stop: int
+
     @property
-    def what(self) -> str:
-        """For messages."""
+    def label(self) -> str:
+        """Its index and shard, for messages."""
         return f"index {self.index!r}, shard {self.shard}"
 
     def request(self, after: int | None) -> PageRequest:
-        """Asks for those after a number; for the first ones where that is None."""
+        """Asks for the documents after a `_seq_no`; from the first one on where that is None."""
         wanted = {"range": {SEQ_NO: {"gte": self._from(after), "lt": self.stop}}}
         return PageRequest(self.shard, (wanted,), {"sort": [{SEQ_NO: "asc"}]})
 
-    def misplaced(self, numbers: Sequence[int], after: int | None) -> str:
-        """Whether documents are others than it was asked for, as a message; "" where they fit.
+    def order_problem(self, numbers: Sequence[int], after: int | None) -> str:
+        """Why a page has other documents than `request` asked for; "" where it has not.
 
-        One that comes twice would hide one that lacks.
+        Counting alone is not enough: a document that comes twice would hide one that is missing.
 
         Args:
-            numbers: by which they are sorted.
+            numbers: the values that the page's documents are sorted by, in its order.
+            after: as given to `request`.
         """
         start = self._from(after)
         if not numbers or (_is_rising(numbers) and start <= numbers[0] and numbers[-1] < self.stop):
@@ -112,9 +119,9 @@ class Span(BaseModel):
         return f"expected documents in the order of {SEQ_NO}, from {start} to below {self.stop}"
 
     def shortage(self, found: int) -> str:
-        """Why another number of documents came than was counted, and what to do."""
+        """The message for `found` documents, other than were counted: why, and what to do."""
         return (
-            f"{self.what}: {self.rows - found:,} of {self.rows:,} "
+            f"{self.label}: {self.rows - found:,} of {self.rows:,} "
             "documents were changed or deleted since the migration was planned, and the server "
             "has lost the point in time that held them as they were (it restarted, or has "
             "none); stop writing to the index, then run again with a new migration_id"
@@ -124,51 +131,41 @@ class Span(BaseModel):
         return self.start if after is None else after + 1
 
 
-class Slice(BaseModel):
+class Slice(_Piece):
     """A slice of an index in one point in time, as the server cuts it.
 
     Where there are as many slices as shards, or a multiple of that, each lies in one shard.
 
     Attributes:
-        point: of which point in time: `Snapshot.digest`.
-        number, of: which of how many slices.
-        rows: documents in it.
-        objects: as of `Span`.
+        point: the point in time that it is a slice of, by its `Snapshot.digest`.
+        number: which slice it is, from 0.
+        of: how many slices there are.
     """
 
-    model_config = ConfigDict(frozen=True)
-
-    index: str
     point: str
     number: int
     of: int
-    rows: int
-    objects: int | None = None
 
     @property
-    def rows_made(self) -> int:
-        """Rows of the collection that it gives."""
-        return self.rows if self.objects is None else self.objects
-
-    @property
-    def what(self) -> str:
-        """For messages."""
+    def label(self) -> str:
+        """Its index and number, for messages."""
         return f"index {self.index!r}, slice {self.number} of {self.of}"
 
     def request(self, after: int | None) -> PageRequest:
-        """Asks for those after a value of `_shard_doc`; for the first ones where that is None."""
+        """Asks for the documents after a `_shard_doc`; from the first one on where that is None."""
         body: dict[str, Any] = {"sort": [{SHARD_DOC: "asc"}], **slice_clause(self.number, self.of)}
         if after is not None:
             body["search_after"] = [after]
         return PageRequest(None, (), body)
 
-    def misplaced(self, numbers: Sequence[int], after: int | None) -> str:
-        """Whether documents are others than it was asked for, as a message; "" where they fit.
+    def order_problem(self, numbers: Sequence[int], after: int | None) -> str:
+        """Why a page has other documents than `request` asked for; "" where it has not.
 
-        One that comes twice would hide one that lacks.
+        Counting alone is not enough: a document that comes twice would hide one that is missing.
 
         Args:
-            numbers: by which they are sorted.
+            numbers: the values that the page's documents are sorted by, in its order.
+            after: as given to `request`.
         """
         above = -1 if after is None else after
         if not numbers or (_is_rising(numbers) and above < numbers[0]):
@@ -176,15 +173,15 @@ class Slice(BaseModel):
         return f"expected documents in the order of {SHARD_DOC}, above {above}"
 
     def shortage(self, found: int) -> str:
-        """Why another number of documents came than was counted, and what to do."""
+        """The message for `found` documents, other than were counted: why, and what to do."""
         return (
-            f"{self.what}: the server counted {self.rows:,} documents in its point in time and "
+            f"{self.label}: the server counted {self.rows:,} documents in its point in time and "
             f"gave {found:,} of the same one; look at the server's log, then clear the task"
         )
 
 
 def slice_clause(number: int, of: int) -> dict[str, Any]:
-    """The part of a search's body that asks for one slice; servers have no first of one."""
+    """What asks for one slice in a search's body; servers refuse a `max` of 1, which is all."""
     return {"slice": {"id": number, "max": of}} if of > 1 else {}
 
 
