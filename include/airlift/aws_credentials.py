@@ -1,4 +1,4 @@
-"""Credentials of AWS that stay valid: those of a role are renewed before they end."""
+"""Credentials of AWS that stay valid: those of a role are renewed before they expire."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SESSION_NAME = "milvus-airlift"
 
 
 def aws_credentials(connection: AwsCredentials) -> Credentials:
-    """What requests to AWS are signed with; `get_frozen_credentials` gives keys that are valid now.
+    """What requests to AWS are signed with; its `get_frozen_credentials` gives keys valid now.
 
     Keys of the connection come first, then what the machine has (environment, files, role). With
     `role_arn` these only serve to assume that role.
@@ -67,7 +67,11 @@ def keep_secrets_out_of_logs(*libraries: str) -> None:
 
 
 def _assumed(connection: AwsCredentials, own: Credentials) -> Credentials:
-    """Keys of the connection's role; assumed when they are first asked for, and again in time."""
+    """Credentials of the connection's role: fetched when first asked for, and renewed in time.
+
+    Args:
+        own: what the role is assumed with.
+    """
     from botocore.config import Config
     from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
     from botocore.session import Session

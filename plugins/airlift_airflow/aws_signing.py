@@ -41,8 +41,8 @@ def aws_signing(
 
     Args:
         conn: the connection, for messages.
-        text: its extra.
-        hosts: URLs.
+        text: the fields of its extra, "" where one is not set.
+        hosts: URLs of the nodes.
         look_up: gives the connection of type `aws`.
 
     Raises:
@@ -89,7 +89,11 @@ def aws_signing(
 
 
 def _of_hosts(conn: Connection, hosts: Sequence[str]) -> tuple[set[str], set[str]]:
-    """The services and regions in the hosts' names."""
+    """The services and regions that the hosts' names have; none for names of your own.
+
+    Raises:
+        AirliftError: a host is the address of a whole account.
+    """
     services: set[str] = set()
     regions: set[str] = set()
     for url in hosts:
@@ -107,7 +111,11 @@ def _of_hosts(conn: Connection, hosts: Sequence[str]) -> tuple[set[str], set[str
 
 
 def _agreed(conn: Connection, field: str, given: str, of_hosts: set[str]) -> str:
-    """What a field says, or the hosts where it is empty; these must not contradict each other."""
+    """The value of a field; where it is empty, the one that the hosts' names have; "" for none.
+
+    Raises:
+        AirliftError: the field and the hosts, or two hosts, contradict each other.
+    """
     values = of_hosts | ({given} if given else set())
     if len(values) > 1:
         raise AirliftError(

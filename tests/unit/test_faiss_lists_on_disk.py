@@ -119,7 +119,7 @@ def test_every_row_comes_from_the_file_beside_the_index(
     assert (folder / DATA).read_bytes() == before
 
 
-def test_lists_that_were_emptied_and_shrunk(folder: Path) -> None:
+def test_lists_that_were_emptied_and_shrunk_give_what_is_left(folder: Path) -> None:
     ids, vectors = np.arange(ROWS, dtype=np.int64), floats()
     index = trained(f"IVF{LISTS},Flat")
     lists = put_on_disk(index, folder / DATA)
@@ -142,7 +142,7 @@ def test_lists_that_were_emptied_and_shrunk(folder: Path) -> None:
     assert got.vectors().tobytes() == vectors[np.sort(kept)].tobytes()
 
 
-def test_removed_ids_stay_away(folder: Path) -> None:
+def test_removed_ids_are_not_read(folder: Path) -> None:
     ids, vectors = np.arange(ROWS, dtype=np.int64), floats()
     index = trained(f"IVF{LISTS},Flat")
     put_on_disk(index, folder / DATA)
@@ -154,7 +154,7 @@ def test_removed_ids_stay_away(folder: Path) -> None:
     assert got.vectors().tobytes() == vectors[kept].tobytes()
 
 
-def test_an_id_map_around_lists_on_disk(folder: Path) -> None:
+def test_an_id_map_around_lists_on_disk_gives_its_ids(folder: Path) -> None:
     vectors = floats()
     inner = trained(f"IVF{LISTS},Flat")
     put_on_disk(inner, folder / DATA)
@@ -166,7 +166,7 @@ def test_an_id_map_around_lists_on_disk(folder: Path) -> None:
     assert got.vectors().tobytes() == vectors[::-1].tobytes()
 
 
-def test_binary_vectors(folder: Path) -> None:
+def test_binary_vectors_are_read_from_lists_on_disk(folder: Path) -> None:
     bits = np.random.default_rng(2).integers(0, 256, (ROWS, DIM), dtype=np.uint8)
     index = faiss.index_binary_factory(8 * DIM, f"BIVF{LISTS}")
     index.train(bits)
@@ -178,7 +178,7 @@ def test_binary_vectors(folder: Path) -> None:
     assert Read(source_of(moved(folder))).vectors("u1").tobytes() == bits.tobytes()
 
 
-def test_more_rows_than_the_index_has_bits(folder: Path) -> None:
+def test_an_index_with_fewer_bits_than_rows_is_read(folder: Path) -> None:
     rows = 40_000
     vectors = np.arange(rows * 2, dtype=np.float32).reshape(rows, 2)
     index = faiss.index_factory(2, "IVF1,Flat")
@@ -208,7 +208,7 @@ def test_other_kinds_are_refused_by_name_or_read_without_their_lists(
         Read(source_of(folder, allow_lossy=True))
 
 
-def test_the_recipe_of_the_documentation(folder: Path) -> None:
+def test_the_code_in_the_documentation_writes_an_index_that_is_read(folder: Path) -> None:
     page = Path(__file__).resolve().parents[2] / "docs" / "faiss.md"
     grown(folder, trained(f"IVF{LISTS},Flat"), floats(), np.arange(ROWS) - 40)
     code = page.read_text().split("```python\n")[1].split("```")[0]
@@ -347,13 +347,13 @@ def test_a_missing_file_is_named_and_the_stored_path_is_not_read(folder: Path) -
 
 @both_ways
 @pytest.mark.parametrize("length", [0, 1, 1000, -1, 1 << 20])
-def test_a_file_of_another_length(made: Path, length: int) -> None:
+def test_a_file_of_another_length_is_refused(made: Path, length: int) -> None:
     size = (made / DATA).stat().st_size
     os.truncate(made / DATA, length if length >= 0 else size + length)
     assert f"expects {size:,}: it is truncated, of another index" in why(made)
 
 
-def test_the_file_of_lists_given_as_an_index(made: Path) -> None:
+def test_the_file_of_lists_is_refused_as_an_index(made: Path) -> None:
     [reason] = source_of(made, index_url=str(made / "songs.i*")).check()
     assert "leave it out of index_url, it is found beside its index" in reason
 
@@ -377,13 +377,13 @@ def with_path(data: bytes, path: bytes) -> bytes:
 @pytest.mark.parametrize(
     "path", [b"", b"/", b"..", b"a/..", b"../.", b"x\0y", b"x\ny", b"\xff", b"a" * 256]
 )
-def test_what_is_no_file_name(made: Path, path: bytes) -> None:
+def test_a_path_without_a_file_name_is_refused(made: Path, path: bytes) -> None:
     (made / "songs.index").write_bytes(with_path((made / "songs.index").read_bytes(), path))
     assert "is damaged" in why(made) and "no file name" in why(made)
 
 
 @pytest.mark.parametrize("path", [b"../../secret", b"/etc/../secret", b"secret", b"./a/b/secret"])
-def test_only_the_base_name_counts(made: Path, path: bytes) -> None:
+def test_only_the_base_name_of_the_path_is_used(made: Path, path: bytes) -> None:
     index = made / "songs.index"
     index.write_bytes(with_path(index.read_bytes(), path))
     (made.parent / "secret").write_bytes((made / DATA).read_bytes())
@@ -394,14 +394,14 @@ def test_only_the_base_name_counts(made: Path, path: bytes) -> None:
 
 @decoded
 @pytest.mark.parametrize("name", ["index", ".airlift-lock"])
-def test_names_that_we_use_ourselves(made: Path, name: str) -> None:
+def test_lists_may_have_the_names_of_our_own_files(made: Path, name: str) -> None:
     index = made / "songs.index"
     index.write_bytes(with_path(index.read_bytes(), b"/x/" + name.encode()))
     (made / DATA).rename(made / name)
     assert why(made) == ""
 
 
-def test_an_index_that_names_itself(made: Path) -> None:
+def test_an_index_that_names_itself_is_refused(made: Path) -> None:
     index = made / "songs.index"
     index.write_bytes(with_path(index.read_bytes(), b"/x/songs.index"))
     assert "which is the index itself" in why(made)
@@ -412,7 +412,7 @@ def put(data: bytes, at: int, value: int) -> bytes:
 
 
 @both_ways
-def test_hostile_numbers_cost_nothing(made: Path) -> None:
+def test_hostile_numbers_are_refused_without_allocating(made: Path) -> None:
     index = made / "songs.index"
     data = index.read_bytes()
     at = section(data)
@@ -432,7 +432,7 @@ def test_hostile_numbers_cost_nothing(made: Path) -> None:
         "overlap": [(offset, 0), (offset, start - 1), (offset, start + 1), (capacity, rows + 1)],
         "rows together": [(size, rows - 1), (size, 0)],
         "bytes a vector": [(at, LISTS + 1), (at, 1 << 62), (at + 8, 1), (at + 8, (1 << 64) - 8)],
-        "places of": [(at + 16, LISTS - 1), (at + 16, 0)],
+        "expected those of": [(at + 16, LISTS - 1), (at + 16, 0)],
         "is damaged": [(at + 16, 1 << 60), (at + 16, LISTS + 1), (len(data) - 8, 1 << 62)],
         "expects": [(len(data) - 8, total + 1)],
     }
@@ -464,14 +464,14 @@ def test_bytes_changed_anywhere_end_in_rows_or_in_an_error(folder: Path) -> None
 
 @both_ways
 @pytest.mark.parametrize("cut", [1, 8, 9, 60])
-def test_a_truncated_index(made: Path, cut: int) -> None:
+def test_a_truncated_index_is_refused(made: Path, cut: int) -> None:
     index = made / "songs.index"
     index.write_bytes(index.read_bytes()[:-cut])
     assert "truncated" in why(made)
 
 
 @pytest.mark.parametrize("mapped", [True, False])
-def test_two_indexes_with_one_file_of_lists(tmp_path: Path, mapped: bool) -> None:
+def test_two_indexes_with_one_file_of_lists_are_refused(tmp_path: Path, mapped: bool) -> None:
     """Files of one name and, as Faiss doubles them, of one length; the second came last."""
     together = tmp_path / "together"
     together.mkdir()

@@ -299,6 +299,6 @@ def _write_table(folder: Storage, name: str, table: pa.Table) -> None:
 
 
 def _shown(key: Any) -> str:
-    """A key in a message: as it is, and the begin of a long text."""
+    """A key for a message; of a long text its beginning and its length."""
     text = str(key)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text):,} characters)"

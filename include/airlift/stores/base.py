@@ -139,7 +139,7 @@ class Store:
         raise NotImplementedError
 
     def filesystem_for(self, path: str) -> pafs.FileSystem:
-        """The Arrow filesystem for a path."""
+        """The Arrow filesystem for a path; some stores need another one for odd keys."""
         return self.filesystem
 
     def infos(self, paths: list[str]) -> list[pafs.FileInfo]:

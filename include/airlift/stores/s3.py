@@ -82,7 +82,7 @@ class S3(Store):
         return EmptyPartsHandler(client_of(self.connection))
 
     def filesystem_for(self, path: str) -> pafs.FileSystem:
-        """Another filesystem where a key has empty parts, which Arrow's own refuses."""
+        """Arrow's own; for a key with empty parts, which that refuses, one that reads by boto3."""
         return pafs.PyFileSystem(self._objects) if _has_empty_part(path) else self._filesystem
 
     def infos(self, paths: list[str]) -> list[pafs.FileInfo]:

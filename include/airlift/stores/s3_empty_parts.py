@@ -25,10 +25,12 @@ _READ_ONLY = "keys with an empty part (//) can only be read; write to another pr
 
 
 class EmptyPartsHandler(pafs.FileSystemHandler):  # type: ignore[misc]
-    """Reads objects by their keys as they are. For `pyarrow.fs.PyFileSystem`.
+    """Gives `pyarrow.fs.PyFileSystem` the objects of S3 by their keys, which it does not change.
+
+    Paths are `bucket/key`. What writes raises OSError.
 
     Args:
-        client: of boto3.
+        client: boto3's client of the service.
     """
 
     def __init__(self, client: S3Client) -> None:
@@ -40,19 +42,23 @@ class EmptyPartsHandler(pafs.FileSystemHandler):  # type: ignore[misc]
     __hash__ = None  # type: ignore[assignment]
 
     def get_type_name(self) -> str:
-        """Its name among Arrow's filesystems."""
+        """The name of the kind of filesystem, for Arrow."""
         return "s3-empty-parts"
 
     def normalize_path(self, path: str) -> str:
-        """A path as it is."""
+        """The path, unchanged."""
         return path
 
     def get_file_info(self, paths: list[str]) -> list[pafs.FileInfo]:
-        """What each path is; `FileType.NotFound` for none."""
+        """What is at each path; of type `FileType.NotFound` where nothing is."""
         return [self._info(path) for path in paths]
 
     def get_file_info_selector(self, selector: pafs.FileSelector) -> list[pafs.FileInfo]:
-        """What stands below a path."""
+        """The files and folders below a path.
+
+        Raises:
+            FileNotFoundError: there are none, and the selector does not allow that.
+        """
         bucket, _ = _split(selector.base_dir)
         prefix = _below(selector.base_dir)
         folders: set[str] = set()
@@ -61,11 +67,11 @@ class EmptyPartsHandler(pafs.FileSystemHandler):  # type: ignore[misc]
             folders |= {
                 folder["Prefix"].removesuffix("/") for folder in page.get("CommonPrefixes", [])
             }
-            for held in page.get("Contents", []):
-                folders |= _folders_of(held["Key"], prefix)
-                if not held["Key"].endswith("/"):  # the mark of an empty folder
-                    path = f"{bucket}/{held['Key']}"
-                    files.append(_file(path, held["Size"], held["LastModified"]))
+            for item in page.get("Contents", []):
+                folders |= _folders_of(item["Key"], prefix)
+                if not item["Key"].endswith("/"):  # such an object marks an empty folder
+                    path = f"{bucket}/{item['Key']}"
+                    files.append(_file(path, item["Size"], item["LastModified"]))
         if not (files or folders or selector.allow_not_found):
             raise FileNotFoundError(f"nothing is below {selector.base_dir!r}")
         return files + [
@@ -83,90 +89,93 @@ class EmptyPartsHandler(pafs.FileSystemHandler):  # type: ignore[misc]
         return self.open_input_file(path)
 
     def create_dir(self, path: str, recursive: bool) -> None:
-        """Refused."""
+        """Not possible: raises OSError."""
         raise OSError(_READ_ONLY)
 
     def delete_dir(self, path: str) -> None:
-        """Refused."""
+        """Not possible: raises OSError."""
         raise OSError(_READ_ONLY)
 
     def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
-        """Refused."""
+        """Not possible: raises OSError."""
         raise OSError(_READ_ONLY)
 
     def delete_root_dir_contents(self) -> None:
-        """Refused."""
+        """Not possible: raises OSError."""
         raise OSError(_READ_ONLY)
 
     def delete_file(self, path: str) -> None:
-        """Refused."""
+        """Not possible: raises OSError."""
         raise OSError(_READ_ONLY)
 
     def move(self, src: str, dest: str) -> None:
-        """Refused."""
+        """Not possible: raises OSError."""
         raise OSError(_READ_ONLY)
 
     def copy_file(self, src: str, dest: str) -> None:
-        """Refused."""
+        """Not possible: raises OSError."""
         raise OSError(_READ_ONLY)
 
     def open_output_stream(self, path: str, metadata: Any) -> pa.NativeFile:
-        """Refused."""
+        """Not possible: raises OSError."""
         raise OSError(_READ_ONLY)
 
     def open_append_stream(self, path: str, metadata: Any) -> pa.NativeFile:
-        """Refused."""
+        """Not possible: raises OSError."""
         raise OSError(_READ_ONLY)
 
     def identity(self, path: str) -> FileIdentity | None:
-        """What tells an object's states apart; None where there is none."""
+        """An object's size, time of change, ETag and version; None where there is no object."""
         bucket, key = _split(path)
         try:
             with s3_errors():
-                known = self._client.head_object(Bucket=bucket, Key=key)
+                head = self._client.head_object(Bucket=bucket, Key=key)
         except FileNotFoundError:
             return None
-        version = [f"ETag {known['ETag']}"]
-        version += [f"version {known['VersionId']}"] if known.get("VersionId") else []
-        changed = int(known["LastModified"].timestamp()) * 10**9
-        return FileIdentity(known["ContentLength"], changed, ", ".join(version))
+        version = [f"ETag {head['ETag']}"]
+        version += [f"version {head['VersionId']}"] if head.get("VersionId") else []
+        changed = int(head["LastModified"].timestamp()) * 10**9
+        return FileIdentity(head["ContentLength"], changed, ", ".join(version))
 
     def _info(self, path: str) -> pafs.FileInfo:
         bucket, key = _split(path)
         if key and not key.endswith("/"):  # else it marks a folder
             try:
                 with s3_errors():
-                    known = self._client.head_object(Bucket=bucket, Key=key)
+                    head = self._client.head_object(Bucket=bucket, Key=key)
             except FileNotFoundError:
                 pass
             else:
-                return _file(path, known["ContentLength"], known["LastModified"])
-        page = next(self._pages(bucket, _below(path), "/", 1))
+                return _file(path, head["ContentLength"], head["LastModified"])
+        page = next(self._pages(bucket, _below(path), "/", page_size=1))
         is_folder = "Contents" in page or "CommonPrefixes" in page
         return pafs.FileInfo(path, pafs.FileType.Directory if is_folder else pafs.FileType.NotFound)
 
-    def _pages(self, bucket: str, prefix: str, delimiter: str, most: int = 0) -> Iterator[Any]:
+    def _pages(
+        self, bucket: str, prefix: str, delimiter: str, page_size: int = 1000
+    ) -> Iterator[Any]:
+        """The answers to ListObjectsV2, of `page_size` keys at most."""
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=bucket,
             Prefix=prefix,
             Delimiter=delimiter,
-            PaginationConfig={"PageSize": most or 1000},
+            PaginationConfig={"PageSize": page_size},
         )
         with s3_errors():
             yield from pages
 
 
 class _S3Object(io.RawIOBase):
-    """An object, read by ranges of its bytes."""
+    """A file object for `pa.PythonFile`: each read is one request for a range of bytes."""
 
     def __init__(self, client: S3Client, bucket: str, key: str) -> None:
         super().__init__()
         self._client, self._bucket, self._key = client, bucket, key
         with s3_errors():
-            known = client.head_object(Bucket=bucket, Key=key)
-        self._size: int = known["ContentLength"]
-        # An object that is replaced meanwhile is refused, instead of read half and half.
-        self._etag = known["ETag"]
+            head = client.head_object(Bucket=bucket, Key=key)
+        self._size: int = head["ContentLength"]
+        # Sent with each request: an object that is replaced meanwhile is refused, not mixed up.
+        self._etag = head["ETag"]
         self._place = 0
 
     def readable(self) -> bool:
@@ -205,7 +214,15 @@ class _S3Object(io.RawIOBase):
 
 @contextmanager
 def s3_errors() -> Iterator[None]:
-    """Turns boto3's errors into OSError, with S3's own code in it."""
+    """Turns boto3's errors into OSError.
+
+    Their texts have S3's code, or Arrow's word for it, by which `airlift.storage_errors` finds what
+    to advise.
+
+    Raises:
+        FileNotFoundError: there is no such object.
+        OSError: for all other errors.
+    """
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -214,11 +231,11 @@ def s3_errors() -> Iterator[None]:
         code = str(error.response.get("Error", {}).get("Code", ""))
         if code in ("404", "NoSuchKey"):
             raise FileNotFoundError(str(error)) from error
-        # An answer to HEAD has no body, so no code either.
-        said, repeated, _ = str(error).partition("\n")
-        # What follows is the whole request that was refused, with the session token.
+        # Further lines repeat the whole request that was refused, with the session token.
+        message, repeated, _ = str(error).partition("\n")
         cause = None if repeated else error
-        raise OSError(f"AccessDenied: {said}" if code == "403" else said) from cause
+        # An answer to HEAD has no body, so its code is the HTTP status.
+        raise OSError(f"AccessDenied: {message}" if code == "403" else message) from cause
     except BotoCoreError as error:
         raise OSError(f"NETWORK_CONNECTION: {error}") from error
 

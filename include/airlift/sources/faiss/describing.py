@@ -44,8 +44,11 @@ def reasons_against(files: Sequence[IndexFile], params: FaissParams) -> list[str
 
 
 def _shared_lists(files: Sequence[IndexFile]) -> list[str]:
-    """Where two indexes name one file of inverted lists. Its length tells nothing: Faiss doubles
-    it, so that those of two shards are as long."""
+    """Reasons against indexes that name the same file of inverted lists.
+
+    The file's length does not show whose it is: Faiss doubles it as it grows, so the files of two
+    shards often have the same length.
+    """
     reasons = []
     first_of: dict[tuple[str, str], IndexFile] = {}
     for file in files:

@@ -70,8 +70,13 @@ class IndexFile:
         self._id_map: Ids | None = None
 
     def _check_lists(self) -> None:
-        """Raises AirliftError when the file of the lists is not the one that the index was
-        written with. Faiss gives it the length that the index says, and no other."""
+        """Refuses a file of lists with another length than the index says.
+
+        It has exactly that length when Faiss writes the index.
+
+        Raises:
+            AirliftError: the lengths differ.
+        """
         lists, expected = self.ref.lists, self.layout.lists_bytes
         if lists and lists.size != expected:
             raise AirliftError(
@@ -170,6 +175,7 @@ class IndexFile:
         folder = self._scratch.path / "faiss"
         folder.mkdir()
         lists, name = self.ref.lists, self.layout.lists_file
+        # The name of the lists' file comes from the index, and may be any.
         target = folder / ("index" if name != "index" else "the index")
         places = {self.ref.path: target}
         if lists:

@@ -32,8 +32,8 @@ class Layout:
         inner: the attributes that lead from the index to the one that holds the vectors.
         run_rows, vectors_at, ids_at: runs of rows that lie together in the file, and where; the
             ids only with `lists`.
-        lists_file, lists_bytes: base name and length of the file beside the index in which they
-            lie (OnDiskInvertedLists); "" and 0 where that is the index itself.
+        lists_file, lists_bytes: base name, and length in bytes, of the file beside the index that
+            holds the inverted lists (OnDiskInvertedLists); "" and 0 where the index itself does.
         id_map_at: where the ids by position are, or None.
         transforms: to be undone.
         index: how it is searched, as Milvus has it: an index type and its params; None where Milvus

@@ -1,8 +1,8 @@
-"""Reads where inverted lists lie in a file of their own, beside the index (`OnDiskInvertedLists`).
+"""Parses where inverted lists lie in a file of their own, beside the index (`OnDiskInvertedLists`).
 
 The index then holds a section `ilod`: for each list its size, capacity and offset in that file, the
-free slots, the file's path and its length. The section is untrusted: its path is used for the base
-name only, and no number before it is compared with the others. The format is that of Faiss'
+free slots, the file's path and its length. The section is untrusted: only the base name of its path
+is used, and each number is compared with the others before it is used. The format is that of Faiss'
 `OnDiskInvertedLists.cpp`: at a list's offset are the codes of its capacity, then as many ids.
 """
 
@@ -43,9 +43,10 @@ class ListsOnDisk:
 
 
 def parse_lists_on_disk(cursor: Cursor, nlist: int, code_size: int, rows: int) -> ListsOnDisk:
-    """Reads the section, which begins after its four characters.
+    """Parses the section.
 
     Args:
+        cursor: behind the four characters `ilod`.
         nlist: lists that the index has.
         code_size: bytes of a vector in a list.
         rows: of the index.
@@ -60,12 +61,12 @@ def parse_lists_on_disk(cursor: Cursor, nlist: int, code_size: int, rows: int) -
         )
     table = np.frombuffer(cursor.vector_bytes(_LIST.itemsize, nlist), _LIST)
     if len(table) != nlist:
-        cursor.damaged(f"{len(table):,} places of {nlist:,} lists")
+        cursor.damaged(f"places of {len(table):,} lists; expected those of {nlist:,}")
     cursor.vector(_SLOT_BYTES)  # free space in the file
     name = _base_name(cursor)
     total = cursor.u64()
     if total >= _MAX_FILE:
-        cursor.damaged(f"a file of lists of {total:,} bytes")
+        cursor.damaged(f"a file of lists of {total:,} bytes; expected less than {_MAX_FILE:,}")
     table = _checked(cursor, table, code_size, total)
     filled = table[table["size"] > 0]
     # Each fits into `total` by now, so neither these nor their sum can overflow.
@@ -79,7 +80,14 @@ def parse_lists_on_disk(cursor: Cursor, nlist: int, code_size: int, rows: int) -
 def _checked(
     cursor: Cursor, table: NDArray[np.void], code_size: int, total: int
 ) -> NDArray[np.void]:
-    """The lists that have space, by their offsets. Raises Damaged where two can't both be true."""
+    """The lists that have space in the file, by their offsets.
+
+    Args:
+        total: bytes of the file.
+
+    Raises:
+        Damaged: a list is longer than its space, beyond the file's end, or overlaps another.
+    """
     row_bytes = code_size + _ID_BYTES
     full = np.flatnonzero(table["size"] > table["capacity"])
     if len(full):
@@ -110,7 +118,7 @@ def _checked(
 
 
 def _base_name(cursor: Cursor) -> str:
-    """What the path of the lists' file ends with: a plain file name."""
+    """The last part of the path of the lists' file. Raises Damaged where it is no file name."""
     path = cursor.vector_bytes(1, _MAX_PATH)
     base = path.rpartition(b"/")[2]
     try:
