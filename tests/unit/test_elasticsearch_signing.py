@@ -76,7 +76,7 @@ NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         ),
     ],
 )
-def test_the_gate_calculates_what_aws_has_published(
+def test_the_checking_proxy_calculates_the_signatures_of_aws_examples(
     service: str, method: str, query: str, headers: dict[str, str], body_hash: str, expected: str
 ) -> None:
     sent = {**headers, "x-amz-date": STAMP}
@@ -156,7 +156,7 @@ def test_what_is_signed_passes_and_arrives(domain: Domain, service: str, keys: K
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names_of_indices(domain: Domain, name: str) -> None:
+def test_every_index_name_is_signed_as_nodes_may_write_it(domain: Domain, name: str) -> None:
     """As they are sent, and as a node on the way may write them, the signature is the same."""
     from urllib.parse import quote
 
@@ -217,7 +217,7 @@ def test_refusals_of_aws_say_what_to_do_and_no_secret(
         ("es", "x", (False, "check the secret key of the connection that aws_conn_id names")),
     ],
 )
-def test_the_button_of_the_connection_form(
+def test_the_connection_forms_test_button_signs_its_requests(
     domain: Domain,
     monkeypatch: pytest.MonkeyPatch,
     service: str,

@@ -379,7 +379,7 @@ def other_counts(body: dict[str, Any], answer: Any) -> Any:
         (other_counts, "40 documents, but 42 in its slices"),
     ],
 )
-def test_slices_that_do_not_agree_with_what_was_counted(
+def test_slices_with_other_documents_than_counted_are_refused(
     opened: Any, change: Callable[[dict[str, Any], Any], Any], message: str
 ) -> None:
     server = SlicingServer(songs=keys(1, 40))
@@ -399,7 +399,9 @@ def test_slices_that_do_not_agree_with_what_was_counted(
         ("OpenSearch", "1.3.0"),
     ],
 )
-def test_servers_that_cannot_be_read_by_slices(opened: Any, product: str, number: str) -> None:
+def test_servers_without_slices_of_points_in_time_are_refused(
+    opened: Any, product: str, number: str
+) -> None:
     source = opened(SlicingServer(songs=[[]]), Version(product=product, number=number))
     [reason] = source.check()
     assert f"index 'songs': it keeps no _seq_no, and {product} {number} has no slices" in reason
@@ -407,7 +409,7 @@ def test_servers_that_cannot_be_read_by_slices(opened: Any, product: str, number
         source.describe()
 
 
-def test_a_server_that_keeps_points_in_time_for_less(opened: Any) -> None:
+def test_a_keep_alive_above_the_servers_limit_is_refused(opened: Any) -> None:
     server = SlicingServer(songs=keys(1, 4))
     server.longest = TOO_LONG
     with pytest.raises(Refused, match=r"none for 1440m \(keep_alive_minutes\): .*less than \(1h\)"):

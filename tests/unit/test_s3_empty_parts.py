@@ -178,13 +178,13 @@ def test_what_cannot_be_read_says_why(
         folder.read_bytes("c")
 
 
-def test_a_bucket_that_is_not_there(service: KeyedS3) -> None:
+def test_a_missing_bucket_is_named(service: KeyedS3) -> None:
     folder = open_storage("s3://other//x", connection_of(service))
     with pytest.raises(AirliftError, match="the bucket does not exist"):
         folder.list()
 
 
-def test_nobody_listens() -> None:
+def test_an_endpoint_that_does_not_answer_is_named() -> None:
     connection = S3Connection(
         access_key="a", secret_key=SecretStr("b"), endpoint_url="http://127.0.0.1:1"
     )
@@ -192,7 +192,7 @@ def test_nobody_listens() -> None:
         open_storage("s3://bucket//x", connection).list()
 
 
-def test_an_object_that_is_replaced_or_cut_while_it_is_read(service: KeyedS3) -> None:
+def test_an_object_replaced_or_cut_while_it_is_read_is_refused(service: KeyedS3) -> None:
     folder = folder_of(service, "a//b")
     with folder.open_input("c") as stream, folder.explained("read", "c"):
         assert stream.read(3) == b"<a/"
