@@ -432,7 +432,7 @@ def test_hostile_numbers_are_refused_without_allocating(made: Path) -> None:
         "overlap": [(offset, 0), (offset, start - 1), (offset, start + 1), (capacity, rows + 1)],
         "rows together": [(size, rows - 1), (size, 0)],
         "bytes a vector": [(at, LISTS + 1), (at, 1 << 62), (at + 8, 1), (at + 8, (1 << 64) - 8)],
-        "expected those of": [(at + 16, LISTS - 1), (at + 16, 0)],
+        "places of": [(at + 16, LISTS - 1), (at + 16, 0)],
         "is damaged": [(at + 16, 1 << 60), (at + 16, LISTS + 1), (len(data) - 8, 1 << 62)],
         "expects": [(len(data) - 8, total + 1)],
     }
