@@ -27,7 +27,7 @@ def aws_credentials(connection: AwsCredentials) -> Credentials:
     from botocore.session import Session
 
     keep_secrets_out_of_logs()
-    if bool(connection.access_key) != bool(connection.secret_key.get_secret_value()):
+    if connection.has_one_key_only:
         raise AirliftError(
             "the aws connection has only one of access key and secret key; give both, or neither "
             "to use the machine's own role"

@@ -93,6 +93,11 @@ class AwsCredentials(BaseModel):
     role_arn: str = ""
     sts_url: str = ""
 
+    @property
+    def has_one_key_only(self) -> bool:
+        """Whether one of access key and secret key is missing, and the other is not."""
+        return bool(self.access_key) != bool(self.secret_key.get_secret_value())
+
 
 class S3Connection(StorageConnection, AwsCredentials):
     """Credentials of S3 buckets. All empty means: what the machine's environment or role gives."""

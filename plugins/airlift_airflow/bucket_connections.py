@@ -56,8 +56,7 @@ def s3_connection(conn: Connection) -> S3Connection:
             f"{name_of(conn)}: endpoint_url was expected to start with http:// or https://, but is "
             f"{endpoint!r}"
         )
-    fields = {name: getattr(credentials, name) for name in AwsCredentials.model_fields}
-    return S3Connection(endpoint_url=endpoint.rstrip("/"), **fields)
+    return S3Connection(endpoint_url=endpoint.rstrip("/"), **dict(credentials))
 
 
 def aws_credentials(conn: Connection, purpose: str) -> AwsCredentials:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 from urllib.parse import SplitResult
 
 import pyarrow.fs as pafs
@@ -14,6 +14,9 @@ from airlift.file_identity import FileIdentity
 from airlift.stores.base import ArrowWriting, Store, Writing, bucket_and_key, endpoint_of
 from airlift.stores.s3_client import client_of
 from airlift.stores.s3_empty_parts import EmptyPartsHandler, s3_errors
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 _ATTEMPTS = 6
 
@@ -36,7 +39,7 @@ class S3(Store):
     def __init__(self, connection: S3Connection) -> None:
         self.connection: S3Connection = connection
         endpoint = endpoint_of(connection)
-        if bool(connection.access_key) != bool(connection.secret_key.get_secret_value()):
+        if connection.has_one_key_only:
             raise AirliftError(
                 "the connection to the bucket has only one of access key and secret key; give "
                 "both, or neither to use the machine's own role"
@@ -78,8 +81,12 @@ class S3(Store):
         return self._filesystem
 
     @cached_property
+    def _client(self) -> S3Client:
+        return client_of(self.connection)
+
+    @cached_property
     def _objects(self) -> EmptyPartsHandler:
-        return EmptyPartsHandler(client_of(self.connection))
+        return EmptyPartsHandler(self._client)
 
     def filesystem_for(self, path: str) -> pafs.FileSystem:
         """Arrow's own; for a key with empty parts, which that refuses, one that reads by boto3."""
@@ -109,7 +116,7 @@ class S3(Store):
         to_bucket, to_key = target.split("/", 1)
         try:
             with s3_errors():
-                client_of(self.connection).copy({"Bucket": bucket, "Key": key}, to_bucket, to_key)
+                self._client.copy({"Bucket": bucket, "Key": key}, to_bucket, to_key)
         except (Boto3Error, OSError) as error:
             raise OSError(
                 f"{error}; the connection needs to read the one and write the other"
