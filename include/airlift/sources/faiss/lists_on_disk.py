@@ -25,24 +25,24 @@ _MAX_FILE = 1 << 62
 
 
 @dataclass(frozen=True)
-class ListsOnDisk:
+class InvertedLists:
     """The lists that are not empty, in the order in which they lie in their file.
 
     Attributes:
-        name: base name of the file.
-        bytes: the file's length.
         sizes: rows of each list.
         vectors_at, ids_at: offsets in the file, in bytes.
+        file: base name of the file; "" where that is the index itself.
+        file_bytes: the file's length; 0 where that is the index itself.
     """
 
-    name: str
-    bytes: int
     sizes: NDArray[np.int64]
     vectors_at: NDArray[np.int64]
     ids_at: NDArray[np.int64]
+    file: str = ""
+    file_bytes: int = 0
 
 
-def parse_lists_on_disk(cursor: Cursor, nlist: int, code_size: int, rows: int) -> ListsOnDisk:
+def parse_lists_on_disk(cursor: Cursor, nlist: int, code_size: int, rows: int) -> InvertedLists:
     """Parses the section.
 
     Args:
@@ -74,7 +74,7 @@ def parse_lists_on_disk(cursor: Cursor, nlist: int, code_size: int, rows: int) -
     held = int(sizes.sum())
     if held != rows:
         cursor.damaged(f"its lists hold {held:,} rows together, expected {rows:,}")
-    return ListsOnDisk(name, total, sizes, starts, starts + capacities * code_size)
+    return InvertedLists(sizes, starts, starts + capacities * code_size, name, total)
 
 
 def _checked(

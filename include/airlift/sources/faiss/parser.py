@@ -30,7 +30,7 @@ from airlift.sources.faiss.kinds import (
     Kind,
 )
 from airlift.sources.faiss.layout import Layout
-from airlift.sources.faiss.lists_on_disk import parse_lists_on_disk
+from airlift.sources.faiss.lists_on_disk import InvertedLists, parse_lists_on_disk
 from airlift.sources.faiss.other_files import what_begins_with
 from airlift.sources.faiss.transforms import parse_transform
 
@@ -149,7 +149,7 @@ class _Parser:
     def _layout(self, kind: Kind, header: Header, codec: Codec | None, **more: Any) -> Layout:
         size = self.cursor.size
         # No code is smaller than a bit.
-        if "lists_file" not in more and header.rows > 8 * size:
+        if not more.get("lists_file") and header.rows > 8 * size:
             self.cursor.damaged(f"{header.rows:,} rows can't be in a file of {size:,} bytes")
         given = {"kind": kind.name, "dim": header.dim, "held_dim": header.dim, **more}
         return Layout(
@@ -261,7 +261,7 @@ class _Parser:
         cursor, more = self.cursor, dict[str, Any]()
         if cursor.fourcc() == "ilod":
             on_disk = parse_lists_on_disk(cursor, self._nlist, code_size, header.rows)
-            more = {"lists_file": on_disk.name, "lists_bytes": on_disk.bytes}
+            more = {"lists_file": on_disk.file, "lists_bytes": on_disk.file_bytes}
         else:
             self._to(end)
         return self._layout(kind, header, None, lossy=True, lists=True, index=index, **more)
@@ -286,26 +286,32 @@ class _Parser:
         return True
 
     def _lists(self, kind: Kind, header: Header, codec: Codec) -> Layout:
-        cursor, width = self.cursor, codec.width(header.dim)
-        stored = cursor.fourcc()
+        width = codec.width(header.dim)
+        stored = self.cursor.fourcc()
         if stored == "ilod":
-            on_disk = parse_lists_on_disk(cursor, self._nlist, width, header.rows)
-            return self._layout(
-                kind,
-                header,
-                codec,
-                lists=True,
-                index=self._ivf_index(),
-                run_rows=on_disk.sizes,
-                vectors_at=on_disk.vectors_at,
-                ids_at=on_disk.ids_at,
-                lists_file=on_disk.name,
-                lists_bytes=on_disk.bytes,
-            )
-        if stored != "ilar":
+            lists = parse_lists_on_disk(self.cursor, self._nlist, width, header.rows)
+        elif stored == "ilar":
+            lists = self._lists_inside(header, width)
+        else:
             raise AirliftError(
-                f"{cursor.address}: inverted lists of the kind {stored!r} are not known"
+                f"{self.cursor.address}: inverted lists of the kind {stored!r} are not known"
             )
+        return self._layout(
+            kind,
+            header,
+            codec,
+            lists=True,
+            index=self._ivf_index(),
+            run_rows=lists.sizes,
+            vectors_at=lists.vectors_at,
+            ids_at=lists.ids_at,
+            lists_file=lists.file,
+            lists_bytes=lists.file_bytes,
+        )
+
+    def _lists_inside(self, header: Header, width: int) -> InvertedLists:
+        """Lists in the index itself, of vectors of `width` bytes."""
+        cursor = self.cursor
         nlist, code_size = cursor.u64(), cursor.u64()
         if nlist != self._nlist or code_size != width:
             cursor.damaged(
@@ -316,20 +322,11 @@ class _Parser:
         # As floats first: hostile sizes would overflow when added up.
         if sizes.sum(dtype=np.float64) > 2.0 * header.rows + 1 or int(sizes.sum()) != header.rows:
             cursor.damaged(f"its lists do not hold {header.rows:,} rows together")
-        sizes = sizes.astype(np.int64)
-        starts = cursor.at + np.concatenate(([0], np.cumsum(sizes[:-1]))) * (width + 8)
+        rows = sizes.astype(np.int64)
+        starts = cursor.at + np.concatenate(([0], np.cumsum(rows[:-1]))) * (width + 8)
         cursor.skip(header.rows * (width + 8))
-        ids_at = starts + sizes * width
-        return self._layout(
-            kind,
-            header,
-            codec,
-            lists=True,
-            index=self._ivf_index(),
-            run_rows=sizes,
-            vectors_at=starts.astype(np.int64),
-            ids_at=ids_at.astype(np.int64),
-        )
+        ids_at = starts + rows * width
+        return InvertedLists(rows, starts.astype(np.int64), ids_at.astype(np.int64))
 
     def _list_sizes(self) -> NDArray[np.uint64]:
         """The sizes of the lists that are not empty."""
