@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from airlift.errors import Refused
+from airlift.errors import AirliftError, Refused
 from airlift.schema import SourceCollection
 from airlift.sources.faiss.params import FaissParams
 from airlift.sources.faiss.source import FaissSource
@@ -71,3 +71,17 @@ class Read:
 def described(source: FaissSource) -> SourceCollection:
     [collection] = source.describe()
     return collection
+
+
+def outcome(folder: Path) -> str:
+    """Reads an index to its end; the reason or error against it, or "" when all rows came."""
+    source = source_of(folder, allow_lossy=True)
+    try:
+        if reasons := source.check():
+            return reasons[0]
+        Read(source)
+    except AirliftError as error:
+        return str(error)
+    finally:
+        source.close()
+    return ""

@@ -23,7 +23,7 @@ from airlift.sources.faiss.index_file import IndexFile
 from airlift.sources.faiss.places import FileRef, Places
 from airlift.sources.unchanged import FileChanged
 from airlift.storage import Storage, open_storage
-from tests.unit.faiss_reading import Read, described, source_of
+from tests.unit.faiss_reading import Read, described, outcome, source_of
 
 DIM, ROWS, LISTS = 16, 600, 8
 DATA = "songs.ivfdata"
@@ -322,27 +322,13 @@ def test_a_change_is_noticed_before_the_cut_and_before_the_rows(
     source.close()
 
 
-def why(folder: Path) -> str:
-    """The reason against the index; or the error with which reading it ends; "" for none."""
-    source = source_of(folder, allow_lossy=True)
-    try:
-        if reasons := source.check():
-            return reasons[0]
-        Read(source)
-    except AirliftError as error:
-        return str(error)
-    finally:
-        source.close()
-    return ""
-
-
 def test_a_missing_file_is_named_and_the_stored_path_is_not_read(folder: Path) -> None:
     merged(folder, trained(f"IVF{LISTS},Flat"), floats(), np.arange(ROWS))
     elsewhere = folder.with_name("elsewhere")
     elsewhere.mkdir()
     (folder / "songs.index").rename(elsewhere / "songs.index")
     assert (folder / DATA).exists()  # where the index says
-    assert f"expected {elsewhere / DATA} beside it, which is not there" in why(elsewhere)
+    assert f"expected {elsewhere / DATA} beside it, which is not there" in outcome(elsewhere)
 
 
 @both_ways
@@ -350,7 +336,7 @@ def test_a_missing_file_is_named_and_the_stored_path_is_not_read(folder: Path) -
 def test_a_file_of_another_length_is_refused(made: Path, length: int) -> None:
     size = (made / DATA).stat().st_size
     os.truncate(made / DATA, length if length >= 0 else size + length)
-    assert f"expects {size:,}: it is truncated, of another index" in why(made)
+    assert f"expects {size:,}: it is truncated, of another index" in outcome(made)
 
 
 def test_the_file_of_lists_is_refused_as_an_index(made: Path) -> None:
@@ -379,7 +365,7 @@ def with_path(data: bytes, path: bytes) -> bytes:
 )
 def test_a_path_without_a_file_name_is_refused(made: Path, path: bytes) -> None:
     (made / "songs.index").write_bytes(with_path((made / "songs.index").read_bytes(), path))
-    assert "is damaged" in why(made) and "no file name" in why(made)
+    assert "is damaged" in outcome(made) and "no file name" in outcome(made)
 
 
 @pytest.mark.parametrize("path", [b"../../secret", b"/etc/../secret", b"secret", b"./a/b/secret"])
@@ -387,9 +373,9 @@ def test_only_the_base_name_of_the_path_is_used(made: Path, path: bytes) -> None
     index = made / "songs.index"
     index.write_bytes(with_path(index.read_bytes(), path))
     (made.parent / "secret").write_bytes((made / DATA).read_bytes())
-    assert f"expected {made / 'secret'} beside it" in why(made)
+    assert f"expected {made / 'secret'} beside it" in outcome(made)
     (made / DATA).rename(made / "secret")
-    assert why(made) == ""
+    assert outcome(made) == ""
 
 
 @decoded
@@ -398,13 +384,13 @@ def test_lists_may_have_the_names_of_our_own_files(made: Path, name: str) -> Non
     index = made / "songs.index"
     index.write_bytes(with_path(index.read_bytes(), b"/x/" + name.encode()))
     (made / DATA).rename(made / name)
-    assert why(made) == ""
+    assert outcome(made) == ""
 
 
 def test_an_index_that_names_itself_is_refused(made: Path) -> None:
     index = made / "songs.index"
     index.write_bytes(with_path(index.read_bytes(), b"/x/songs.index"))
-    assert "which is the index itself" in why(made)
+    assert "which is the index itself" in outcome(made)
 
 
 def put(data: bytes, at: int, value: int) -> bytes:
@@ -441,7 +427,7 @@ def test_hostile_numbers_are_refused_without_allocating(made: Path) -> None:
         for expected, changes in cases.items():
             for place, value in changes:
                 index.write_bytes(put(data, place, value))
-                assert expected in why(made), (expected, place - at, value)
+                assert expected in outcome(made), (expected, place - at, value)
         assert tracemalloc.get_traced_memory()[1] < 50 << 20
     finally:
         tracemalloc.stop()
@@ -457,7 +443,7 @@ def test_bytes_changed_anywhere_end_in_rows_or_in_an_error(folder: Path) -> None
     @given(st.integers(at, len(data) - 8), st.binary(min_size=1, max_size=8))
     def changed(place: int, new: bytes) -> None:
         index.write_bytes(data[:place] + new + data[place + len(new) :])
-        why(folder)
+        outcome(folder)
 
     changed()
 
@@ -467,7 +453,7 @@ def test_bytes_changed_anywhere_end_in_rows_or_in_an_error(folder: Path) -> None
 def test_a_truncated_index_is_refused(made: Path, cut: int) -> None:
     index = made / "songs.index"
     index.write_bytes(index.read_bytes()[:-cut])
-    assert "truncated" in why(made)
+    assert "truncated" in outcome(made)
 
 
 @pytest.mark.parametrize("mapped", [True, False])
