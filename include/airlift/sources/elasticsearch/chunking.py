@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,8 +19,6 @@ from airlift.sources.elasticsearch.reading import Reader
 from airlift.sources.elasticsearch.sliced_points import SlicedPoints
 from airlift.sources.elasticsearch.spans import IndexPart, ReadBy, Slice, Span
 from airlift.storage import Storage
-
-log = logging.getLogger("airlift")
 
 
 class Detail(BaseModel):

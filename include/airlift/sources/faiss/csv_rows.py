@@ -27,7 +27,7 @@ _WHOLE = r"^(0|-?[1-9][0-9]{0,18})$"
 _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 _LONG_WHOLE = r"^-?[0-9]{16,}$"
 _BOOLEAN = r"^(true|false)$"
-_DELIMITERS = {",": "commas", "\t": "tabs", ";": "", "|": ""}
+_DELIMITERS = {",": "commas", "\t": "tabs"}
 _KINDS = (pa.int64(), pa.float64(), pa.bool_(), pa.string())
 
 _NOT_UTF8 = " is not UTF-8; convert it, such as by iconv -f LATIN1 -t UTF-8"
@@ -97,7 +97,7 @@ def _check_first_line(file: TextFile) -> None:
     except UnicodeDecodeError as error:
         raise AirliftError(f"{file.address}{_NOT_UTF8}") from error
     delimiter = _delimiter(file)
-    other = next((sign for sign in _DELIMITERS if sign in text), "")
+    other = next((sign for sign in (*_DELIMITERS, ";", "|") if sign in text), "")
     if other and delimiter not in text and '"' not in text:
         raise AirliftError(
             f"{file.address}: its first line is {text!r:.80}; expected {_DELIMITERS[delimiter]} "
